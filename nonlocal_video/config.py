@@ -1,0 +1,276 @@
+"""The Hydra edge: from a composed config to checked settings and components.
+
+Only this file, `settings.py` and `tools/` know Hydra and OmegaConf. Settings are dataclasses, so that
+a typo fails while composing; a component (the model) is YAML with a `_target_`, and its schema is the
+signature of what it names.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nonlocal_video.data.clips import random_clip, uniform_clips
+from nonlocal_video.data.dataset import EvaluationVideos, TrainingVideos
+from nonlocal_video.data.decode import check_decoder
+from nonlocal_video.data.manifest import check_missing, read_classes, read_list, split_missing
+from nonlocal_video.data.transforms import testing_views, training_view
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.settings import ClipConfig, DataConfig, RuntimeConfig, TestConfig, TrainConfig
+from nonlocal_video.types import Entry
+
+OPERATIONAL = (
+    "name",
+    "runtime",
+    "choices",
+    "data.root",
+    "data.train",
+    "data.val",
+    "data.classes",
+    "data.max_missing",
+    "optim.clips_per_device",
+)
+"""Settings that may change when a run is resumed. The global batch and the listed videos are compared themselves."""
+
+ConfigStore.instance().store("train_schema", TrainConfig)
+ConfigStore.instance().store("test_schema", TestConfig)
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """The outermost entry point: a user's error becomes one message and exit code 1.
+
+    Inside, jobs raise, so that a sweep goes on with its next job.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing its own summary.
+    try:
+        main()
+    except (ValueError, HydraException, OmegaConfBaseException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@contextmanager
+def one_job() -> Iterator[None]:
+    """Names a sweep's job when it fails; Hydra itself tells of the first failure only, and at the end."""
+    try:
+        yield
+    except ValueError as error:
+        hydra = HydraConfig.get()
+        if hydra.mode == RunMode.MULTIRUN:
+            print(f"failed: {' '.join(hydra.overrides.task)}\n  {error}", file=sys.stderr, flush=True)
+        raise
+
+
+def train_config(cfg: DictConfig) -> TrainConfig:
+    """The settings of one training job, checked, with its name and choices.
+
+    Raises:
+        ValueError: a missing or impossible value.
+    """
+    hydra = HydraConfig.get()
+    cfg.choices = {
+        group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith("hydra")
+    }
+    config: TrainConfig = _to_object(cfg)
+    config.name = check_name(config.name if config.name is not None else _name_from(list(hydra.overrides.task)))
+    config.choices.pop(".", None)
+    low, high = config.clip.jitter
+    _expect(config.seed >= 0, "seed", config.seed, "0 or more")
+    _expect(
+        config.clip.crop <= low <= high, "clip.jitter", config.clip.jitter, f"crop {config.clip.crop} <= low <= high"
+    )
+    _expect(config.optim.steps > 0, "optim.steps", config.optim.steps, "1 or more")
+    _expect(config.optim.clips_per_device > 0, "optim.clips_per_device", config.optim.clips_per_device, "1 or more")
+    _check_shared(config.clip, config.runtime)
+    return config
+
+
+def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
+    """The settings of one testing job, and those of its run with the testing job's changes.
+
+    Raises:
+        ValueError: a missing or impossible value, or a folder that is not a run.
+    """
+    config: TestConfig = _to_object(cfg)
+    run = read_run(Path(config.run))
+    for section in ("data", "clip"):
+        changes = getattr(config, section)
+        for item in fields(changes):
+            if getattr(changes, item.name) is not None:
+                setattr(getattr(run, section), item.name, getattr(changes, item.name))
+    run.runtime = config.runtime
+    config.name = check_name(config.name or f"{run.clip.num_clips}x{run.clip.num_crops}")
+    _check_shared(run.clip, config.runtime)
+    return config, run
+
+
+def check_name(name: str) -> str:
+    """A name that pastes unquoted.
+
+    Raises:
+        ValueError: other characters than letters, digits, `_`, `.` and `-`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) or len(name) > 200:
+        raise ValueError(f"name: got {name!r}, expected up to 200 letters, digits, '_', '.' and '-'")
+    return name
+
+
+def write_run(config: TrainConfig, folder: Path) -> None:
+    """Keeps the resolved settings of a run in `config.yaml`.
+
+    Raises:
+        ValueError: the folder cannot be written, or holds a run with other scientific settings; says which.
+    """
+    path = folder / "config.yaml"
+    if path.is_file():
+        old, new = _science(read_run(folder)), _science(config)
+        changed = [
+            f"{key}: was {old.get(key)}, now {new.get(key)}"
+            for key in sorted(old | new)
+            if old.get(key) != new.get(key)
+        ]
+        if changed:
+            raise ValueError(
+                f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed) + "\n"
+                "Give this run another name=..., or delete that folder"
+            )
+    unfinished = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.structured(config), unfinished)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise ValueError(f"the run folder {folder} cannot be written: {error}") from error
+
+
+def read_run(folder: Path) -> TrainConfig:
+    """The settings of a run.
+
+    Raises:
+        ValueError: not the folder of a run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{folder}: not the folder of a training run (it has no config.yaml)")
+    config: TrainConfig = _to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(path)))
+    return config
+
+
+def config_hash(config: TrainConfig) -> str:
+    """Names the scientific settings in 12 characters."""
+    return hashlib.sha256(json.dumps(_science(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def build_model(config: TrainConfig) -> Classifier:
+    """The network, from its `_target_`."""
+    model: Classifier = instantiate(config.model)
+    return model
+
+
+def read_entries(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:
+    """The videos of `data.train` or `data.val` that are there, and those that are missing.
+
+    Raises:
+        ValueError: a bad list, or too many missing videos.
+    """
+    check_decoder(config.decoder)
+    entries = read_list(getattr(config, which), root=config.root, num_classes=config.num_classes)
+    if config.classes is not None:
+        read_classes(config.classes, num_classes=config.num_classes)
+    present, missing = split_missing(entries)
+    check_missing(missing, num_listed=len(entries), max_missing=config.max_missing)
+    if not present:
+        raise ValueError(f"{getattr(config, which)}: none of the {len(entries)} listed videos is there")
+    return present, missing
+
+
+def build_training_videos(config: TrainConfig, entries: list[Entry]) -> TrainingVideos:
+    """The training stream of clips."""
+    clip = config.clip
+    return TrainingVideos(
+        entries,
+        seed=config.seed,
+        pick=partial(random_clip, length=clip.length, stride=clip.stride),
+        view=partial(training_view, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
+        decoder=config.data.decoder,
+    )
+
+
+def build_evaluation_videos(config: TrainConfig, entries: list[Entry]) -> EvaluationVideos:
+    """The videos to test, with all their views."""
+    clip = config.clip
+    return EvaluationVideos(
+        entries,
+        pick=partial(uniform_clips, num_clips=clip.num_clips, length=clip.length, stride=clip.stride),
+        views=partial(testing_views, short_side=clip.short_side, num_crops=clip.num_crops),
+        decoder=config.data.decoder,
+    )
+
+
+def _to_object(cfg: Any) -> Any:
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
+    return OmegaConf.to_object(cfg)
+
+
+def _check_shared(clip: ClipConfig, runtime: RuntimeConfig) -> None:
+    _expect(clip.length > 0 and clip.stride > 0, "clip.length, clip.stride", (clip.length, clip.stride), "1 or more")
+    _expect(clip.num_clips > 0, "clip.num_clips", clip.num_clips, "1 or more")
+    _expect(clip.num_crops in (1, 3), "clip.num_crops", clip.num_crops, "1 or 3")
+    _expect(runtime.devices > 0, "runtime.devices", runtime.devices, "1 or more")
+    _expect(runtime.workers >= 0, "runtime.workers", runtime.workers, "0 or more")
+    _expect(runtime.chunk > 0, "runtime.chunk", runtime.chunk, "1 or more")
+    _expect(runtime.precision in ("fp32", "bf16", "fp16"), "runtime.precision", runtime.precision, "fp32, bf16 or fp16")
+    gpus = torch.cuda.device_count()
+    _expect(not gpus or runtime.devices <= gpus, "runtime.devices", runtime.devices, f"at most {gpus}, the GPUs here")
+    _expect(bool(gpus) or runtime.precision != "fp16", "runtime.precision", "fp16", "fp32 or bf16 without a GPU")
+
+
+def _expect(holds: bool, what: str, got: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{what}: got {got}, expected {expected}")
+
+
+def _name_from(overrides: list[str]) -> str:
+    """experiment=miniature/nl_c2d seed=1 -> miniature_nl_c2d-seed_1."""
+    words = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if not any(key == name or key.startswith(f"{name}.") for name in OPERATIONAL):
+            text = value if key == "experiment" else f"{key.rpartition('.')[2]}_{value}"
+            words.append(re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_"))
+    return "-".join(words) or "default"
+
+
+def _science(config: TrainConfig) -> dict[str, Any]:
+    """The settings that make a run what it is, by their dotted names."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if prefix in OPERATIONAL:
+            return
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = value
+
+    walk("", OmegaConf.to_container(OmegaConf.structured(config)))
+    return flat

@@ -1,0 +1,153 @@
+"""The miniature: small real videos that ask two questions, one for each idea of the paper.
+
+Every video shows a grey textured scene that drifts up or down, a coloured square in its first part
+and another, elsewhere in the frame, in its last part.
+
+relation: have the two squares the same colour? The squares never share a frame, nor the few frames
+    that temporal pooling joins, so a sum over local features cannot tell; comparing all pairs of
+    positions can.
+motion: does the scene drift up or down? Up is down played backwards, and C2D, which pools time but
+    never convolves it, cannot tell one from the other, with non-local blocks or without.
+
+Everything else (sizes, length, places, times, colours, speed, texture) is drawn apart from both
+answers, and all four pairs of answers are equally frequent.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from nonlocal_video.data.encode import write_video
+
+VERSION = 1
+QUESTIONS = {"relation": ("different", "same"), "motion": ("down", "up")}
+SIZES = ((64, 80), (80, 64), (64, 64), (80, 80), (80, 96), (96, 80))
+"""Height and width in pixels: multiples of 16, since decord fails on some others (72 wide, say)."""
+NUM_FRAMES = (70, 88)
+"""Shortest and longest video; a 32x2 clip spans 64 frames."""
+GAP = 16
+"""Frames without a square between the first and the second: more than temporal pooling joins."""
+COLOURS = ((220, 40, 40), (40, 80, 230))
+
+
+class Square(NamedTuple):
+    """A coloured square: pixels from (top, left), frames from first up to, not including, last."""
+
+    colour: int
+    top: int
+    left: int
+    side: int
+    first: int
+    last: int
+
+
+class Scene(NamedTuple):
+    """All that a video shows."""
+
+    height: int
+    width: int
+    num_frames: int
+    squares: tuple[Square, Square]
+    drift: float
+    """Pixels per frame, downwards."""
+    texture_seed: int
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The answer to each question, as an index into its classes."""
+        first, second = self.squares
+        return {"relation": int(first.colour == second.colour), "motion": int(self.drift < 0)}
+
+
+def draw_scene(index: int, *, seed: int) -> Scene:
+    """Scene `index` of the endless series of this seed; four in a row hold all pairs of answers."""
+    rng = np.random.default_rng((seed, index))
+    same, up = index % 2, index // 2 % 2
+    height, width = SIZES[rng.integers(len(SIZES))]
+    num_frames = int(rng.integers(NUM_FRAMES[0], NUM_FRAMES[1] + 1))
+    first_colour = int(rng.integers(len(COLOURS)))
+    other_colour = (first_colour + int(rng.integers(1, len(COLOURS)))) % len(COLOURS)
+    # Two neighbouring or opposite quarters around the centre: visible whatever the training crop.
+    quarters = rng.permutation([(-1, -1), (-1, 1), (1, -1), (1, 1)])[:2]
+    middle = num_frames // 2
+    times = (
+        (int(rng.integers(0, 5)), middle - GAP // 2 - int(rng.integers(0, 4))),
+        (middle + GAP // 2 + int(rng.integers(0, 4)), num_frames - int(rng.integers(0, 5))),
+    )
+    squares = []
+    for colour, quarter, time in zip(
+        (first_colour, first_colour if same else other_colour), quarters, times, strict=True
+    ):
+        short_side = min(height, width)
+        side = int(short_side * rng.uniform(0.26, 0.32))
+        centre = np.array([height, width]) / 2 + quarter * short_side * rng.uniform(0.17, 0.23, 2)
+        top, left = (centre - side / 2).astype(int)
+        squares.append(Square(colour, int(top), int(left), side, *time))
+    speed = rng.uniform(0.8, 1.2) * min(height, width) / 80
+    return Scene(height, width, num_frames, (squares[0], squares[1]), -speed if up else speed, int(rng.integers(2**31)))
+
+
+def render(scene: Scene) -> Iterator[np.ndarray]:
+    """The frames (H, W, 3) uint8 of a scene."""
+    texture = _texture(2 * scene.height, scene.width, np.random.default_rng(scene.texture_seed))
+    for t in range(scene.num_frames):
+        shifted = np.roll(texture, round(scene.drift * t), axis=0)[: scene.height]
+        frame = np.repeat(shifted[..., None], 3, axis=2)
+        for square in scene.squares:
+            if square.first <= t < square.last:
+                rows, columns = (
+                    slice(square.top, square.top + square.side),
+                    slice(square.left, square.left + square.side),
+                )
+                frame[rows, columns] = COLOURS[square.colour]
+        yield frame
+
+
+def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Grey noise (height, width) uint8 with waves of 8 to 24 pixels, periodic in both directions."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
+    band = (frequency > 1 / 24) & (frequency < 1 / 8)
+    noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((height, width))) * band).real
+    return np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
+
+
+def make_miniature(
+    folder: Path, *, num_train: int = 1024, num_val: int = 256, seed: int = 0, processes: int = 2
+) -> None:
+    """Writes videos, lists and class files below `folder`; what is there already is kept.
+
+    `videos/*.mp4`, and for each question `<question>_train.txt`, `<question>_val.txt` (lines
+    `videos/name.mp4 label`) and `<question>_classes.txt` (one class name a line).
+    """
+    made_from = {"version": VERSION, "num_train": num_train, "num_val": num_val, "seed": seed}
+    stamp = folder / "miniature.json"
+    if stamp.is_file() and json.loads(stamp.read_text()) == made_from:
+        return
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(folder / "videos", ignore_errors=True)
+    (folder / "videos").mkdir(parents=True)
+    names = [f"videos/train_{i:04d}.mp4" for i in range(num_train)] + [
+        f"videos/val_{i:04d}.mp4" for i in range(num_val)
+    ]
+    jobs = [(folder / name, index, seed) for index, name in enumerate(names)]
+    with get_context("spawn").Pool(processes) as pool:
+        scenes = list(tqdm(pool.imap(_write, jobs, chunksize=8), total=len(jobs), desc="miniature", unit="video"))
+    for question, classes in QUESTIONS.items():
+        (folder / f"{question}_classes.txt").write_text("".join(f"{name}\n" for name in classes))
+        lines = [f"{name} {scene.labels[question]}\n" for name, scene in zip(names, scenes, strict=True)]
+        (folder / f"{question}_train.txt").write_text("".join(lines[:num_train]))
+        (folder / f"{question}_val.txt").write_text("".join(lines[num_train:]))
+    stamp.write_text(json.dumps(made_from))
+
+
+def _write(job: tuple[Path, int, int]) -> Scene:
+    path, index, seed = job
+    scene = draw_scene(index, seed=seed)
+    write_video(path, render(scene))
+    return scene

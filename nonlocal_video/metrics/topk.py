@@ -1,0 +1,41 @@
+"""Top-k accuracy."""
+
+import torch
+from torch import Tensor
+
+from nonlocal_video.distributed import all_reduce_sum
+
+
+class TopK:
+    """The share of items whose label is among the k best-scored classes.
+
+    Counts are whole numbers, so the result is the same for any number of ranks.
+    """
+
+    def __init__(self, ks: tuple[int, ...] = (1, 5)) -> None:
+        self.ks = ks
+        self.correct = torch.zeros(len(ks), dtype=torch.int64)
+        self.count = torch.zeros(1, dtype=torch.int64)
+
+    def update(self, scores: Tensor, labels: Tensor) -> None:
+        """Scores (B, K), labels (B,). Of equal scores the lower class comes first, as in argmax.
+
+        Raises:
+            ValueError: a score that is not finite.
+        """
+        if not torch.isfinite(scores).all():
+            raise ValueError("a score is not finite: the weights are broken, or the precision is too low")
+        own = scores.gather(1, labels[:, None])  # (B, 1)
+        earlier = torch.arange(scores.shape[1]) < labels[:, None]
+        rank = ((scores > own) | ((scores == own) & earlier)).sum(dim=1)  # (B,)
+        self.correct += torch.stack([(rank < k).sum() for k in self.ks])
+        self.count += len(labels)
+
+    def reduce(self) -> None:
+        """Adds up the ranks; called once, by all of them."""
+        self.correct, self.count = all_reduce_sum(self.correct), all_reduce_sum(self.count)
+
+    def compute(self) -> dict[str, float | None]:
+        """`top1`, `top5`, ... in percent; None without items."""
+        count = int(self.count)
+        return {f"top{k}": 100 * int(c) / count if count else None for k, c in zip(self.ks, self.correct, strict=True)}

@@ -1,0 +1,108 @@
+"""Where the non-local blocks stand, and the proof that they stand there."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from nonlocal_video.models.nonlocal_block import NonLocalBlock
+from nonlocal_video.models.resnet3d import STAGES
+
+
+class Place(NamedTuple):
+    """One non-local block of a built network."""
+
+    stage: str
+    block: int
+    """The residual block that it follows, from 0."""
+    channels: int
+    pairwise: str
+    axes: str
+    subsample: bool
+
+
+def places_for(blocks: Sequence[int], num_nonlocal: int | Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """The residual blocks of each stage that a non-local block follows.
+
+    Args:
+        blocks: residual blocks of res2..res5.
+        num_nonlocal: 0, 1, 5 or 10 blocks as the paper places them (Sec. 4.1, Table 2c), or the
+            places themselves: {"res3": [1, 3], "res4": [5]}.
+            1: before the last residual block of res4.
+            5: every second block of res3 and res4; in R101's res4 after 6, 13 and 20, as released.
+            10: every block of res3 and res4; in R101's res4, which the paper leaves open, six blocks
+            spread evenly.
+
+    Raises:
+        ValueError: the network has no such places.
+    """
+    if isinstance(num_nonlocal, Mapping):
+        places = {stage: tuple(sorted(indices)) for stage, indices in num_nonlocal.items() if indices}
+        _check(places, blocks)
+        return places
+    res3, res4 = blocks[1], blocks[2]
+    if num_nonlocal == 0:
+        return {}
+    if num_nonlocal == 1 and res4 >= 2:
+        return {"res4": (res4 - 2,)}
+    if (res3, res4) in ((4, 6), (4, 23)):
+        if num_nonlocal == 5:
+            return {"res3": (1, 3), "res4": (1, 3, 5) if res4 == 6 else (6, 13, 20)}
+        if num_nonlocal == 10:
+            return {"res3": (0, 1, 2, 3), "res4": tuple(range(6)) if res4 == 6 else (3, 7, 11, 14, 18, 22)}
+    raise ValueError(
+        f"nonlocal_blocks: got {num_nonlocal} for a network of {tuple(blocks)} residual blocks; expected "
+        "0, 1, 5 or 10 (5 and 10 for R50 and R101 only), or places such as {res3: [1, 3], res4: [5]}"
+    )
+
+
+def _check(places: Mapping[str, Sequence[int]], blocks: Sequence[int]) -> None:
+    for stage, indices in places.items():
+        if stage not in STAGES:
+            raise ValueError(f"nonlocal_blocks: got stage {stage!r}, expected one of {', '.join(STAGES)}")
+        num_blocks = blocks[STAGES.index(stage)]
+        wrong = [i for i in indices if not 0 <= i < num_blocks]
+        if wrong or len(set(indices)) != len(indices):
+            raise ValueError(
+                f"nonlocal_blocks: got {stage} after residual blocks {list(indices)}, "
+                f"expected different numbers from 0 to {num_blocks - 1}"
+            )
+
+
+def built_places(model: nn.Module) -> list[Place]:
+    """The non-local blocks that a network really contains, in the order of the data."""
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, NonLocalBlock):
+            stage, layer = name.split(".")[-2:]
+            block = int(layer.removeprefix("nonlocal"))
+            found.append(Place(stage, block, module.channels, module.pairwise_name, module.axes, module.subsample))
+    return found
+
+
+def verify_places(model: nn.Module, asked: Mapping[str, Sequence[int]], *, pairwise: str, axes: str) -> None:
+    """Fails unless the built network has exactly the non-local blocks asked for.
+
+    A published network was once trained as "non-local" without a single block.
+
+    Raises:
+        RuntimeError: another place, function or axes.
+    """
+    expected = [(stage, i, pairwise, axes) for stage in STAGES for i in asked.get(stage, ())]
+    built = [(place.stage, place.block, place.pairwise, place.axes) for place in built_places(model)]
+    if built != expected:
+        raise RuntimeError(f"the network's non-local blocks are {built}, asked for {expected}")
+
+
+def format_places(model: nn.Module) -> str:
+    """The table of non-local blocks that a run prints after building its network."""
+    places = built_places(model)
+    if not places:
+        return "non-local blocks: none"
+    rows = [("after", "channels", "pairwise", "axes", "keys")]
+    for place in places:
+        pooled = "pooled 2x2" if place.subsample else "all"
+        rows.append((f"{place.stage} block {place.block}", str(place.channels), place.pairwise, place.axes, pooled))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([f"non-local blocks: {len(places)}", *lines])

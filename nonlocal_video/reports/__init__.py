@@ -1,0 +1,1 @@
+"""What people read: the report of one test, and tables over many."""

@@ -1,0 +1,85 @@
+"""The report of one test: `report.json` and `predictions.jsonl`."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from nonlocal_video.engine.evaluate import Evaluation
+from nonlocal_video.engine.log import read_metrics
+from nonlocal_video.types import Failure
+
+PACKAGES = ("torch", "torchvision", "av", "numpy")
+
+
+def build_report(
+    evaluation: Evaluation, missing: Sequence[Failure], *, run: Path, facts: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Everything that a number needs beside it to be believed.
+
+    `top1` and `top5` are the video accuracies in percent over the decoded videos;
+    `*_of_listed` counts missing and broken videos as wrong; `clip_*` is the accuracy of single views.
+    """
+    decoded, failed = len(evaluation.predictions), len(evaluation.failures)
+    listed = decoded + failed + len(missing)
+    of_listed = {f"{k}_of_listed": v * decoded / listed if v is not None else 0.0 for k, v in evaluation.video.items()}
+    return {
+        "run": str(run),
+        **facts,
+        **evaluation.video,
+        **of_listed,
+        **{f"clip_{key}": value for key, value in evaluation.clip.items()},
+        "train_top1": train_accuracy(run, step=facts["step"]),
+        "videos": {"listed": listed, "missing": len(missing), "failed": failed, "decoded": decoded},
+        "failures": [failure._asdict() for failure in (*missing, *evaluation.failures)],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+        "time": {"seconds": round(seconds, 2), "videos_per_s": round((decoded + failed) / seconds, 2)},
+    }
+
+
+def train_accuracy(run: Path, *, step: int) -> float | None:
+    """Mean top-1 (%) of the training clips over the last tenth of the steps up to `step`, as logged while training."""
+    last = [record["top1"] for record in read_metrics(run) if 0.9 * step < record["step"] <= step]
+    return fmean(last) if last else None
+
+
+def write_report(folder: Path, report: dict[str, Any], evaluation: Evaluation) -> None:
+    """Writes `predictions.jsonl`, a line for each decoded video, and then `report.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(prediction._asdict()) + "\n" for prediction in evaluation.predictions]
+    _replace(folder / "predictions.jsonl", "".join(lines))
+    _replace(folder / "report.json", json.dumps(report, indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """The report in a few lines."""
+    videos, clips, views = report["videos"], report["clips"], report["views"]
+    lines = [
+        f"{report['network']} on {report['data']}, step {report['step']} of {report['steps']}, "
+        f"{clips['num_clips']} clips x {views['num_crops']} crops",
+        f"videos: {videos['listed']} listed, {videos['missing']} missing, {videos['failed']} failed, "
+        f"{videos['decoded']} decoded",
+    ]
+    for key in ("top1", "top5"):
+        if report.get(key) is not None:
+            lines.append(
+                f"{key}: {report[key]:.2f} of the decoded videos, {report[f'{key}_of_listed']:.2f} of the listed; "
+                f"{report[f'clip_{key}']:.2f} of single clips"
+            )
+    lines += [f"  {failure['cause']}" for failure in report["failures"][:5]]
+    if len(report["failures"]) > 5:
+        lines.append(f"  ... and {len(report['failures']) - 5} more in report.json")
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""What can be set: the schema of the configs, one dataclass a group.
+
+`MISSING` values come from the YAML files in `configs/`, or must be given on the command line.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class DataConfig:
+    """Which videos."""
+
+    name: str = MISSING
+    """What reports call the data set."""
+    root: str = MISSING
+    """The folder that relative paths of the lists start from."""
+    train: str = MISSING
+    """List of training videos: a path and a label on each line."""
+    val: str = MISSING
+    """List of testing videos."""
+    num_classes: int = MISSING
+    classes: str | None = None
+    """File of class names, one a line, in the order of the labels."""
+    decoder: str = "pyav"
+    """pyav or decord."""
+    max_missing: float = 0.05
+    """The share of listed videos that may be missing before a run refuses to start."""
+
+
+@dataclass
+class ClipConfig:
+    """Which frames and pixels of a video."""
+
+    length: int = MISSING
+    """Frames of a clip."""
+    stride: int = MISSING
+    """From one frame of a clip to the next, in frames of the video."""
+    jitter: list[int] = MISSING
+    """Training: smallest and largest short side in pixels."""
+    crop: int = MISSING
+    """Training: side of the square crop in pixels."""
+    flip: bool = True
+    """Training: mirror left and right every second time."""
+    short_side: int = MISSING
+    """Testing: short side in pixels, and side of the square crops."""
+    num_clips: int = 10
+    """Testing: clips a video."""
+    num_crops: int = 3
+    """Testing: 3 crops along the longer side, or 1, the centre."""
+
+
+@dataclass
+class OptimConfig:
+    """How to train."""
+
+    lr: float = MISSING
+    """Learning rate at a global batch of `reference_batch` clips; scales with the global batch."""
+    reference_batch: int = MISSING
+    clips_per_device: int = MISSING
+    """Clips of a step in each process."""
+    steps: int = MISSING
+    milestones: list[int] = MISSING
+    """Steps at which the learning rate is divided by ten."""
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 1e-4
+
+
+@dataclass
+class InitConfig:
+    """Weights to start from, besides random ones."""
+
+    imagenet: str | None = None
+    """A torchvision ResNet state dict, inflated over time."""
+    weights: str | None = None
+    """A checkpoint of another run, for fine-tuning: everything but the classifier."""
+
+
+@dataclass
+class RuntimeConfig:
+    """Where and how fast; nothing here changes what is learnt, but for rounding."""
+
+    runs: str = "runs"
+    """The folder of all runs."""
+    devices: int = 1
+    """Processes: one for each GPU, or on the CPU where there is none."""
+    workers: int = 2
+    """Loader processes for each of them."""
+    threads: int | None = None
+    """Threads of each process on the CPU; the cores divided by the processes if null."""
+    precision: str = "fp32"
+    """fp32, bf16 or fp16."""
+    log_every: int = 20
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    chunk: int = 10
+    """Testing: views of a video that run through the network together."""
+
+
+@dataclass
+class TrainConfig:
+    """The settings of tools/train.py."""
+
+    name: str | None = None
+    """The run's folder in runtime.runs; made from the command line if null."""
+    seed: int = 0
+    model: dict[str, Any] = MISSING
+    data: DataConfig = field(default_factory=DataConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    choices: dict[str, str] = field(default_factory=dict)
+    """Which file of each config group was taken; filled in by the tool."""
+
+
+@dataclass
+class TestDataConfig:
+    """Other videos than those of the run; null is as in the run."""
+
+    __test__ = False
+    name: str | None = None
+    root: str | None = None
+    val: str | None = None
+    decoder: str | None = None
+    max_missing: float | None = None
+
+
+@dataclass
+class TestClipConfig:
+    """Other views than those of the run; null is as in the run."""
+
+    __test__ = False
+    short_side: int | None = None
+    num_clips: int | None = None
+    num_crops: int | None = None
+
+
+@dataclass
+class TestConfig:
+    """The settings of tools/test.py."""
+
+    __test__ = False
+    run: str = MISSING
+    """The folder of a training run."""
+    weights: str | None = None
+    """Which of its checkpoints; the newest if null."""
+    name: str | None = None
+    """The report's folder in the run's `test` folder; clips x crops if null."""
+    data: TestDataConfig = field(default_factory=TestDataConfig)
+    clip: TestClipConfig = field(default_factory=TestClipConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

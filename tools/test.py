@@ -1,0 +1,95 @@
+"""Tests a trained network: python tools/test.py run=runs/NAME"""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import hydra
+import torch
+from omegaconf import DictConfig
+
+from nonlocal_video import config as edge
+from nonlocal_video.data.loader import evaluation_loader
+from nonlocal_video.distributed import is_main, launch, local_device, rank, world_size
+from nonlocal_video.engine.checkpoint import list_checkpoints, load_weights, read_checkpoint
+from nonlocal_video.engine.evaluate import evaluate
+from nonlocal_video.reports.report import build_report, format_report, write_report
+from nonlocal_video.settings import TestConfig, TrainConfig
+from nonlocal_video.types import Entry, Failure
+
+
+class Job(NamedTuple):
+    """What every process gets: the settings, the weights' file and the videos, which were looked for once."""
+
+    config: TestConfig
+    run: TrainConfig
+    weights: Path
+    entries: list[Entry]
+    missing: list[Entry]
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="test")
+def main(cfg: DictConfig) -> None:
+    with edge.one_job():
+        config, run = edge.evaluation_config(cfg)
+        weights = Path(config.weights) if config.weights else newest_checkpoint(Path(config.run))
+        entries, missing = edge.read_entries(run.data, "val")
+        launch(test, Job(config, run, weights, entries, missing), processes=config.runtime.devices)
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """The checkpoint of a run with the most steps.
+
+    Raises:
+        ValueError: there is none yet.
+    """
+    checkpoints = list_checkpoints(run / "checkpoints")
+    if not checkpoints:
+        raise ValueError(f"{run}: no checkpoint yet; train it first, or name a file with weights=...")
+    return checkpoints[-1]
+
+
+def test(job: Job) -> None:
+    """Scores this process's share of the videos; the main process writes the report."""
+    runtime = job.config.runtime
+    torch.set_num_threads(runtime.threads or max(1, torch.get_num_threads() // world_size()))
+    model = edge.build_model(job.run)
+    content = read_checkpoint(job.weights)
+    load_weights(model, content["model"], where=job.weights)
+    model.to(local_device())
+    videos = edge.build_evaluation_videos(job.run, job.entries)
+    loader = evaluation_loader(videos, rank=rank(), world_size=world_size(), workers=runtime.workers)
+    start = time.perf_counter()
+    evaluation = evaluate(model, loader, chunk=runtime.chunk, precision=runtime.precision)
+    if is_main():
+        missing = [Failure(entry.video, f"{entry.path}: no such file") for entry in job.missing]
+        report = build_report(
+            evaluation,
+            missing,
+            run=Path(job.config.run),
+            facts={
+                "network": job.run.choices["model"],
+                "data": job.run.data.name,
+                "seed": job.run.seed,
+                "weights": str(job.weights),
+                "step": content["step"],
+                "steps": job.run.optim.steps,
+                "clips": {
+                    "length": job.run.clip.length,
+                    "stride": job.run.clip.stride,
+                    "num_clips": job.run.clip.num_clips,
+                },
+                "views": {"short_side": job.run.clip.short_side, "num_crops": job.run.clip.num_crops},
+                "precision": runtime.precision,
+                "config_hash": edge.config_hash(job.run),
+            },
+            seconds=time.perf_counter() - start,
+        )
+        folder = Path(job.config.run) / "test" / str(job.config.name)
+        write_report(folder, report, evaluation)
+        print(format_report(report))
+        print(f"report: {folder}/report.json, predictions: {folder}/predictions.jsonl", flush=True)
+
+
+if __name__ == "__main__":
+    edge.run_tool(main)

@@ -1,0 +1,150 @@
+"""Trains a network: python tools/train.py experiment=miniature/nl_c2d"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import hydra
+import torch
+from omegaconf import DictConfig
+
+from nonlocal_video import config as edge
+from nonlocal_video.data.loader import StepSampler, training_loader
+from nonlocal_video.data.manifest import hash_entries
+from nonlocal_video.distributed import barrier, is_main, launch, local_device, rank, world_size
+from nonlocal_video.engine.checkpoint import list_checkpoints, read_checkpoint, restore, save_checkpoint
+from nonlocal_video.engine.log import RunLog
+from nonlocal_video.engine.optim import StepSchedule, build_sgd
+from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.train import train
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.initialise import initialise
+from nonlocal_video.models.placement import format_places
+from nonlocal_video.models.weights.torchvision import read_torchvision
+from nonlocal_video.settings import InitConfig, TrainConfig
+from nonlocal_video.types import Entry
+
+
+class Job(NamedTuple):
+    """What every process gets: the settings, and the videos, which were looked for once."""
+
+    config: TrainConfig
+    entries: list[Entry]
+    missing: list[Entry]
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="train")
+def main(cfg: DictConfig) -> None:
+    with edge.one_job():
+        config = edge.train_config(cfg)
+        entries, missing = edge.read_entries(config.data, "train")
+        launch(run, Job(config, entries, missing), processes=config.runtime.devices)
+
+
+def run(job: Job) -> None:
+    """Trains in this process, from the newest checkpoint if there is one."""
+    config, runtime, optim = job.config, job.config.runtime, job.config.optim
+    folder = Path(runtime.runs) / str(config.name)
+    torch.set_num_threads(runtime.threads or max(1, torch.get_num_threads() // world_size()))
+    torch.manual_seed(config.seed)
+    model = edge.build_model(config)
+    global_batch = optim.clips_per_device * world_size()
+    lr = optim.lr * global_batch / optim.reference_batch
+    facts = {"global_batch": global_batch, "videos": hash_entries(job.entries), "config": edge.config_hash(config)}
+    if is_main():
+        edge.write_run(config, folder)
+        (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in job.missing))
+        print(describe(job, model, global_batch=global_batch, lr=lr), flush=True)
+    barrier()
+
+    checkpoints = list_checkpoints(folder / "checkpoints")
+    if not checkpoints:
+        start_from(model, config.init)
+    model.to(local_device())
+    optimizer = build_sgd(
+        model, lr=lr, momentum=optim.momentum, nesterov=optim.nesterov, weight_decay=optim.weight_decay
+    )
+    scaler = torch.amp.GradScaler(local_device().type, enabled=runtime.precision == "fp16")
+    state = TrainState(model, optimizer, scaler)
+    if checkpoints:
+        resume(state, checkpoints[-1], facts)
+
+    log = RunLog(folder, step=state.step) if is_main() else None
+    sampler = StepSampler(
+        first_step=state.step,
+        last_step=optim.steps,
+        clips_per_rank=optim.clips_per_device,
+        rank=rank(),
+        world_size=world_size(),
+    )
+    train(
+        state,
+        training_loader(edge.build_training_videos(config, job.entries), sampler, workers=runtime.workers),
+        last_step=optim.steps,
+        schedule=StepSchedule(lr, optim.milestones),
+        seed=config.seed,
+        precision=runtime.precision,
+        log_every=runtime.log_every,
+        write_log=log.write if log else None,
+        checkpoint_every=runtime.checkpoint_every,
+        save=lambda: save_checkpoint(folder / "checkpoints", state, facts=facts, keep=runtime.keep_checkpoints),
+    )
+    if log:
+        log.close()
+        print(f"trained {state.step} steps, {state.num_failures} videos could not be decoded: {folder}/checkpoints")
+        print(f"next: python tools/test.py run={folder}\n      tensorboard --logdir {runtime.runs}", flush=True)
+    barrier()
+
+
+def describe(job: Job, model: Classifier, *, global_batch: int, lr: float) -> str:
+    """One screen on what is about to run."""
+    config, optim = job.config, job.config.optim
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    listed = len(job.entries) + len(job.missing)
+    return "\n".join(
+        [
+            f"run {config.name} on {world_size()} x {local_device().type}, {config.runtime.precision}",
+            f"network {config.choices['model']}: {num_parameters / 1e6:.2f}M parameters",
+            format_places(model),
+            f"data {config.data.name}: {listed} videos listed, {len(job.missing)} missing",
+            f"batch {optim.clips_per_device} clips x {world_size()} processes = {global_batch}",
+            f"learning rate {optim.lr:g} x {global_batch} / {optim.reference_batch} = {lr:g}, "
+            f"/10 at {', '.join(map(str, optim.milestones)) or 'no'} of {optim.steps} steps",
+        ]
+    )
+
+
+def start_from(model: Classifier, init: InitConfig) -> None:
+    """Loads the weights that training starts from, if any, and says what was loaded."""
+    if init.imagenet and init.weights:
+        raise ValueError("init: got both init.imagenet and init.weights, expected one of them")
+    if not init.imagenet and not init.weights:
+        return
+    path = init.imagenet or str(init.weights)
+    weights = read_torchvision(path) if init.imagenet else read_checkpoint(Path(path))["model"]
+    loaded = initialise(model, weights, where=path)
+    if is_main():
+        blocks = sum(name.endswith("w_z.weight") for name in loaded.fresh)
+        print(
+            f"started from {path}: {loaded.num_loaded} tensors ({loaded.num_inflated} inflated over time); "
+            f"fresh: the classifier and {blocks} non-local blocks; unused: {', '.join(loaded.unused) or 'none'}"
+        )
+
+
+def resume(state: TrainState, path: Path, facts: dict[str, object]) -> None:
+    """Continues from a checkpoint of this run."""
+    content = read_checkpoint(path)
+    before = content["facts"]
+    if before["global_batch"] != facts["global_batch"]:
+        raise ValueError(
+            f"{path}: was trained with a global batch of {before['global_batch']}, got {facts['global_batch']}: "
+            "set optim.clips_per_device so that clips x processes is the same"
+        )
+    restore(state, content, where=path)
+    if is_main():
+        print(f"resumed from {path}", flush=True)
+        if before["videos"] != facts["videos"]:
+            print("the training videos are not those of the checkpoint: from here on this is another stream of clips")
+
+
+if __name__ == "__main__":
+    edge.run_tool(main)
