@@ -62,10 +62,7 @@ def check_decoder(decoder: str) -> None:
 
 def _decode_pyav(path: str, pick: Pick) -> Decoded:
     with av.open(path) as container:
-        if not container.streams.video:
-            raise ValueError("no video stream")
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
+        stream = _video_stream(container)
         # Containers lie about the number of frames; packets do not, and cost no decoding.
         times = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
         if not times:
@@ -78,6 +75,14 @@ def _decode_pyav(path: str, pick: Pick) -> Decoded:
     if frames is None:
         frames = _read_counting(path, wanted)
     return Decoded(np.stack(frames), rows)
+
+
+def _video_stream(container: Any) -> Any:
+    stream = container.streams.best("video")
+    if stream is None:
+        raise ValueError("no video stream")
+    stream.codec_context.thread_count = 1  # The loader's processes share the cores.
+    return stream
 
 
 def _read_at(container: Any, stream: Any, times: list[int]) -> list[np.ndarray] | None:
@@ -103,8 +108,7 @@ def _read_counting(path: str, wanted: list[int]) -> list[np.ndarray]:
     to_rgb, count = _ToRgb(), 0
     frames: list[np.ndarray] = []
     with av.open(path) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
+        stream = _video_stream(container)
         for frame in container.decode(stream):
             if count == wanted[len(frames)]:
                 frames.append(to_rgb(frame))

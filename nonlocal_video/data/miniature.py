@@ -149,5 +149,6 @@ def make_miniature(
 def _write(job: tuple[Path, int, int]) -> Scene:
     path, index, seed = job
     scene = draw_scene(index, seed=seed)
-    write_video(path, render(scene))
+    # A key frame falls into every gap: no trace of the first square is left when the second appears.
+    write_video(path, render(scene), gop=GAP - 4)
     return scene

@@ -1,7 +1,6 @@
 """Checkpoints: `checkpoints/step_00000400.pt` in the run folder, whole or not there."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from nonlocal_video.engine.state import TrainState
+from nonlocal_video.models.weights.file import read_torch_file
 
 FORMAT = 1
 
@@ -54,10 +54,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: not one of our checkpoints, or damaged.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    content = read_torch_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT or "model" not in content:
         raise ValueError(f"{path}: not a checkpoint of this project (format {FORMAT})")
     return content

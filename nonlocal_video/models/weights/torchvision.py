@@ -1,10 +1,10 @@
 """torchvision's ImageNet ResNet-50 and -101: a state dict as `torch.save` writes it."""
 
-import pickle
 import re
 
-import torch
 from torch import Tensor
+
+from nonlocal_video.models.weights.file import read_torch_file
 
 _LAYER = re.compile(r"layer(\d)\.(\d+)\.(.*)")
 
@@ -15,10 +15,7 @@ def read_torchvision(path: str) -> dict[str, Tensor]:
     Raises:
         ValueError: not a state dict, or not one of a torchvision ResNet with bottlenecks.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: cannot be read as a state dict: {str(error).splitlines()[0]}") from error
+    state = read_torch_file(path)
     if not isinstance(state, dict) or not {"conv1.weight", "layer1.0.conv3.weight"} <= state.keys():
         raise ValueError(f"{path}: not the state dict of a torchvision ResNet-50 or ResNet-101")
     return {_rename(name): tensor for name, tensor in state.items()}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Trains and tests the four small networks on both questions of the miniature with three seeds and
+# writes the table into README.md. About an hour on two CPU cores; what is finished already is reused.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+
+runs=runs/miniature
+python tools/make_miniature.py
+python tools/train.py -m experiment=miniature/c2d,miniature/nl_c2d,miniature/i3d,miniature/nl_i3d \
+    data=miniature_relation,miniature_motion seed=0,1,2 runtime.runs=$runs
+for run in "$runs"/*/; do
+    [ -f "$run/test/10x1/report.json" ] || python tools/test.py run="$run"
+done
+python tools/report.py "$runs" --into README.md --block miniature

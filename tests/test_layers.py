@@ -1,0 +1,54 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = {
+    "types": 0, "distributed": 0,
+    "data": 1, "models": 1, "metrics": 1,
+    "engine": 2, "detection": 2, "reports": 2,
+    "config": 3, "settings": 3,
+}  # fmt: skip
+FENCES = {
+    "hydra": {"config.py", "settings.py"},
+    "omegaconf": {"config.py", "settings.py"},
+    "av": {"data/decode.py", "data/encode.py"},
+    "decord": {"data/decode.py"},
+    "pycocotools": {"detection"},
+    "pytorchvideo.transforms": set(),
+}
+FILES = sorted((ROOT / "nonlocal_video").rglob("*.py"))
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
+            found += [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_and_keep_the_fences(path: Path) -> None:
+    inside = path.relative_to(ROOT / "nonlocal_video")
+    room = inside.parts[0].removesuffix(".py")
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "nonlocal_video" and len(parts) > 1 and room in LAYERS and parts[1] != room:
+            lower = LAYERS[parts[1]] < LAYERS[room]
+            beside = LAYERS[parts[1]] == LAYERS[room] and LAYERS[room] >= 2
+            assert lower or beside, f"{inside} (layer {LAYERS[room]}) imports {name}"
+        for library, allowed in FENCES.items():
+            if name == library or name.startswith(f"{library}."):
+                assert str(inside) in allowed or room in allowed, f"{inside} imports {name}"
+
+
+def test_every_file_has_a_layer() -> None:
+    rooms = {path.relative_to(ROOT / "nonlocal_video").parts[0].removesuffix(".py") for path in FILES}
+    assert rooms - {"__init__"} <= LAYERS.keys()
