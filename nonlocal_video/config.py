@@ -224,7 +224,7 @@ def build_evaluation_videos(config: TrainConfig, entries: list[Entry]) -> Evalua
 
 
 def _to_object(cfg: Any) -> Any:
-    missing = sorted(OmegaConf.missing_keys(cfg))
+    missing = [key for key, value in _flat(OmegaConf.to_container(cfg, resolve=False)).items() if value == "???"]
     if missing:
         raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
     return OmegaConf.to_object(cfg)
@@ -253,24 +253,24 @@ def _name_from(overrides: list[str]) -> str:
     words = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if not any(key == name or key.startswith(f"{name}.") for name in OPERATIONAL):
+        if not _is_operational(key):
             text = value if key == "experiment" else f"{key.rpartition('.')[2]}_{value}"
-            words.append(re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_"))
+            words.append(re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_"))
     return "-".join(words) or "default"
 
 
 def _science(config: TrainConfig) -> dict[str, Any]:
     """The settings that make a run what it is, by their dotted names."""
-    flat: dict[str, Any] = {}
+    flat = _flat(OmegaConf.to_container(OmegaConf.structured(config)))
+    return {key: value for key, value in flat.items() if not _is_operational(key)}
 
-    def walk(prefix: str, value: Any) -> None:
-        if prefix in OPERATIONAL:
-            return
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        else:
-            flat[prefix] = value
 
-    walk("", OmegaConf.to_container(OmegaConf.structured(config)))
-    return flat
+def _is_operational(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in OPERATIONAL)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries by their dotted names."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}

@@ -121,7 +121,6 @@ class TrainConfig:
 class TestDataConfig:
     """Other videos than those of the run; null is as in the run."""
 
-    __test__ = False
     name: str | None = None
     root: str | None = None
     val: str | None = None
@@ -133,7 +132,6 @@ class TestDataConfig:
 class TestClipConfig:
     """Other views than those of the run; null is as in the run."""
 
-    __test__ = False
     short_side: int | None = None
     num_clips: int | None = None
     num_crops: int | None = None
@@ -143,7 +141,6 @@ class TestClipConfig:
 class TestConfig:
     """The settings of tools/test.py."""
 
-    __test__ = False
     run: str = MISSING
     """The folder of a training run."""
     weights: str | None = None

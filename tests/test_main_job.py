@@ -1,0 +1,307 @@
+"""The tools, run as a user runs them, on a small miniature."""
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+FAST = [
+    "optim.clips_per_device=4", "optim.reference_batch=4", "optim.steps=4", "optim.milestones=[3]", "clip.length=8",
+    "clip.num_clips=3", "runtime.workers=0", "runtime.threads=1", "runtime.log_every=2",
+]  # fmt: skip
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR",)}
+
+
+def tool(name: str, *arguments: str) -> None:
+    """Runs a tool in this process; raises SystemExit as it exits."""
+    before = sys.argv
+    sys.argv = [name, *arguments]
+    try:
+        runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+def train_arguments(miniature: Path, runs: Path, *overrides: str) -> list[str]:
+    return [f"data.root={miniature}", f"runtime.runs={runs}", *FAST, *overrides]
+
+
+def train(miniature: Path, runs: Path, *overrides: str) -> None:
+    tool("train.py", *train_arguments(miniature, runs, *overrides))
+
+
+def test(run: Path, *overrides: str) -> dict:
+    tool("test.py", f"run={run}", "runtime.workers=0", "runtime.threads=1", *overrides)
+    (report,) = run.glob("test/*/report.json")
+    return json.loads(report.read_text())
+
+
+def error_of(capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> str:
+    """The one message of a tool that must fail."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        tool(name, *arguments)
+    assert exit_.value.code not in (0, None)
+    captured = capsys.readouterr()
+    lines = f"\n{captured.err}"
+    assert "Traceback" not in captured.err
+    (message,) = lines.split("\nerror: ")[1:]
+    assert "step 2/" not in captured.out, "training began before the error"
+    return message
+
+
+def final_weights(run: Path) -> dict[str, torch.Tensor]:
+    checkpoint = sorted(run.glob("checkpoints/step_*.pt"))[-1]
+    return torch.load(checkpoint, weights_only=True)["model"]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    a, b = final_weights(one), final_weights(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def run(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained NL-I3D."""
+    runs = tmp_path_factory.mktemp("runs")
+    train(miniature, runs, "experiment=miniature/nl_i3d", "name=run")
+    return runs / "run"
+
+
+def test_training_writes_checkpoint_metrics_config_and_tensorboard(run: Path) -> None:
+    assert [path.name for path in run.glob("checkpoints/*")] == ["step_00000004.pt"]
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [2, 4]
+    assert records[-1].keys() == {"step", "loss", "top1", "lr", "clips_per_s", "failed_videos"}
+    assert records[-1]["lr"] == pytest.approx(0.005)
+    assert "nonlocal_blocks" in (run / "config.yaml").read_text()
+    assert list(run.glob("tensorboard/events*"))
+
+
+def test_report_counts_every_listed_video(run: Path) -> None:
+    report = test(run)
+    assert report["videos"] == {"listed": 9, "missing": 0, "failed": 0, "decoded": 9}
+    assert report["network"] == "nl_i3d_small"
+    assert report["clips"]["num_clips"] == 3
+    lines = [json.loads(line) for line in (run / "test/3x1/predictions.jsonl").read_text().splitlines()]
+    assert [line["video"] for line in lines] == [f"videos/val_{i:04d}.mp4" for i in range(9)]
+    assert all(sum(line["scores"]) == pytest.approx(1) for line in lines)
+    correct = sum(line["scores"][line["label"]] == max(line["scores"]) for line in lines)
+    assert report["top1"] == pytest.approx(100 * correct / 9)
+
+
+def test_the_same_command_again_finds_the_run_finished(
+    run: Path, miniature: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "metrics.jsonl").read_text()
+    train(miniature, run.parent, "experiment=miniature/nl_i3d", "name=run")
+    assert "resumed from" in capsys.readouterr().out
+    assert (run / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.slow
+def test_scores_are_the_same_on_1_2_and_3_processes(run: Path) -> None:
+    outcomes = []
+    for processes in (1, 2, 3):
+        command = [sys.executable, "tools/test.py", f"run={run}", f"name=p{processes}", f"runtime.devices={processes}",
+                   "runtime.threads=1", "runtime.workers=1"]  # fmt: skip
+        subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
+        folder = run / "test" / f"p{processes}"
+        report = json.loads((folder / "report.json").read_text())
+        del report["time"]
+        outcomes.append((report, (folder / "predictions.jsonl").read_text()))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_way_however_they_are_started(miniature: Path, tmp_path: Path) -> None:
+    """Started by ourselves and by torchrun; the global batch is that of one process with twice the clips."""
+    arguments = train_arguments(miniature, tmp_path, "experiment=miniature/c2d", "optim.clips_per_device=2")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    for command in (
+        [sys.executable, "tools/train.py", *arguments, "name=own", "runtime.devices=2"],
+        [*torchrun, "tools/train.py", *arguments, "name=torchrun"],
+    ):
+        subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
+    assert_same_weights(tmp_path / "own", tmp_path / "torchrun")
+    assert (tmp_path / "own/metrics.jsonl").read_text().count("\n") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_run_resumes_to_identical_weights(miniature: Path, tmp_path: Path, processes: int) -> None:
+    arguments = train_arguments(
+        miniature, tmp_path, "experiment=miniature/nl_c2d", "optim.steps=40", "runtime.checkpoint_every=1",
+        "model.dropout=0.5", "optim.clips_per_device=2", f"runtime.devices={processes}",
+    )  # fmt: skip
+    command = [sys.executable, "tools/train.py", *arguments]
+    subprocess.run([*command, "name=whole"], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
+
+    killed = subprocess.Popen([*command, "name=killed"], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    checkpoints = tmp_path / "killed/checkpoints"
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not (checkpoints / "step_00000020.pt").exists():
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    newest = max(int(path.stem.split("_")[1]) for path in checkpoints.glob("step_*.pt"))
+    assert 20 <= newest < 40, "the kill must come in the middle"
+    time.sleep(2)  # The ranks of a killed parent end by themselves.
+    subprocess.run([*command, "name=killed"], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
+
+    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+    assert (tmp_path / "whole/metrics.jsonl").read_text().count("\n") == 20
+    assert (tmp_path / "killed/metrics.jsonl").read_text().count("\n") == 20
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_every_job_though_one_fails(miniature: Path, tmp_path: Path) -> None:
+    arguments = train_arguments(miniature, tmp_path, "model=c2d_small,nl_c2d_small", "seed=-1,0", "optim.steps=1")
+    command = [sys.executable, "tools/train.py", "-m", *arguments]
+    result = subprocess.run(
+        command, cwd=ROOT, env=ENVIRONMENT, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 1
+    assert result.stderr.count("failed: ") == 2
+    assert "seed: got -1, expected 0 or more" in result.stderr
+    runs = [path.parent.parent.name for path in tmp_path.glob("*/checkpoints/step_00000001.pt")]
+    assert len(runs) == 2
+    assert {"nl_c2d" in name for name in runs} == {True, False}
+    assert all("seed_0" in name for name in runs)
+
+
+def test_missing_and_broken_videos_are_counted_named_and_do_not_stop_a_run(
+    run: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.mp4").write_text("no video")
+    for which in ("train", "val"):
+        lines = (miniature / f"relation_{which}.txt").read_text().replace("videos/", f"{miniature}/videos/")
+        (tmp_path / f"{which}.txt").write_text(f"{lines}broken.mp4 0\nmissing.mp4 1\n")
+    changes = [f"data.root={tmp_path}", "data.max_missing=0.2"]
+    classes = [f"data.train={tmp_path}/train.txt", f"data.classes={miniature}/relation_classes.txt"]
+    train(miniature, tmp_path, *changes, *classes, "name=holes", "optim.steps=7")
+    assert "26 videos listed, 1 missing" in capsys.readouterr().out
+    assert (tmp_path / "holes/missing_videos.txt").read_text() == "missing.mp4\n"
+    assert json.loads((tmp_path / "holes/failed_videos.jsonl").read_text().splitlines()[0])["video"] == "broken.mp4"
+
+    report = (
+        test(run, "name=holes", *changes, f"data.val={tmp_path}/val.txt") if not (run / "test/3x1").exists() else None
+    )
+    if report is None:
+        tool("test.py", f"run={run}", "name=holes", "runtime.workers=0", *changes, f"data.val={tmp_path}/val.txt")
+        report = json.loads((run / "test/holes/report.json").read_text())
+    assert report["videos"] == {"listed": 11, "missing": 1, "failed": 1, "decoded": 9}
+    assert [failure["video"] for failure in report["failures"]] == ["missing.mp4", "broken.mp4"]
+    assert report["top1_of_listed"] == pytest.approx(report["top1"] * 9 / 11)
+
+
+def test_fine_tuning_makes_a_fresh_classifier_and_says_so(
+    run: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = run / "checkpoints/step_00000004.pt"
+    (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+    new = ["data.num_classes=3", f"data.classes={tmp_path}/classes.txt", "model=nl_i3d_small", "optim.lr=0"]
+    train(miniature, tmp_path, *new, f"init.weights={weights}", "name=tuned")
+    out = capsys.readouterr().out
+    assert "fresh: the classifier and 0 non-local blocks; unused: fc.weight, fc.bias" in out
+    tuned, before = final_weights(tmp_path / "tuned"), final_weights(run)
+    assert tuned["fc.weight"].shape[0] == 3
+    assert torch.equal(tuned["backbone.conv1.weight"], before["backbone.conv1.weight"])
+
+
+BAD_TRAINING = {
+    "unknown option": (["optim.learning_rate=1"], "learning_rate"),
+    "unknown model option": (["model.nonlocal_block=1"], "nonlocal_block"),
+    "unknown experiment": (["experiment=miniature/c3d"], "miniature/c3d"),
+    "missing list": (["data.train=nowhere.txt"], "nowhere.txt: no such list of videos"),
+    "missing root": (["data.root=nowhere", "data.train={root}/relation_train.txt"], "data.root: got nowhere"),
+    "no root": (["data=kinetics400", "data.root=???"], "data.root=..."),
+    "empty list": (["data.train={tmp}/empty.txt"], "empty.txt: the list is empty"),
+    "label out of range": (["data.train={tmp}/label.txt"], "label.txt:2: got label 2, expected 0 to 1"),
+    "line without label": (["data.train={tmp}/nolabel.txt"], "nolabel.txt:1: got 'videos/a.mp4', expected a path and a label"),
+    "too many missing": (["data.train={tmp}/missing.txt"], "1 of 1 listed videos are missing"),
+    "wrong class file": (["data.num_classes=3"], "has 2 names, expected data.num_classes=3"),
+    "unwritable folder": (["runtime.runs={tmp}/file"], "cannot be written"),
+    "bad name": (["name='a b'"], "name: got 'a b'"),
+    "bad decoder": (["data.decoder=cv2"], "data.decoder: got 'cv2'"),
+    "bad precision": (["runtime.precision=fp8"], "runtime.precision: got fp8"),
+    "crop larger than the video": (["clip.crop=64"], "clip.jitter: got [55, 69]"),
+    "clip too short": (["clip.length=4"], "too small"),
+    "blocks that do not exist": (["model.nonlocal_blocks=5"], "nonlocal_blocks: got 5"),
+    "bad pairwise": (["model.pairwise=cosine"], "pairwise: got 'cosine'"),
+    "absent weights": (["init.weights=none.pt"], "none.pt: cannot be read"),
+    "foreign imagenet weights": (["init.imagenet={tmp}/empty.txt"], "empty.txt: cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_TRAINING)
+def test_bad_input_to_training_gives_one_clear_message(
+    case: str, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "label.txt").write_text("videos/train_0000.mp4 0\nvideos/train_0001.mp4 2\n")
+    (tmp_path / "nolabel.txt").write_text("videos/a.mp4\n")
+    (tmp_path / "missing.txt").write_text("videos/a.mp4 0\n")
+    overrides, message = BAD_TRAINING[case]
+    filled = [override.replace("{tmp}", str(tmp_path)).replace("{root}", str(miniature)) for override in overrides]
+    assert message in error_of(capsys, "train.py", *train_arguments(miniature, tmp_path / "runs", *filled))
+
+
+def test_another_setting_in_the_same_folder_is_refused_with_the_difference(
+    run: Path, miniature: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = train_arguments(miniature, run.parent, "experiment=miniature/nl_i3d", "name=run")
+    message = error_of(capsys, "train.py", *arguments, "optim.lr=0.1", "seed=3")
+    assert "optim.lr: was 0.05, now 0.1" in message
+    assert "seed: was 0, now 3" in message
+    assert "name=" in message
+    assert "global batch of 4, got 2" in error_of(capsys, "train.py", *arguments, "optim.clips_per_device=2")
+
+
+BAD_TESTING = {
+    "no run": (["run=nowhere"], "nowhere: not the folder of a training run"),
+    "run not given": ([], "run=..."),
+    "unfinished run": (["run={tmp}/unfinished"], "no checkpoint yet"),
+    "other network": (["run={run}", "weights={tmp}/other.pt"], "other.pt: weights of another network"),
+    "other class count": (["run={run}", "weights={tmp}/classes.pt"], "got weights for 5 classes, expected 2"),
+    "foreign file": (["run={run}", "weights={tmp}/foreign.pt"], "foreign.pt: cannot be read"),
+    "missing list": (["run={run}", "data.val=nowhere.txt"], "nowhere.txt: no such list"),
+    "unknown option": (["run={run}", "clip.crops=3"], "crops"),
+    "bad crops": (["run={run}", "clip.num_crops=2"], "clip.num_crops: got 2, expected 1 or 3"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TESTING)
+def test_bad_input_to_testing_gives_one_clear_message(
+    case: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(run / "checkpoints/step_00000004.pt", weights_only=True)
+    fc = {"fc.weight": torch.zeros(5, 512), "fc.bias": torch.zeros(5)}
+    torch.save({**content, "model": {**content["model"], **fc}}, tmp_path / "classes.pt")
+    torch.save(
+        {**content, "model": {k: v for k, v in content["model"].items() if "res5" not in k}}, tmp_path / "other.pt"
+    )
+    (tmp_path / "foreign.pt").write_text("foreign")
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished/config.yaml").write_text((run / "config.yaml").read_text())
+    overrides, message = BAD_TESTING[case]
+    filled = [override.replace("{tmp}", str(tmp_path)).replace("{run}", str(run)) for override in overrides]
+    assert message in error_of(capsys, "test.py", "runtime.workers=0", *filled)
+
+
+def test_report_tool_prints_the_table_of_tested_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not (run / "test/3x1/report.json").exists():
+        test(run)
+    capsys.readouterr()
+    tool("report.py", str(run / "test/3x1"))
+    assert "| nl_i3d_small |" in capsys.readouterr().out
