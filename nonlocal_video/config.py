@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -39,6 +39,7 @@ OPERATIONAL = (
     "name",
     "runtime",
     "choices",
+    "roots",
     "data.root",
     "data.train",
     "data.val",
@@ -46,7 +47,9 @@ OPERATIONAL = (
     "data.max_missing",
     "optim.clips_per_device",
 )
-"""Settings that may change when a run is resumed. The global batch and the listed videos are compared themselves."""
+"""Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
+UNNAMED = ("name", "runtime", "data.root", "data.max_missing")
+"""Settings that do not go into the name of a run."""
 
 ConfigStore.instance().store("train_schema", TrainConfig)
 ConfigStore.instance().store("test_schema", TestConfig)
@@ -114,6 +117,8 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
         for item in fields(changes):
             if getattr(changes, item.name) is not None:
                 setattr(getattr(run, section), item.name, getattr(changes, item.name))
+    if config.data.root is None and run.choices["data"] in config.roots:
+        run.data.root = config.roots[run.choices["data"]]
     run.runtime = config.runtime
     config.name = check_name(config.name or f"{run.clip.num_clips}x{run.clip.num_crops}")
     _check_shared(run.clip, config.runtime)
@@ -178,8 +183,15 @@ def config_hash(config: TrainConfig) -> str:
 
 
 def build_model(config: TrainConfig) -> Classifier:
-    """The network, from its `_target_`."""
-    model: Classifier = instantiate(config.model)
+    """The network, from its `_target_`.
+
+    Raises:
+        ValueError: the network cannot be built with these options.
+    """
+    try:
+        model: Classifier = instantiate(config.model)
+    except InstantiationException as error:
+        raise ValueError(f"model: {error.__cause__ or error}") from error
     return model
 
 
@@ -224,7 +236,8 @@ def build_evaluation_videos(config: TrainConfig, entries: list[Entry]) -> Evalua
 
 
 def _to_object(cfg: Any) -> Any:
-    missing = [key for key, value in _flat(OmegaConf.to_container(cfg, resolve=False)).items() if value == "???"]
+    plain = _flat(OmegaConf.to_container(cfg, resolve=True))
+    missing = [key for key, value in plain.items() if value == "???"]
     if missing:
         raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
     return OmegaConf.to_object(cfg)
@@ -251,9 +264,9 @@ def _expect(holds: bool, what: str, got: object, expected: str) -> None:
 def _name_from(overrides: list[str]) -> str:
     """experiment=miniature/nl_c2d seed=1 -> miniature_nl_c2d-seed_1."""
     words = []
-    for override in overrides:
+    for override in sorted(overrides, key=lambda text: (not text.startswith("experiment="), text)):
         key, _, value = override.lstrip("+~").partition("=")
-        if not _is_operational(key):
+        if not _within(key, UNNAMED):
             text = value if key == "experiment" else f"{key.rpartition('.')[2]}_{value}"
             words.append(re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_"))
     return "-".join(words) or "default"
@@ -262,11 +275,11 @@ def _name_from(overrides: list[str]) -> str:
 def _science(config: TrainConfig) -> dict[str, Any]:
     """The settings that make a run what it is, by their dotted names."""
     flat = _flat(OmegaConf.to_container(OmegaConf.structured(config)))
-    return {key: value for key, value in flat.items() if not _is_operational(key)}
+    return {key: value for key, value in flat.items() if not _within(key, OPERATIONAL)}
 
 
-def _is_operational(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in OPERATIONAL)
+def _within(key: str, names: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

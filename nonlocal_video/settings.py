@@ -107,6 +107,8 @@ class TrainConfig:
     name: str | None = None
     """The run's folder in runtime.runs; made from the command line if null."""
     seed: int = 0
+    roots: dict[str, str] = field(default_factory=dict)
+    """The folders of data sets on this machine, by the data sets' names."""
     model: dict[str, Any] = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
@@ -147,6 +149,8 @@ class TestConfig:
     """Which of its checkpoints; the newest if null."""
     name: str | None = None
     """The report's folder in the run's `test` folder; clips x crops if null."""
+    roots: dict[str, str] = field(default_factory=dict)
+    """The folders of data sets on this machine, where they are not those of the run."""
     data: TestDataConfig = field(default_factory=TestDataConfig)
     clip: TestClipConfig = field(default_factory=TestClipConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

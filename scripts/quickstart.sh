@@ -18,8 +18,8 @@ cat <<'TEXT'
 Two squares appear, one after the other. "relation" asks whether they have the same colour: C2D, which
 adds up local features, has to guess (50%); one non-local block compares all positions and knows.
 
-Curves:   .venv/bin/tensorboard --logdir runs
-Reports:  runs/quickstart_*/test/10x1/report.json, and predictions.jsonl beside it
-Next:     source .venv/bin/activate
-          python tools/train.py --help
 TEXT
+echo "Curves:   tensorboard --logdir runs"
+echo "Reports:  runs/quickstart_*/test/10x1/report.json, and predictions.jsonl beside it"
+echo "Next:     python tools/train.py --help"
+echo "          (in a new shell: source $(python -c 'import sys; print(sys.prefix)')/bin/activate)"

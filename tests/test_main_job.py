@@ -224,10 +224,9 @@ BAD_TRAINING = {
     "unknown experiment": (["experiment=miniature/c3d"], "miniature/c3d"),
     "missing list": (["data.train=nowhere.txt"], "nowhere.txt: no such list of videos"),
     "missing root": (["data.root=nowhere", "data.train={root}/relation_train.txt"], "data.root: got nowhere"),
-    "no root": (["data=kinetics400", "data.root=???"], "data.root=..."),
     "empty list": (["data.train={tmp}/empty.txt"], "empty.txt: the list is empty"),
     "label out of range": (["data.train={tmp}/label.txt"], "label.txt:2: got label 2, expected 0 to 1"),
-    "line without label": (["data.train={tmp}/nolabel.txt"], "nolabel.txt:1: got 'videos/a.mp4', expected a path and a label"),
+    "line without label": (["data.train={tmp}/nolabel.txt"], "nolabel.txt:1: got 'videos/a.mp4', expected a path"),
     "too many missing": (["data.train={tmp}/missing.txt"], "1 of 1 listed videos are missing"),
     "wrong class file": (["data.num_classes=3"], "has 2 names, expected data.num_classes=3"),
     "unwritable folder": (["runtime.runs={tmp}/file"], "cannot be written"),
@@ -255,6 +254,11 @@ def test_bad_input_to_training_gives_one_clear_message(
     overrides, message = BAD_TRAINING[case]
     filled = [override.replace("{tmp}", str(tmp_path)).replace("{root}", str(miniature)) for override in overrides]
     assert message in error_of(capsys, "train.py", *train_arguments(miniature, tmp_path / "runs", *filled))
+
+
+def test_kinetics_without_a_root_asks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    message = error_of(capsys, "train.py", "experiment=kinetics/nl_i3d_r50_32x2")
+    assert message == "these settings need a value: data.root=...\n"
 
 
 def test_another_setting_in_the_same_folder_is_refused_with_the_difference(

@@ -49,7 +49,12 @@ def run(job: Job) -> None:
     model = edge.build_model(config)
     global_batch = optim.clips_per_device * world_size()
     lr = optim.lr * global_batch / optim.reference_batch
-    facts = {"global_batch": global_batch, "videos": hash_entries(job.entries), "config": edge.config_hash(config)}
+    facts = {
+        "global_batch": global_batch,
+        "listed_videos": hash_entries(sorted(job.entries + job.missing)),
+        "present_videos": hash_entries(job.entries),
+        "config": edge.config_hash(config),
+    }
     if is_main():
         edge.write_run(config, folder)
         (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in job.missing))
@@ -134,6 +139,8 @@ def resume(state: TrainState, path: Path, facts: dict[str, object]) -> None:
     """Continues from a checkpoint of this run."""
     content = read_checkpoint(path)
     before = content["facts"]
+    if before["listed_videos"] != facts["listed_videos"]:
+        raise ValueError(f"{path}: was trained on another list of videos; give this run another name=...")
     if before["global_batch"] != facts["global_batch"]:
         raise ValueError(
             f"{path}: was trained with a global batch of {before['global_batch']}, got {facts['global_batch']}: "
@@ -142,8 +149,8 @@ def resume(state: TrainState, path: Path, facts: dict[str, object]) -> None:
     restore(state, content, where=path)
     if is_main():
         print(f"resumed from {path}", flush=True)
-        if before["videos"] != facts["videos"]:
-            print("the training videos are not those of the checkpoint: from here on this is another stream of clips")
+        if before["present_videos"] != facts["present_videos"]:
+            print("other videos are missing than before: from here on the stream of clips is another one")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def small(**options: object) -> Classifier:
     [
         ("r50", "none", 0, 24.27), ("r50", "none", 1, 26.37), ("r50", "none", 5, 31.61), ("r50", "none", 10, 38.95),
         ("r50", "3x1x1", 0, 27.99), ("r50", "3x1x1", 5, 35.33),
-        ("r101", "none", 0, 43.21), ("r101", "none", 5, 50.55), ("r101", "3x1x1", 0, 51.65), ("r101", "3x1x1", 5, 58.99),
+        ("r101", "none", 0, 43.21), ("r101", "none", 5, 50.55),
+        ("r101", "3x1x1", 0, 51.65), ("r101", "3x1x1", 5, 58.99),
     ],
 )  # fmt: skip
 def test_networks_have_the_papers_number_of_weights(depth: str, inflation: str, blocks: int, millions: float) -> None:
