@@ -38,10 +38,11 @@ def train(miniature: Path, runs: Path, *overrides: str) -> None:
     tool("train.py", *train_arguments(miniature, runs, *overrides))
 
 
-def test(run: Path, *overrides: str) -> dict:
+def evaluate(run: Path, *overrides: str) -> dict:
+    """The report of a run; overrides may name it."""
+    name = next((override.removeprefix("name=") for override in overrides if override.startswith("name=")), "3x1")
     tool("test.py", f"run={run}", "runtime.workers=0", "runtime.threads=1", *overrides)
-    (report,) = run.glob("test/*/report.json")
-    return json.loads(report.read_text())
+    return json.loads((run / "test" / name / "report.json").read_text())
 
 
 def error_of(capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> str:
@@ -88,7 +89,7 @@ def test_training_writes_checkpoint_metrics_config_and_tensorboard(run: Path) ->
 
 
 def test_report_counts_every_listed_video(run: Path) -> None:
-    report = test(run)
+    report = evaluate(run)
     assert report["videos"] == {"listed": 9, "missing": 0, "failed": 0, "decoded": 9}
     assert report["network"] == "nl_i3d_small"
     assert report["clips"]["num_clips"] == 3
@@ -193,15 +194,28 @@ def test_missing_and_broken_videos_are_counted_named_and_do_not_stop_a_run(
     assert (tmp_path / "holes/missing_videos.txt").read_text() == "missing.mp4\n"
     assert json.loads((tmp_path / "holes/failed_videos.jsonl").read_text().splitlines()[0])["video"] == "broken.mp4"
 
-    report = (
-        test(run, "name=holes", *changes, f"data.val={tmp_path}/val.txt") if not (run / "test/3x1").exists() else None
-    )
-    if report is None:
-        tool("test.py", f"run={run}", "name=holes", "runtime.workers=0", *changes, f"data.val={tmp_path}/val.txt")
-        report = json.loads((run / "test/holes/report.json").read_text())
+    report = evaluate(run, "name=holes", *changes, f"data.val={tmp_path}/val.txt")
     assert report["videos"] == {"listed": 11, "missing": 1, "failed": 1, "decoded": 9}
     assert [failure["video"] for failure in report["failures"]] == ["missing.mp4", "broken.mp4"]
     assert report["top1_of_listed"] == pytest.approx(report["top1"] * 9 / 11)
+
+
+def test_real_videos_are_decoded_classified_and_reported(run: Path, tmp_path: Path) -> None:
+    videos = ROOT.parent / "shared/videos"
+    if not videos.is_dir():
+        pytest.skip("needs the real videos")
+    names = ["dog.mp4", "flipping_a_pancake.mkv", "nasa_13013.mp4", "video_90.mov", "corrupted.mp4"]
+    (tmp_path / "val.txt").write_text("".join(f"{name},1\n" for name in names))
+    views = ["clip.num_clips=10", "clip.num_crops=3"]
+    report = evaluate(run, "name=real", f"data.root={videos}", f"data.val={tmp_path}/val.txt", *views)
+    assert report["videos"] == {"listed": 5, "missing": 0, "failed": 1, "decoded": 4}
+    assert report["failures"][0]["video"] == "corrupted.mp4"
+
+
+def test_mixed_precision_trains_and_tests(miniature: Path, tmp_path: Path) -> None:
+    train(miniature, tmp_path, "name=amp", "optim.steps=2", "runtime.precision=bf16")
+    assert final_weights(tmp_path / "amp")["backbone.conv1.weight"].dtype == torch.float32
+    assert evaluate(tmp_path / "amp", "runtime.precision=bf16")["videos"]["decoded"] == 9
 
 
 def test_fine_tuning_makes_a_fresh_classifier_and_says_so(
@@ -305,7 +319,7 @@ def test_bad_input_to_testing_gives_one_clear_message(
 
 def test_report_tool_prints_the_table_of_tested_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if not (run / "test/3x1/report.json").exists():
-        test(run)
+        evaluate(run)
     capsys.readouterr()
     tool("report.py", str(run / "test/3x1"))
     assert "| nl_i3d_small |" in capsys.readouterr().out

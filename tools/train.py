@@ -105,6 +105,7 @@ def describe(job: Job, model: Classifier, *, global_batch: int, lr: float) -> st
     config, optim = job.config, job.config.optim
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     listed = len(job.entries) + len(job.missing)
+    milestones = [str(milestone) for milestone in optim.milestones if milestone < optim.steps]
     return "\n".join(
         [
             f"run {config.name} on {world_size()} x {local_device().type}, {config.runtime.precision}",
@@ -113,7 +114,7 @@ def describe(job: Job, model: Classifier, *, global_batch: int, lr: float) -> st
             f"data {config.data.name}: {listed} videos listed, {len(job.missing)} missing",
             f"batch {optim.clips_per_device} clips x {world_size()} processes = {global_batch}",
             f"learning rate {optim.lr:g} x {global_batch} / {optim.reference_batch} = {lr:g}, "
-            f"/10 at {', '.join(map(str, optim.milestones)) or 'no'} of {optim.steps} steps",
+            f"/10 at {', '.join(milestones) or 'none'} of {optim.steps} steps",
         ]
     )
 
