@@ -31,6 +31,7 @@ from nonlocal_video.data.dataset import EvaluationVideos, TrainingVideos
 from nonlocal_video.data.decode import check_decoder
 from nonlocal_video.data.manifest import check_missing, read_classes, read_list, split_missing
 from nonlocal_video.data.transforms import testing_views, training_view
+from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.settings import ClipConfig, DataConfig, RuntimeConfig, TestConfig, TrainConfig
 from nonlocal_video.types import Entry
@@ -143,7 +144,7 @@ def write_run(config: TrainConfig, folder: Path) -> None:
         ValueError: the folder cannot be written, or holds a run with other scientific settings; says which.
     """
     path = folder / "config.yaml"
-    if path.is_file():
+    if path.is_file() and list_checkpoints(folder / "checkpoints"):
         old, new = _science(read_run(folder)), _science(config)
         changed = [
             f"{key}: was {old.get(key)}, now {new.get(key)}"

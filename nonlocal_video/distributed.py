@@ -21,7 +21,7 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int) -> None
     """Runs job(argument) in every process: in those that torchrun started, else in `processes` new ones.
 
     Raises:
-        ValueError: of the first process that raised one.
+        ValueError: of the first process that raised one, or one that was killed. The others end with it.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         _run_rank(job, argument, "env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
@@ -34,9 +34,7 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int) -> None
             try:
                 start_processes(_start_rank, arguments, nprocs=processes, start_method="spawn")
             except ProcessExitedException as error:
-                if errors.empty():
-                    raise
-                raise ValueError(errors.get()) from error
+                raise ValueError(str(error) if errors.empty() else errors.get()) from error
 
 
 def _start_rank(rank: int, job: Callable[[Any], None], argument: Any, store: str, processes: int, errors: Any) -> None:

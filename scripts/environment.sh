@@ -1,7 +1,7 @@
 # Sourced by the other scripts: gives them a Python environment with everything in it.
 #
-# Uses the active environment (venv or conda) if there is one, else .venv, which it creates with the
-# first Python of 3.13 to 3.10 that it finds. A torch that is there already is never replaced.
+# Uses the active environment (venv, or conda's but for its base) if there is one, else .venv, which it
+# creates with the first Python of 3.13 to 3.10 that it finds. A torch that is there is never replaced.
 
 fail() {
     echo "error: $*" >&2
@@ -10,7 +10,9 @@ fail() {
 
 suits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
-if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
+active="${VIRTUAL_ENV:-}"
+[ "${CONDA_DEFAULT_ENV:-base}" = base ] || active="${active:-${CONDA_PREFIX:-}}"
+if [ -z "$active" ]; then
     if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         for candidate in python3.13 python3.12 python3.11 python3.10 python3 python; do
             suits "$candidate" && break
@@ -22,7 +24,7 @@ if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
     fi
     source .venv/bin/activate
 fi
-suits python || fail "got $(python --version) in ${VIRTUAL_ENV:-${CONDA_PREFIX:-}}, expected Python 3.10 to 3.13 (Hydra 1.3 fails on 3.14)"
+suits python || fail "got $(python --version) in ${active:-.venv}, expected Python 3.10 to 3.13 (Hydra 1.3 fails on 3.14)"
 
 # Installs again only when the requirements or the environment changed.
 stamp="$(python -c 'import sys; print(sys.prefix)')/.nonlocal_video_installed"

@@ -286,6 +286,14 @@ def test_another_setting_in_the_same_folder_is_refused_with_the_difference(
     assert "global batch of 4, got 2" in error_of(capsys, "train.py", *arguments, "optim.clips_per_device=2")
 
 
+def test_a_run_that_failed_before_its_first_checkpoint_does_not_block_its_name(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error_of(capsys, "train.py", *train_arguments(miniature, tmp_path, "name=again", "init.weights=none.pt"))
+    train(miniature, tmp_path, "name=again", "optim.steps=1")
+    assert (tmp_path / "again/checkpoints/step_00000001.pt").exists()
+
+
 BAD_TESTING = {
     "no run": (["run=nowhere"], "nowhere: not the folder of a training run"),
     "run not given": ([], "run=..."),

@@ -49,30 +49,19 @@ def run(job: Job) -> None:
     model = edge.build_model(config)
     global_batch = optim.clips_per_device * world_size()
     lr = optim.lr * global_batch / optim.reference_batch
-    facts = {
-        "global_batch": global_batch,
-        "listed_videos": hash_entries(sorted(job.entries + job.missing)),
-        "present_videos": hash_entries(job.entries),
-        "config": edge.config_hash(config),
-    }
     if is_main():
         edge.write_run(config, folder)
         (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in job.missing))
         print(describe(job, model, global_batch=global_batch, lr=lr), flush=True)
     barrier()
 
-    checkpoints = list_checkpoints(folder / "checkpoints")
-    if not checkpoints:
-        start_from(model, config.init)
-    model.to(local_device())
-    optimizer = build_sgd(
-        model, lr=lr, momentum=optim.momentum, nesterov=optim.nesterov, weight_decay=optim.weight_decay
-    )
-    scaler = torch.amp.GradScaler(local_device().type, enabled=runtime.precision == "fp16")
-    state = TrainState(model, optimizer, scaler)
-    if checkpoints:
-        resume(state, checkpoints[-1], facts)
-
+    facts = {
+        "global_batch": global_batch,
+        "listed_videos": hash_entries(sorted(job.entries + job.missing)),
+        "present_videos": hash_entries(job.entries),
+        "config": edge.config_hash(config),
+    }
+    state = new_or_resumed(model, config, folder / "checkpoints", lr=lr, facts=facts)
     log = RunLog(folder, step=state.step) if is_main() else None
     sampler = StepSampler(
         first_step=state.step,
@@ -98,6 +87,24 @@ def run(job: Job) -> None:
         print(f"trained {state.step} steps, {state.num_failures} videos could not be decoded: {folder}/checkpoints")
         print(f"next: python tools/test.py run={folder}\n      tensorboard --logdir {runtime.runs}", flush=True)
     barrier()
+
+
+def new_or_resumed(
+    model: Classifier, config: TrainConfig, folder: Path, *, lr: float, facts: dict[str, object]
+) -> TrainState:
+    """The state that training begins with: that of the newest checkpoint, or a new one with `init`'s weights."""
+    optim, checkpoints = config.optim, list_checkpoints(folder)
+    if not checkpoints:
+        start_from(model, config.init)
+    model.to(local_device())
+    optimizer = build_sgd(
+        model, lr=lr, momentum=optim.momentum, nesterov=optim.nesterov, weight_decay=optim.weight_decay
+    )
+    scaler = torch.amp.GradScaler(local_device().type, enabled=config.runtime.precision == "fp16")
+    state = TrainState(model, optimizer, scaler)
+    if checkpoints:
+        resume(state, checkpoints[-1], facts)
+    return state
 
 
 def describe(job: Job, model: Classifier, *, global_batch: int, lr: float) -> str:
