@@ -73,7 +73,7 @@ def _decode_pyav(path: str, pick: Pick) -> Decoded:
             ordered = sorted(time for time in times if time is not None)
             frames = _read_at(container, stream, [ordered[i] for i in wanted])
     if frames is None:
-        frames = _read_counting(path, wanted)
+        frames = _read_counting(path, wanted, num_frames=len(times))
     return Decoded(np.stack(frames), rows)
 
 
@@ -103,19 +103,18 @@ def _read_at(container: Any, stream: Any, times: list[int]) -> list[np.ndarray] 
     return None
 
 
-def _read_counting(path: str, wanted: list[int]) -> list[np.ndarray]:
-    """The frames at these sorted indices, counted from the start of the file."""
-    to_rgb, count = _ToRgb(), 0
+def _read_counting(path: str, wanted: list[int], *, num_frames: int) -> list[np.ndarray]:
+    """The frames at these sorted indices, counted from the start; every frame of the file must come."""
+    to_rgb, count, rows = _ToRgb(), 0, set(wanted)
     frames: list[np.ndarray] = []
     with av.open(path) as container:
-        stream = _video_stream(container)
-        for frame in container.decode(stream):
-            if count == wanted[len(frames)]:
+        for frame in container.decode(_video_stream(container)):
+            if count in rows:
                 frames.append(to_rgb(frame))
-                if len(frames) == len(wanted):
-                    return frames
             count += 1
-    raise ValueError(f"only {count} frames can be decoded, frame {wanted[-1]} is needed")
+    if count != num_frames:
+        raise ValueError(f"{count} of {num_frames} frames can be decoded")
+    return frames
 
 
 class _ToRgb:
