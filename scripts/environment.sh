@@ -43,8 +43,9 @@ PYTHON
     echo "installing the requirements ($(tr '\n' ' ' <"$constraints")stays as it is); without a torch this downloads some GB"
     python -m pip install --disable-pip-version-check -e '.[dev]' -c "$constraints" ||
         fail "pip could not install the requirements beside $(tr '\n' ' ' <"$constraints"); see above"
+    python -c 'import torchvision' 2>/dev/null ||
+        fail "torchvision does not import beside $(tr '\n' ' ' <"$constraints"): install a matching pair (see pytorch.org)," \
+            "or deactivate this environment, and the script makes a .venv of its own"
     rm "$constraints"
-    python -c 'import torchvision' ||
-        fail "torchvision does not import beside this torch; install a matching pair (see pytorch.org) and try again"
     printf '%s' "$wanted" >"$stamp"
 fi
