@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing import ProcessExitedException, get_context, start_processes
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, get_context, start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 TIMEOUT = timedelta(hours=2)
@@ -23,7 +23,7 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int) -> None
     Raises:
         ValueError: of the first process that raised one, or one that was killed. The others end with it.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if started_by_torchrun():
         _run_rank(job, argument, "env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     elif processes == 1:
         job(argument)
@@ -33,7 +33,8 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int) -> None
             arguments = (job, argument, f"file://{folder}/rendezvous", processes, errors)
             try:
                 start_processes(_start_rank, arguments, nprocs=processes, start_method="spawn")
-            except ProcessExitedException as error:
+            except (ProcessExitedException, ProcessRaisedException) as error:
+                # A rank that raised ValueError said so before the others lost their connection to it.
                 raise ValueError(str(error) if errors.empty() else errors.get()) from error
 
 
@@ -49,12 +50,32 @@ def _start_rank(rank: int, job: Callable[[Any], None], argument: Any, store: str
 def _run_rank(job: Callable[[Any], None], argument: Any, store: str, rank: int, processes: int) -> None:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
+        if local_device().index >= torch.cuda.device_count():
+            raise ValueError(
+                f"got {local_device().index + 1} or more processes, expected {torch.cuda.device_count()}: one a GPU"
+            )
         torch.cuda.set_device(local_device())
     dist.init_process_group(backend, init_method=store, rank=rank, world_size=processes, timeout=TIMEOUT)
-    try:
-        job(argument)
-    finally:
-        dist.destroy_process_group()
+    job(argument)
+    dist.destroy_process_group()  # Not after an error: it could wait for ranks that wait for this one.
+
+
+def started_by_torchrun() -> bool:
+    """Whether torchrun started this process, beside others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def check_same(what: str, value: Any) -> None:
+    """Fails on every rank unless all have the same value.
+
+    Raises:
+        ValueError: with the values.
+    """
+    if dist.is_initialized():
+        values: list[Any] = [None] * world_size()
+        dist.all_gather_object(values, value)
+        if any(other != values[0] for other in values):
+            raise ValueError(f"the processes differ in {what}: {values}; do they see the same files?")
 
 
 def rank() -> int:

@@ -75,7 +75,7 @@ def test_data_named_on_the_command_line_wins_over_the_experiment() -> None:
     [
         ([], "default"),
         (["experiment=miniature/nl_c2d", "seed=1", "runtime.devices=2", "data.root=/a b"], "miniature_nl_c2d-seed_1"),
-        (["model.nonlocal_blocks={res3: [1, 3]}", "optim.lr=1e-2"], "nonlocal_blocks_res3_1_3-lr_1e-2"),
+        (["model.nonlocal_blocks=[res3.1,res3.3]", "optim.lr=1e-2"], "nonlocal_blocks_res3.1_res3.3-lr_1e-2"),
         (["seed=1", "experiment=miniature/c2d", "data.train=a.txt"], "miniature_c2d-train_a.txt-seed_1"),
     ],
 )

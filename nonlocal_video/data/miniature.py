@@ -120,18 +120,24 @@ def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 def make_miniature(
     folder: Path, *, num_train: int = 1024, num_val: int = 256, seed: int = 0, processes: int = 2
 ) -> None:
-    """Writes videos, lists and class files below `folder`; what is there already is kept.
+    """Writes videos, lists and class files below `folder`; a data set made from the same arguments is kept.
 
     `videos/*.mp4`, and for each question `<question>_train.txt`, `<question>_val.txt` (lines
     `videos/name.mp4 label`) and `<question>_classes.txt` (one class name a line).
+
+    Raises:
+        ValueError: the folder holds something that this function did not make.
     """
     made_from = {"version": VERSION, "num_train": num_train, "num_val": num_val, "seed": seed}
     stamp = folder / "miniature.json"
-    if stamp.is_file() and json.loads(stamp.read_text()) == made_from:
+    if stamp.is_file() and json.loads(stamp.read_text()) == {**made_from, "complete": True}:
         return
-    stamp.unlink(missing_ok=True)
+    if folder.exists() and any(folder.iterdir()) and not stamp.is_file():
+        raise ValueError(f"{folder}: got a folder with other files, expected an empty one or a miniature data set")
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(json.dumps({**made_from, "complete": False}))
     shutil.rmtree(folder / "videos", ignore_errors=True)
-    (folder / "videos").mkdir(parents=True)
+    (folder / "videos").mkdir()
     names = [f"videos/train_{i:04d}.mp4" for i in range(num_train)] + [
         f"videos/val_{i:04d}.mp4" for i in range(num_val)
     ]
@@ -143,7 +149,7 @@ def make_miniature(
         lines = [f"{name} {scene.labels[question]}\n" for name, scene in zip(names, scenes, strict=True)]
         (folder / f"{question}_train.txt").write_text("".join(lines[:num_train]))
         (folder / f"{question}_val.txt").write_text("".join(lines[num_train:]))
-    stamp.write_text(json.dumps(made_from))
+    stamp.write_text(json.dumps({**made_from, "complete": True}))
 
 
 def _write(job: tuple[Path, int, int]) -> Scene:

@@ -68,7 +68,8 @@ def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
     """
     load_weights(state.model, content["model"], where=where)
     state.optimizer.load_state_dict(content["optimizer"])
-    state.scaler.load_state_dict(content["scaler"])
+    if content["scaler"]:  # Empty unless the precision was fp16.
+        state.scaler.load_state_dict(content["scaler"])
     state.step, state.num_failures = content["step"], content["num_failures"]
 
 

@@ -20,22 +20,20 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, *, step: int) -> None:
-        self.path = folder / "metrics.jsonl"
-        kept = [record for record in read_metrics(folder) if record["step"] <= step]
-        unfinished = self.path.with_suffix(".tmp")
-        unfinished.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        os.replace(unfinished, self.path)
+        self.metrics, self.failures = folder / "metrics.jsonl", folder / "failed_videos.jsonl"
+        for path in (self.metrics, self.failures):
+            kept = [record for record in _read(path) if record["step"] <= step]
+            unfinished = path.with_suffix(".tmp")
+            unfinished.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            os.replace(unfinished, path)
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, record: dict[str, float], failures: Sequence[Failure] = ()) -> None:
         """A record has a `step` and named values; failures go to `failed_videos.jsonl`."""
-        with self.path.open("a") as file:
+        with self.metrics.open("a") as file:
             file.write(json.dumps(record) + "\n")
-        if failures:
-            with self.path.with_name("failed_videos.jsonl").open("a") as file:
-                file.writelines(
-                    json.dumps({"step": record["step"], **failure._asdict()}) + "\n" for failure in failures
-                )
+        with self.failures.open("a") as file:
+            file.writelines(json.dumps({"step": record["step"], **failure._asdict()}) + "\n" for failure in failures)
         for name, value in record.items():
             if name != "step":
                 self.writer.add_scalar(f"train/{name}", value, int(record["step"]))
@@ -45,9 +43,10 @@ class RunLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The records of a run; a last line that a killed process left unfinished is dropped."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    """The records of a run."""
+    return _read(folder / "metrics.jsonl")
+
+
+def _read(path: Path) -> list[dict[str, float]]:
+    """A last line that a killed process left unfinished is dropped."""
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.is_file() else []

@@ -37,7 +37,7 @@ def train(
 
     Args:
         precision: fp32, or bf16 or fp16 for mixed precision.
-        write_log: on the main process, takes a record every `log_every` steps: the means of loss and
+        write_log: on the main process, takes a record every `log_every` steps and before saving: the means of loss and
             top-1 accuracy (%) over all clips since the last record, the learning rate, clips per second;
             and the videos that could not be decoded since.
         save: called on the main process every `checkpoint_every` steps and after the last.
@@ -65,7 +65,8 @@ def train(
         meter.update(loss, logits, labels, batch.failures)
         state.step += 1
         bar.update()
-        if state.step % log_every == 0 or state.step == last_step:
+        saves = state.step % checkpoint_every == 0 or state.step == last_step
+        if saves or state.step % log_every == 0:  # Also before saving, so that a checkpoint has counted everything.
             loss_mean, top1, num_clips, failures = meter.reduce()
             state.num_failures += len(failures)
             if not math.isfinite(loss_mean):
@@ -89,7 +90,7 @@ def train(
                 if bar.disable:  # Not a terminal: lines instead of a bar.
                     print(f"step {state.step}/{last_step}  {text}", flush=True)
                 bar.set_postfix_str(text)
-        if is_main() and (state.step % checkpoint_every == 0 or state.step == last_step):
+        if saves and is_main():
             save()
     bar.close()
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.resnet3d import ResNet3d
 
 
@@ -18,7 +19,8 @@ class Classifier(nn.Module):
         window: (T, S), the final map of a training clip.
         mean, std: of pixel values from 0 to 1; stored with the weights (released code: 114.75 and
             57.375 of 255, for every channel).
-        freeze_bn: batch normalisation keeps its statistics and its parameters are not trained.
+        freeze_bn: batch normalisation keeps its statistics and its parameters are not trained, but
+            for that of the non-local blocks: with its gamma of 0 frozen they would stay the identity.
     """
 
     mean: Tensor
@@ -72,4 +74,5 @@ class Classifier(nn.Module):
         return self.fc(self.dropout(x.flatten(2).mT))  # (B, positions, K)
 
     def _norms(self) -> list[nn.BatchNorm3d]:
-        return [module for module in self.modules() if isinstance(module, nn.BatchNorm3d)]
+        blocks = [block.bn for block in self.modules() if isinstance(block, NonLocalBlock)]
+        return [norm for norm in self.modules() if isinstance(norm, nn.BatchNorm3d) and norm not in blocks]

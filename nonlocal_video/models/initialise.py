@@ -46,7 +46,8 @@ def initialise(model: nn.Module, weights: dict[str, Tensor], *, where: str) -> L
             raise ValueError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}")
         copied[name] = tensor
     fresh = [name for name in own if name not in copied and name not in ("mean", "std")]
-    lacking = [name for name in fresh if "nonlocal" not in name and not name.startswith("fc.")]
+    optional = ("nonlocal", "fc.", "num_batches_tracked")  # Old files have no num_batches_tracked; it is not used.
+    lacking = [name for name in fresh if not any(part in name for part in optional)]
     if lacking:
         raise ValueError(f"{where}: {len(lacking)} tensors are missing, such as {', '.join(lacking[:3])}")
     with torch.no_grad():

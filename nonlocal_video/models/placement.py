@@ -21,13 +21,13 @@ class Place(NamedTuple):
     subsample: bool
 
 
-def places_for(blocks: Sequence[int], num_nonlocal: int | Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+def places_for(blocks: Sequence[int], nonlocal_blocks: int | Sequence[str]) -> dict[str, tuple[int, ...]]:
     """The residual blocks of each stage that a non-local block follows.
 
     Args:
         blocks: residual blocks of res2..res5.
-        num_nonlocal: 0, 1, 5 or 10 blocks as the paper places them (Sec. 4.1, Table 2c), or the
-            places themselves: {"res3": [1, 3], "res4": [5]}.
+        nonlocal_blocks: 0, 1, 5 or 10 blocks as the paper places them (Sec. 4.1, Table 2c), or the
+            places themselves: ["res3.1", "res3.3", "res4.5"].
             1: before the last residual block of res4.
             5: every second block of res3 and res4; in R101's res4 after 6, 13 and 20, as released.
             10: every block of res3 and res4; in R101's res4, which the paper leaves open, six blocks
@@ -36,37 +36,34 @@ def places_for(blocks: Sequence[int], num_nonlocal: int | Mapping[str, Sequence[
     Raises:
         ValueError: the network has no such places.
     """
-    if isinstance(num_nonlocal, Mapping):
-        places = {stage: tuple(sorted(indices)) for stage, indices in num_nonlocal.items() if indices}
-        _check(places, blocks)
-        return places
+    if not isinstance(nonlocal_blocks, int):
+        return _explicit_places(blocks, nonlocal_blocks)
     res3, res4 = blocks[1], blocks[2]
-    if num_nonlocal == 0:
+    if nonlocal_blocks == 0:
         return {}
-    if num_nonlocal == 1 and res4 >= 2:
+    if nonlocal_blocks == 1 and res4 >= 2:
         return {"res4": (res4 - 2,)}
     if (res3, res4) in ((4, 6), (4, 23)):
-        if num_nonlocal == 5:
+        if nonlocal_blocks == 5:
             return {"res3": (1, 3), "res4": (1, 3, 5) if res4 == 6 else (6, 13, 20)}
-        if num_nonlocal == 10:
+        if nonlocal_blocks == 10:
             return {"res3": (0, 1, 2, 3), "res4": tuple(range(6)) if res4 == 6 else (3, 7, 11, 14, 18, 22)}
     raise ValueError(
-        f"nonlocal_blocks: got {num_nonlocal} for a network of {tuple(blocks)} residual blocks; expected "
-        "0, 1, 5 or 10 (5 and 10 for R50 and R101 only), or places such as {res3: [1, 3], res4: [5]}"
+        f"nonlocal_blocks: got {nonlocal_blocks} for a network of {tuple(blocks)} residual blocks; expected "
+        "0, 1, 5 or 10 (5 and 10 for R50 and R101 only), or places such as [res3.1, res4.5]"
     )
 
 
-def _check(places: Mapping[str, Sequence[int]], blocks: Sequence[int]) -> None:
-    for stage, indices in places.items():
-        if stage not in STAGES:
-            raise ValueError(f"nonlocal_blocks: got stage {stage!r}, expected one of {', '.join(STAGES)}")
-        num_blocks = blocks[STAGES.index(stage)]
-        wrong = [i for i in indices if not 0 <= i < num_blocks]
-        if wrong or len(set(indices)) != len(indices):
-            raise ValueError(
-                f"nonlocal_blocks: got {stage} after residual blocks {list(indices)}, "
-                f"expected different numbers from 0 to {num_blocks - 1}"
-            )
+def _explicit_places(blocks: Sequence[int], places: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    existing = {f"{stage}.{i}": (stage, i) for stage, num in zip(STAGES, blocks, strict=True) for i in range(num)}
+    wrong = [place for place in places if place not in existing]
+    if wrong or isinstance(places, str) or len(set(places)) != len(places):
+        raise ValueError(
+            f"nonlocal_blocks: got {places}, expected different places from res2.0 to res5.{blocks[3] - 1} "
+            f"(residual blocks of {', '.join(STAGES)}: {', '.join(map(str, blocks))})"
+        )
+    chosen = sorted(existing[place] for place in places)
+    return {stage: tuple(i for s, i in chosen if s == stage) for stage in STAGES if any(s == stage for s, _ in chosen)}
 
 
 def built_places(model: nn.Module) -> list[Place]:

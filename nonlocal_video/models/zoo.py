@@ -1,6 +1,6 @@
 """The networks by depth and kind: C2D, I3D, NL-C2D, NL-I3D."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import Axes
@@ -22,7 +22,7 @@ def video_resnet(
     clip_length: int,
     crop: int,
     inflation: Inflation = "none",
-    nonlocal_blocks: int | Mapping[str, Sequence[int]] = 0,
+    nonlocal_blocks: int | Sequence[str] = 0,
     pairwise: str = "embedded_gaussian",
     axes: Axes = "spacetime",
     subsample: bool = True,

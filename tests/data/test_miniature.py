@@ -101,9 +101,18 @@ def test_a_finished_data_set_is_kept_and_an_unfinished_one_made_anew(tmp_path: P
     before = video.stat().st_mtime_ns
     make_miniature(tmp_path, num_train=2, num_val=1, processes=1)
     assert video.stat().st_mtime_ns == before
-    (tmp_path / "miniature.json").unlink()
+    stamp = tmp_path / "miniature.json"
+    stamp.write_text(stamp.read_text().replace("true", "false"))
     make_miniature(tmp_path, num_train=2, num_val=1, processes=1)
     assert video.stat().st_mtime_ns > before
+
+
+def test_a_folder_of_other_videos_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/mine.mp4").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="got a folder with other files"):
+        make_miniature(tmp_path, num_train=2, num_val=1, processes=1)
+    assert (tmp_path / "videos/mine.mp4").exists()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

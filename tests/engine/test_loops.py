@@ -16,9 +16,7 @@ from nonlocal_video.types import Batch, Failure, Sample
 
 def small() -> Classifier:
     torch.manual_seed(0)
-    return video_resnet(
-        depth="small", num_classes=2, clip_length=8, crop=48, nonlocal_blocks={"res3": [1]}, dropout=0.0
-    )
+    return video_resnet(depth="small", num_classes=2, clip_length=8, crop=48, nonlocal_blocks=["res3.1"], dropout=0.0)
 
 
 def run(batches: Sequence[Batch], *, lr: float = 0.05, log_every: int = 2) -> tuple[TrainState, list[dict], list[int]]:

@@ -15,7 +15,7 @@ def test_learning_rate_is_divided_by_ten_at_each_milestone() -> None:
 @pytest.mark.parametrize("freeze_bn", [False, True])
 def test_only_batch_normalisation_escapes_weight_decay(freeze_bn: bool) -> None:
     model = video_resnet(
-        depth="small", num_classes=2, clip_length=8, crop=48, nonlocal_blocks={"res3": [1]}, freeze_bn=freeze_bn
+        depth="small", num_classes=2, clip_length=8, crop=48, nonlocal_blocks=["res3.1"], freeze_bn=freeze_bn
     )
     optimizer = build_sgd(model, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.5)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
