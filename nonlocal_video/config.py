@@ -31,6 +31,7 @@ from nonlocal_video.data.dataset import EvaluationVideos, TrainingVideos
 from nonlocal_video.data.decode import check_decoder
 from nonlocal_video.data.manifest import check_missing, read_classes, read_list, split_missing
 from nonlocal_video.data.transforms import testing_views, training_view
+from nonlocal_video.distributed import started_by_torchrun
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.settings import ClipConfig, DataConfig, RuntimeConfig, TestConfig, TrainConfig
@@ -46,11 +47,15 @@ OPERATIONAL = (
     "data.val",
     "data.classes",
     "data.max_missing",
+    "clip.short_side",
+    "clip.num_clips",
+    "clip.num_crops",
     "optim.clips_per_device",
+    "optim.steps",
 )
 """Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
-UNNAMED = ("name", "runtime", "data.root", "data.max_missing")
-"""Settings that do not go into the name of a run."""
+UNNAMED = ("name", "run", "runtime", "roots", "data.root", "data.max_missing")
+"""Settings that do not go into the name of a run or of a report."""
 
 ConfigStore.instance().store("train_schema", TrainConfig)
 ConfigStore.instance().store("test_schema", TestConfig)
@@ -64,18 +69,22 @@ def run_tool(main: Callable[[], None]) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing its own summary.
     try:
         main()
-    except (ValueError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+        composing = isinstance(error, HydraException) and error.__cause__ is not None
+        cause = f" ({str(error.__cause__).splitlines()[0]})" if composing else ""
+        print(f"error: {error}{cause}", file=sys.stderr)
         sys.exit(1)
 
 
 @contextmanager
 def one_job() -> Iterator[None]:
     """Names a sweep's job when it fails; Hydra itself tells of the first failure only, and at the end."""
+    hydra = HydraConfig.get()
     try:
+        if hydra.mode == RunMode.MULTIRUN and started_by_torchrun():
+            raise ValueError("a sweep (-m) cannot run under torchrun; set runtime.devices instead")
         yield
     except ValueError as error:
-        hydra = HydraConfig.get()
         if hydra.mode == RunMode.MULTIRUN:
             print(f"failed: {' '.join(hydra.overrides.task)}\n  {error}", file=sys.stderr, flush=True)
         raise
@@ -92,8 +101,11 @@ def train_config(cfg: DictConfig) -> TrainConfig:
         group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith("hydra")
     }
     config: TrainConfig = _to_object(cfg)
-    config.name = check_name(config.name if config.name is not None else _name_from(list(hydra.overrides.task)))
+    config.name = check_name(
+        config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
+    )
     config.choices.pop(".", None)
+    _expect(len(config.clip.jitter) == 2, "clip.jitter", config.clip.jitter, "two short sides: [low, high]")
     low, high = config.clip.jitter
     _expect(config.seed >= 0, "seed", config.seed, "0 or more")
     _expect(
@@ -101,6 +113,9 @@ def train_config(cfg: DictConfig) -> TrainConfig:
     )
     _expect(config.optim.steps > 0, "optim.steps", config.optim.steps, "1 or more")
     _expect(config.optim.clips_per_device > 0, "optim.clips_per_device", config.optim.clips_per_device, "1 or more")
+    _expect(config.optim.reference_batch > 0, "optim.reference_batch", config.optim.reference_batch, "1 or more")
+    for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
+        _expect(getattr(config.runtime, name) > 0, f"runtime.{name}", getattr(config.runtime, name), "1 or more")
     _check_shared(config.clip, config.runtime)
     return config
 
@@ -113,17 +128,35 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     """
     config: TestConfig = _to_object(cfg)
     run = read_run(Path(config.run))
+    _move(run.data, config.data.root or config.roots.get(run.choices["data"]))
     for section in ("data", "clip"):
         changes = getattr(config, section)
         for item in fields(changes):
             if getattr(changes, item.name) is not None:
                 setattr(getattr(run, section), item.name, getattr(changes, item.name))
-    if config.data.root is None and run.choices["data"] in config.roots:
-        run.data.root = config.roots[run.choices["data"]]
+    if config.data.val is not None and config.data.name is None:
+        run.data.name = Path(config.data.val).stem
     run.runtime = config.runtime
-    config.name = check_name(config.name or f"{run.clip.num_clips}x{run.clip.num_crops}")
+    if config.name is None:
+        views = ("clip.num_clips", "clip.num_crops")
+        words = _name_from(list(HydraConfig.get().overrides.task), unnamed=(*UNNAMED, *views))
+        config.name = "-".join([f"{run.clip.num_clips}x{run.clip.num_crops}", *words])
+    check_name(config.name)
     _check_shared(run.clip, config.runtime)
     return config, run
+
+
+def _move(data: DataConfig, root: str | None) -> None:
+    """Moves the data set to another root; files below the old one move along, unless only the old ones exist."""
+    if root is None:
+        return
+    for name in ("train", "val", "classes"):
+        path = getattr(data, name)
+        if path is not None and data.root is not None and Path(path).is_relative_to(data.root):
+            moved = Path(root) / Path(path).relative_to(data.root)
+            if moved.exists() or not Path(path).exists():
+                setattr(data, name, str(moved))
+    data.root = root
 
 
 def check_name(name: str) -> str:
@@ -180,7 +213,17 @@ def read_run(folder: Path) -> TrainConfig:
 
 def config_hash(config: TrainConfig) -> str:
     """Names the scientific settings in 12 characters."""
-    return hashlib.sha256(json.dumps(_science(config), sort_keys=True).encode()).hexdigest()[:12]
+    return _hash(_science(config))
+
+
+def _hash(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def recipe_hash(config: TrainConfig) -> str:
+    """Names the scientific settings but for seed and data: what the runs of one row of a table share."""
+    recipe = {key: value for key, value in _science(config).items() if not _within(key, ("seed", "data"))}
+    return _hash({**recipe, "optim.steps": config.optim.steps})
 
 
 def build_model(config: TrainConfig) -> Classifier:
@@ -204,13 +247,21 @@ def read_entries(config: DataConfig, which: str) -> tuple[list[Entry], list[Entr
     """
     check_decoder(config.decoder)
     entries = read_list(getattr(config, which), root=config.root, num_classes=config.num_classes)
-    if config.classes is not None:
-        read_classes(config.classes, num_classes=config.num_classes)
+    class_names(config)
     present, missing = split_missing(entries)
     check_missing(missing, num_listed=len(entries), max_missing=config.max_missing)
     if not present:
         raise ValueError(f"{getattr(config, which)}: none of the {len(entries)} listed videos is there")
     return present, missing
+
+
+def class_names(config: DataConfig) -> list[str] | None:
+    """The names of the classes, if there is a file of them.
+
+    Raises:
+        ValueError: a bad file.
+    """
+    return read_classes(config.classes, num_classes=config.num_classes) if config.classes is not None else None
 
 
 def build_training_videos(config: TrainConfig, entries: list[Entry]) -> TrainingVideos:
@@ -250,6 +301,7 @@ def _check_shared(clip: ClipConfig, runtime: RuntimeConfig) -> None:
     _expect(clip.num_crops in (1, 3), "clip.num_crops", clip.num_crops, "1 or 3")
     _expect(runtime.devices > 0, "runtime.devices", runtime.devices, "1 or more")
     _expect(runtime.workers >= 0, "runtime.workers", runtime.workers, "0 or more")
+    _expect(runtime.threads is None or runtime.threads > 0, "runtime.threads", runtime.threads, "1 or more, or null")
     _expect(runtime.chunk > 0, "runtime.chunk", runtime.chunk, "1 or more")
     _expect(runtime.precision in ("fp32", "bf16", "fp16"), "runtime.precision", runtime.precision, "fp32, bf16 or fp16")
     gpus = torch.cuda.device_count()
@@ -262,15 +314,15 @@ def _expect(holds: bool, what: str, got: object, expected: str) -> None:
         raise ValueError(f"{what}: got {got}, expected {expected}")
 
 
-def _name_from(overrides: list[str]) -> str:
-    """experiment=miniature/nl_c2d seed=1 -> miniature_nl_c2d-seed_1."""
+def _name_from(overrides: list[str], *, unnamed: tuple[str, ...] = UNNAMED) -> list[str]:
+    """experiment=miniature/nl_c2d seed=1 -> miniature_nl_c2d, seed_1."""
     words = []
     for override in sorted(overrides, key=lambda text: (not text.startswith("experiment="), text)):
         key, _, value = override.lstrip("+~").partition("=")
-        if not _within(key, UNNAMED):
+        if not _within(key, unnamed):
             text = value if key == "experiment" else f"{key.rpartition('.')[2]}_{value}"
             words.append(re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_"))
-    return "-".join(words) or "default"
+    return words
 
 
 def _science(config: TrainConfig) -> dict[str, Any]:

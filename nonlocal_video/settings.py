@@ -15,8 +15,8 @@ class DataConfig:
 
     name: str = MISSING
     """What reports call the data set."""
-    root: str = MISSING
-    """The folder that relative paths of the lists start from."""
+    root: str | None = MISSING
+    """The folder that relative paths of the lists start from; the working directory if null."""
     train: str = MISSING
     """List of training videos: a path and a label on each line."""
     val: str = MISSING
@@ -81,7 +81,7 @@ class InitConfig:
 
 @dataclass
 class RuntimeConfig:
-    """Where and how fast; nothing here changes what is learnt, but for rounding."""
+    """Where and how fast. With other devices, batch normalisation sees other clips together and dropout is another."""
 
     runs: str = "runs"
     """The folder of all runs."""
@@ -108,7 +108,7 @@ class TrainConfig:
     """The run's folder in runtime.runs; made from the command line if null."""
     seed: int = 0
     roots: dict[str, str] = field(default_factory=dict)
-    """The folders of data sets on this machine, by the data sets' names."""
+    """The folders of data sets on this machine, by their names in configs/data."""
     model: dict[str, Any] = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
@@ -126,6 +126,7 @@ class TestDataConfig:
     name: str | None = None
     root: str | None = None
     val: str | None = None
+    classes: str | None = None
     decoder: str | None = None
     max_missing: float | None = None
 
@@ -148,9 +149,9 @@ class TestConfig:
     weights: str | None = None
     """Which of its checkpoints; the newest if null."""
     name: str | None = None
-    """The report's folder in the run's `test` folder; clips x crops if null."""
+    """The report's folder in the run's `test` folder; made from clips x crops and the command line if null."""
     roots: dict[str, str] = field(default_factory=dict)
-    """The folders of data sets on this machine, where they are not those of the run."""
+    """The folders of data sets on this machine, by their names in configs/data."""
     data: TestDataConfig = field(default_factory=TestDataConfig)
     clip: TestClipConfig = field(default_factory=TestClipConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

@@ -246,6 +246,10 @@ BAD_TRAINING = {
     "unwritable folder": (["runtime.runs={tmp}/file"], "cannot be written"),
     "bad name": (["name='a b'"], "name: got 'a b'"),
     "bad decoder": (["data.decoder=cv2"], "data.decoder: got 'cv2'"),
+    "bad type": (["optim.lr=fast"], "could not be converted to Float"),
+    "bad jitter": (["clip.jitter=[55]"], "clip.jitter: got [55], expected two short sides"),
+    "no logging": (["runtime.log_every=0"], "runtime.log_every: got 0, expected 1 or more"),
+    "bad threads": (["runtime.threads=-1"], "runtime.threads: got -1"),
     "bad precision": (["runtime.precision=fp8"], "runtime.precision: got fp8"),
     "crop larger than the video": (["clip.crop=64"], "clip.jitter: got [55, 69]"),
     "clip too short": (["clip.length=4"], "too small"),
@@ -270,6 +274,39 @@ def test_bad_input_to_training_gives_one_clear_message(
     assert message in error_of(capsys, "train.py", *train_arguments(miniature, tmp_path / "runs", *filled))
 
 
+def test_a_finished_run_goes_on_to_the_same_weights_as_one_of_that_length(miniature: Path, tmp_path: Path) -> None:
+    """20 + 20 steps are 40."""
+    short = ["optim.milestones=[30]", "optim.clips_per_device=2", "runtime.checkpoint_every=15"]
+    train(miniature, tmp_path, "name=whole", "optim.steps=40", *short)
+    train(miniature, tmp_path, "name=parts", "optim.steps=20", *short)
+    train(miniature, tmp_path, "name=parts", "optim.steps=40", *short)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_moved_data_set_is_tested_at_its_new_root(run: Path, miniature: Path, tmp_path: Path) -> None:
+    (tmp_path / "moved").symlink_to(miniature)
+    evaluate(run, "name=moved", f"data.root={tmp_path}/moved")
+    (tmp_path / "run").mkdir()
+    config = (run / "config.yaml").read_text().replace(str(miniature), "/gone/miniature")
+    (tmp_path / "run/config.yaml").write_text(config)
+    weights = f"weights={run}/checkpoints/step_00000004.pt"
+    report = evaluate(tmp_path / "run", "name=moved", f"data.root={tmp_path}/moved", weights)
+    assert report["videos"]["decoded"] == 9
+    assert report["train_top1"] is None
+
+
+def test_a_report_of_other_videos_has_another_name(run: Path, miniature: Path, tmp_path: Path) -> None:
+    lines = (miniature / "relation_val.txt").read_text().splitlines()[:3]
+    (tmp_path / "three.txt").write_text("\n".join(lines))
+    evaluate(run)
+    before = (run / "test/3x1/report.json").read_text()
+    tool("test.py", f"run={run}", "runtime.workers=0", f"data.val={tmp_path}/three.txt")
+    assert (run / "test/3x1/report.json").read_text() == before
+    (other,) = (run / "test").glob("3x1-val_*three.txt/report.json")
+    assert json.loads(other.read_text())["data"] == "three"
+
+
+@pytest.mark.skipif((ROOT / "configs/local.yaml").exists(), reason="configs/local.yaml may name a root")
 def test_kinetics_without_a_root_asks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     message = error_of(capsys, "train.py", "experiment=kinetics/nl_i3d_r50_32x2")
     assert message == "these settings need a value: data.root=...\n"
@@ -303,6 +340,7 @@ BAD_TESTING = {
     "foreign file": (["run={run}", "weights={tmp}/foreign.pt"], "foreign.pt: cannot be read"),
     "missing list": (["run={run}", "data.val=nowhere.txt"], "nowhere.txt: no such list"),
     "unknown option": (["run={run}", "clip.crops=3"], "crops"),
+    "unwritable report": (["run={tmp}/blocked"], "Not a directory"),
     "bad crops": (["run={run}", "clip.num_crops=2"], "clip.num_crops: got 2, expected 1 or 3"),
 }
 
@@ -320,6 +358,10 @@ def test_bad_input_to_testing_gives_one_clear_message(
     (tmp_path / "foreign.pt").write_text("foreign")
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished/config.yaml").write_text((run / "config.yaml").read_text())
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked/config.yaml").write_text((run / "config.yaml").read_text())
+    (tmp_path / "blocked/checkpoints").symlink_to(run / "checkpoints")
+    (tmp_path / "blocked/test").write_text("a file")
     overrides, message = BAD_TESTING[case]
     filled = [override.replace("{tmp}", str(tmp_path)).replace("{run}", str(run)) for override in overrides]
     assert message in error_of(capsys, "test.py", "runtime.workers=0", *filled)

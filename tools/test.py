@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from nonlocal_video import config as edge
 from nonlocal_video.data.loader import evaluation_loader
-from nonlocal_video.distributed import is_main, launch, local_device, rank, world_size
+from nonlocal_video.data.manifest import hash_entries
+from nonlocal_video.distributed import check_same, is_main, launch, local_device, rank, world_size
 from nonlocal_video.engine.checkpoint import list_checkpoints, load_weights, read_checkpoint
 from nonlocal_video.engine.evaluate import evaluate
 from nonlocal_video.reports.report import build_report, format_report, write_report
@@ -34,6 +35,9 @@ def main(cfg: DictConfig) -> None:
         config, run = edge.evaluation_config(cfg)
         weights = Path(config.weights) if config.weights else newest_checkpoint(Path(config.run))
         entries, missing = edge.read_entries(run.data, "val")
+        (Path(config.run) / "test" / str(config.name)).mkdir(
+            parents=True, exist_ok=True
+        )  # Fails before the work, if so.
         launch(test, Job(config, run, weights, entries, missing), processes=config.runtime.devices)
 
 
@@ -53,6 +57,7 @@ def test(job: Job) -> None:
     """Scores this process's share of the videos; the main process writes the report."""
     runtime = job.config.runtime
     torch.set_num_threads(runtime.threads or max(1, torch.get_num_threads() // world_size()))
+    check_same("videos", (hash_entries(job.entries), job.weights.name))
     model = edge.build_model(job.run)
     content = read_checkpoint(job.weights)
     load_weights(model, content["model"], where=job.weights)
@@ -82,11 +87,12 @@ def test(job: Job) -> None:
                 "views": {"short_side": job.run.clip.short_side, "num_crops": job.run.clip.num_crops},
                 "precision": runtime.precision,
                 "config_hash": edge.config_hash(job.run),
+                "recipe_hash": edge.recipe_hash(job.run),
             },
             seconds=time.perf_counter() - start,
         )
         folder = Path(job.config.run) / "test" / str(job.config.name)
-        write_report(folder, report, evaluation)
+        write_report(folder, report, evaluation, classes=edge.class_names(job.run.data))
         print(format_report(report))
         print(f"report: {folder}/report.json, predictions: {folder}/predictions.jsonl", flush=True)
 

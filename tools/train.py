@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from nonlocal_video import config as edge
 from nonlocal_video.data.loader import StepSampler, training_loader
 from nonlocal_video.data.manifest import hash_entries
-from nonlocal_video.distributed import barrier, is_main, launch, local_device, rank, world_size
+from nonlocal_video.distributed import barrier, check_same, is_main, launch, local_device, rank, world_size
 from nonlocal_video.engine.checkpoint import list_checkpoints, read_checkpoint, restore, save_checkpoint
 from nonlocal_video.engine.log import RunLog
 from nonlocal_video.engine.optim import StepSchedule, build_sgd
@@ -59,9 +59,10 @@ def run(job: Job) -> None:
         "global_batch": global_batch,
         "listed_videos": hash_entries(sorted(job.entries + job.missing)),
         "present_videos": hash_entries(job.entries),
-        "config": edge.config_hash(config),
+        "processes": world_size(),
     }
     state = new_or_resumed(model, config, folder / "checkpoints", lr=lr, facts=facts)
+    check_same("videos or checkpoint", (facts, state.step))
     log = RunLog(folder, step=state.step) if is_main() else None
     sampler = StepSampler(
         first_step=state.step,
@@ -103,7 +104,7 @@ def new_or_resumed(
     scaler = torch.amp.GradScaler(local_device().type, enabled=config.runtime.precision == "fp16")
     state = TrainState(model, optimizer, scaler)
     if checkpoints:
-        resume(state, checkpoints[-1], facts)
+        resume(state, checkpoints[-1], facts=facts, last_step=optim.steps)
     return state
 
 
@@ -143,7 +144,7 @@ def start_from(model: Classifier, init: InitConfig) -> None:
         )
 
 
-def resume(state: TrainState, path: Path, facts: dict[str, object]) -> None:
+def resume(state: TrainState, path: Path, *, facts: dict[str, object], last_step: int) -> None:
     """Continues from a checkpoint of this run."""
     content = read_checkpoint(path)
     before = content["facts"]
@@ -155,10 +156,14 @@ def resume(state: TrainState, path: Path, facts: dict[str, object]) -> None:
             "set optim.clips_per_device so that clips x processes is the same"
         )
     restore(state, content, where=path)
+    if state.step > last_step:
+        raise ValueError(f"{path}: has {state.step} steps, got optim.steps={last_step}, expected as many or more")
     if is_main():
         print(f"resumed from {path}", flush=True)
         if before["present_videos"] != facts["present_videos"]:
             print("other videos are missing than before: from here on the stream of clips is another one")
+        if before["processes"] != facts["processes"]:
+            print("the number of processes changed: batch normalisation sees other clips together, dropout is another")
 
 
 if __name__ == "__main__":

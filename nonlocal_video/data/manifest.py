@@ -27,7 +27,7 @@ def read_list(path: str, *, root: str | None, num_classes: int) -> list[Entry]:
         raise ValueError(f"{path}: no such list of videos")
     if root is not None and not os.path.isdir(root):
         raise ValueError(f"data.root: got {root}, expected an existing folder")
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     entries = [
         _parse(line.strip(), f"{path}:{number}", root, num_classes)
         for number, line in enumerate(lines, 1)
@@ -87,4 +87,4 @@ def read_classes(path: str, *, num_classes: int) -> list[str]:
 def hash_entries(entries: Sequence[Entry]) -> str:
     """Names a list of videos, wherever their root is, in 12 characters."""
     lines = "".join(f"{entry.video} {entry.label}\n" for entry in entries)
-    return hashlib.sha256(lines.encode()).hexdigest()[:12]
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()[:12]

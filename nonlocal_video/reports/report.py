@@ -33,7 +33,7 @@ def build_report(
         **evaluation.video,
         **of_listed,
         **{f"clip_{key}": value for key, value in evaluation.clip.items()},
-        "train_top1": train_accuracy(run, step=facts["step"]),
+        "train_top1": train_accuracy(run, step=facts["step"]) if Path(facts["weights"]).is_relative_to(run) else None,
         "videos": {"listed": listed, "missing": len(missing), "failed": failed, "decoded": decoded},
         "failures": [failure._asdict() for failure in (*missing, *evaluation.failures)],
         "versions": {
@@ -50,10 +50,19 @@ def train_accuracy(run: Path, *, step: int) -> float | None:
     return fmean(last) if last else None
 
 
-def write_report(folder: Path, report: dict[str, Any], evaluation: Evaluation) -> None:
-    """Writes `predictions.jsonl`, a line for each decoded video, and then `report.json`."""
+def write_report(
+    folder: Path, report: dict[str, Any], evaluation: Evaluation, *, classes: Sequence[str] | None
+) -> None:
+    """Writes `predictions.jsonl`, a line for each decoded video, and then `report.json`.
+
+    A prediction says its best-scored class, by name if `classes` gives one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(prediction._asdict()) + "\n" for prediction in evaluation.predictions]
+    lines = []
+    for prediction in evaluation.predictions:
+        best = prediction.scores.index(max(prediction.scores))
+        line = {**prediction._asdict(), "predicted": classes[best] if classes else best}
+        lines.append(json.dumps(line) + "\n")
     _replace(folder / "predictions.jsonl", "".join(lines))
     _replace(folder / "report.json", json.dumps(report, indent=2) + "\n")
 

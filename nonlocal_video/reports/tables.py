@@ -28,7 +28,8 @@ def accuracy_table(reports: Sequence[dict[str, Any]]) -> str:
     Accuracies in percent, of all listed videos; mean and standard deviation over seeds.
 
     Raises:
-        ValueError: reports that cannot stand in one table: other clips or views, unfinished training.
+        ValueError: reports that cannot stand in one table: other clips or views, unfinished training, or runs of
+            one network with different settings.
     """
     _check_alike(reports)
     data_sets = sorted({report["data"] for report in reports})
@@ -56,6 +57,12 @@ def _check_alike(reports: Sequence[dict[str, Any]]) -> None:
         if report["step"] != report["steps"]:
             raise ValueError(
                 f"{report['run']}: was tested at step {report['step']} of {report['steps']}; finish it first"
+            )
+    recipes: dict[str, str] = {}
+    for report in reports:
+        if recipes.setdefault(report["network"], report["recipe_hash"]) != report["recipe_hash"]:
+            raise ValueError(
+                f"{report['run']}: differs from other runs of {report['network']} in more than seed and data"
             )
     keys = [(report["network"], report["data"], report["seed"]) for report in reports]
     twice = {key for key in keys if keys.count(key) > 1}

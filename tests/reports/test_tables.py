@@ -16,6 +16,7 @@ def report(network: str, data: str, seed: int, top1: float, **changes: Any) -> d
         "network": network,
         "data": data,
         "seed": seed,
+        "recipe_hash": network,
         "step": 400,
         "steps": 400,
         "clips": {"num_clips": 10},
@@ -44,6 +45,7 @@ def test_table_averages_over_seeds_and_shows_what_was_not_run() -> None:
     [
         ({"views": {"num_crops": 3}}, "different clips and views"),
         ({"step": 200}, "step 200 of 400; finish it first"),
+        ({"recipe_hash": "other"}, "differs from other runs of c2d in more than seed and data"),
         ({"seed": 0}, "several reports for one network"),
     ],
 )
@@ -64,7 +66,7 @@ def test_report_counts_missing_and_broken_videos_both_ways(tmp_path: Path) -> No
     )
     facts = {
         "network": "c2d", "data": "relation", "step": 100, "steps": 100,
-        "clips": {"num_clips": 10}, "views": {"num_crops": 1},
+        "clips": {"num_clips": 10}, "views": {"num_crops": 1}, "weights": str(tmp_path / "step_00000100.pt"),
     }  # fmt: skip
     result = build_report(evaluation, [Failure("m.mp4", "m.mp4: no such file")], run=tmp_path, facts=facts, seconds=2.0)
     assert result["videos"] == {"listed": 6, "missing": 1, "failed": 1, "decoded": 4}
@@ -72,9 +74,10 @@ def test_report_counts_missing_and_broken_videos_both_ways(tmp_path: Path) -> No
     assert result["train_top1"] == 97.5
     assert [failure["video"] for failure in result["failures"]] == ["m.mp4", "b.mp4"]
     assert "75.00 of the decoded videos, 50.00 of the listed" in format_report(result)
-    write_report(tmp_path / "test", result, evaluation)
+    write_report(tmp_path / "test", result, evaluation, classes=["yes", "no"])
     assert find_reports([tmp_path]) == [result]
     lines = (tmp_path / "test/predictions.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["predicted"] == "yes"
     assert [json.loads(line)["video"] for line in lines] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
 
 
