@@ -1,59 +1,33 @@
-"""The Hydra edge: from a composed config to checked settings and components.
+"""The Hydra edge: from a composed config to checked settings, and from errors to exit codes."""
 
-Only this file, `settings.py` and `tools/` know Hydra and OmegaConf. Settings are dataclasses, so that
-a typo fails while composing; a component (the model) is YAML with a `_target_`, and its schema is the
-signature of what it names.
-"""
-
-import hashlib
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from hydra.types import RunMode
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from nonlocal_video.data.clips import random_clip, uniform_clips
-from nonlocal_video.data.dataset import EvaluationVideos, TrainingVideos
-from nonlocal_video.data.decode import check_decoder
-from nonlocal_video.data.manifest import check_missing, read_classes, read_list, split_missing
-from nonlocal_video.data.transforms import testing_views, training_view
 from nonlocal_video.distributed import started_by_torchrun
-from nonlocal_video.engine.checkpoint import list_checkpoints
-from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.settings import ClipConfig, DataConfig, RuntimeConfig, TestConfig, TrainConfig
-from nonlocal_video.types import Entry
-
-OPERATIONAL = (
-    "name",
-    "runtime",
-    "choices",
-    "roots",
-    "data.root",
-    "data.train",
-    "data.val",
-    "data.classes",
-    "data.max_missing",
-    "clip.short_side",
-    "clip.num_clips",
-    "clip.num_crops",
-    "optim.clips_per_device",
-    "optim.steps",
+from nonlocal_video.runs import read_run
+from nonlocal_video.settings import (
+    ClipConfig,
+    DataConfig,
+    RuntimeConfig,
+    TestConfig,
+    TrainConfig,
+    to_settings,
+    within,
 )
-"""Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
+
 UNNAMED = ("name", "run", "runtime", "roots", "data.root", "data.max_missing")
 """Settings that do not go into the name of a run or of a report."""
 
@@ -100,7 +74,7 @@ def train_config(cfg: DictConfig) -> TrainConfig:
     cfg.choices = {
         group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith("hydra")
     }
-    config: TrainConfig = _to_object(cfg)
+    config: TrainConfig = to_settings(cfg)
     config.name = check_name(
         config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
     )
@@ -126,7 +100,7 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     Raises:
         ValueError: a missing or impossible value, or a folder that is not a run.
     """
-    config: TestConfig = _to_object(cfg)
+    config: TestConfig = to_settings(cfg)
     run = read_run(Path(config.run))
     _move(run.data, config.data.root or config.roots.get(run.choices["data"]))
     for section in ("data", "clip"):
@@ -170,131 +144,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def write_run(config: TrainConfig, folder: Path) -> None:
-    """Keeps the resolved settings of a run in `config.yaml`.
-
-    Raises:
-        ValueError: the folder cannot be written, or holds a run with other scientific settings; says which.
-    """
-    path = folder / "config.yaml"
-    if path.is_file() and list_checkpoints(folder / "checkpoints"):
-        old, new = _science(read_run(folder)), _science(config)
-        changed = [
-            f"{key}: was {old.get(key)}, now {new.get(key)}"
-            for key in sorted(old | new)
-            if old.get(key) != new.get(key)
-        ]
-        if changed:
-            raise ValueError(
-                f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed) + "\n"
-                "Give this run another name=..., or delete that folder"
-            )
-    unfinished = path.with_suffix(".tmp")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.structured(config), unfinished)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise ValueError(f"the run folder {folder} cannot be written: {error}") from error
-
-
-def read_run(folder: Path) -> TrainConfig:
-    """The settings of a run.
-
-    Raises:
-        ValueError: not the folder of a run.
-    """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise ValueError(f"{folder}: not the folder of a training run (it has no config.yaml)")
-    config: TrainConfig = _to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(path)))
-    return config
-
-
-def config_hash(config: TrainConfig) -> str:
-    """Names the scientific settings in 12 characters."""
-    return _hash(_science(config))
-
-
-def _hash(settings: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def recipe_hash(config: TrainConfig) -> str:
-    """Names the scientific settings but for seed and data: what the runs of one row of a table share."""
-    recipe = {key: value for key, value in _science(config).items() if not _within(key, ("seed", "data"))}
-    return _hash({**recipe, "optim.steps": config.optim.steps})
-
-
-def build_model(config: TrainConfig) -> Classifier:
-    """The network, from its `_target_`.
-
-    Raises:
-        ValueError: the network cannot be built with these options.
-    """
-    try:
-        model: Classifier = instantiate(config.model)
-    except InstantiationException as error:
-        raise ValueError(f"model: {error.__cause__ or error}") from error
-    return model
-
-
-def read_entries(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:
-    """The videos of `data.train` or `data.val` that are there, and those that are missing.
-
-    Raises:
-        ValueError: a bad list, or too many missing videos.
-    """
-    check_decoder(config.decoder)
-    entries = read_list(getattr(config, which), root=config.root, num_classes=config.num_classes)
-    class_names(config)
-    present, missing = split_missing(entries)
-    check_missing(missing, num_listed=len(entries), max_missing=config.max_missing)
-    if not present:
-        raise ValueError(f"{getattr(config, which)}: none of the {len(entries)} listed videos is there")
-    return present, missing
-
-
-def class_names(config: DataConfig) -> list[str] | None:
-    """The names of the classes, if there is a file of them.
-
-    Raises:
-        ValueError: a bad file.
-    """
-    return read_classes(config.classes, num_classes=config.num_classes) if config.classes is not None else None
-
-
-def build_training_videos(config: TrainConfig, entries: list[Entry]) -> TrainingVideos:
-    """The training stream of clips."""
-    clip = config.clip
-    return TrainingVideos(
-        entries,
-        seed=config.seed,
-        pick=partial(random_clip, length=clip.length, stride=clip.stride),
-        view=partial(training_view, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
-        decoder=config.data.decoder,
-    )
-
-
-def build_evaluation_videos(config: TrainConfig, entries: list[Entry]) -> EvaluationVideos:
-    """The videos to test, with all their views."""
-    clip = config.clip
-    return EvaluationVideos(
-        entries,
-        pick=partial(uniform_clips, num_clips=clip.num_clips, length=clip.length, stride=clip.stride),
-        views=partial(testing_views, short_side=clip.short_side, num_crops=clip.num_crops),
-        decoder=config.data.decoder,
-    )
-
-
-def _to_object(cfg: Any) -> Any:
-    plain = _flat(OmegaConf.to_container(cfg, resolve=True))
-    missing = [key for key, value in plain.items() if value == "???"]
-    if missing:
-        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
-    return OmegaConf.to_object(cfg)
-
-
 def _check_shared(clip: ClipConfig, runtime: RuntimeConfig) -> None:
     _expect(clip.length > 0 and clip.stride > 0, "clip.length, clip.stride", (clip.length, clip.stride), "1 or more")
     _expect(clip.num_clips > 0, "clip.num_clips", clip.num_clips, "1 or more")
@@ -319,24 +168,7 @@ def _name_from(overrides: list[str], *, unnamed: tuple[str, ...] = UNNAMED) -> l
     words = []
     for override in sorted(overrides, key=lambda text: (not text.startswith("experiment="), text)):
         key, _, value = override.lstrip("+~").partition("=")
-        if not _within(key, unnamed):
+        if not within(key, unnamed):
             text = value if key == "experiment" else f"{key.rpartition('.')[2]}_{value}"
             words.append(re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_"))
     return words
-
-
-def _science(config: TrainConfig) -> dict[str, Any]:
-    """The settings that make a run what it is, by their dotted names."""
-    flat = _flat(OmegaConf.to_container(OmegaConf.structured(config)))
-    return {key: value for key, value in flat.items() if not _within(key, OPERATIONAL)}
-
-
-def _within(key: str, names: tuple[str, ...]) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in names)
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries by their dotted names."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}

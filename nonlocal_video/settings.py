@@ -1,12 +1,15 @@
 """What can be set: the schema of the configs, one dataclass a group.
 
+Settings are dataclasses, so that a typo fails while composing. A component (the model) is YAML with a
+`_target_`, and its schema is the signature of what it names.
+
 `MISSING` values come from the YAML files in `configs/`, or must be given on the command line.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 
 @dataclass
@@ -155,3 +158,28 @@ class TestConfig:
     data: TestDataConfig = field(default_factory=TestDataConfig)
     clip: TestClipConfig = field(default_factory=TestClipConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+
+def to_settings(cfg: Any) -> Any:
+    """The dataclasses of a composed config, resolved.
+
+    Raises:
+        ValueError: a value that nobody gave.
+    """
+    plain = flat(OmegaConf.to_container(cfg, resolve=True))
+    missing = [key for key, value in plain.items() if value == "???"]
+    if missing:
+        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
+    return OmegaConf.to_object(cfg)
+
+
+def within(key: str, names: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of these or lies below one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries by their dotted names."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}" if prefix else key).items()}

@@ -8,13 +8,15 @@ import hydra
 import torch
 from omegaconf import DictConfig
 
-from nonlocal_video import config as edge
+from nonlocal_video import build
+from nonlocal_video.config import evaluation_config, one_job, run_tool
 from nonlocal_video.data.loader import evaluation_loader
 from nonlocal_video.data.manifest import hash_entries
 from nonlocal_video.distributed import check_same, is_main, launch, local_device, rank, world_size
 from nonlocal_video.engine.checkpoint import list_checkpoints, load_weights, read_checkpoint
 from nonlocal_video.engine.evaluate import evaluate
 from nonlocal_video.reports.report import build_report, format_report, write_report
+from nonlocal_video.runs import config_hash, recipe_hash
 from nonlocal_video.settings import TestConfig, TrainConfig
 from nonlocal_video.types import Entry, Failure
 
@@ -31,10 +33,10 @@ class Job(NamedTuple):
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="test")
 def main(cfg: DictConfig) -> None:
-    with edge.one_job():
-        config, run = edge.evaluation_config(cfg)
+    with one_job():
+        config, run = evaluation_config(cfg)
         weights = Path(config.weights) if config.weights else newest_checkpoint(Path(config.run))
-        entries, missing = edge.read_entries(run.data, "val")
+        entries, missing = build.read_entries(run.data, "val")
         (Path(config.run) / "test" / str(config.name)).mkdir(
             parents=True, exist_ok=True
         )  # Fails before the work, if so.
@@ -58,11 +60,11 @@ def test(job: Job) -> None:
     runtime = job.config.runtime
     torch.set_num_threads(runtime.threads or max(1, torch.get_num_threads() // world_size()))
     check_same("videos", (hash_entries(job.entries), job.weights.name))
-    model = edge.build_model(job.run)
+    model = build.build_model(job.run)
     content = read_checkpoint(job.weights)
     load_weights(model, content["model"], where=job.weights)
     model.to(local_device())
-    videos = edge.build_evaluation_videos(job.run, job.entries)
+    videos = build.build_evaluation_videos(job.run, job.entries)
     loader = evaluation_loader(videos, rank=rank(), world_size=world_size(), workers=runtime.workers)
     start = time.perf_counter()
     evaluation = evaluate(model, loader, chunk=runtime.chunk, precision=runtime.precision)
@@ -86,16 +88,16 @@ def test(job: Job) -> None:
                 },
                 "views": {"short_side": job.run.clip.short_side, "num_crops": job.run.clip.num_crops},
                 "precision": runtime.precision,
-                "config_hash": edge.config_hash(job.run),
-                "recipe_hash": edge.recipe_hash(job.run),
+                "config_hash": config_hash(job.run),
+                "recipe_hash": recipe_hash(job.run),
             },
             seconds=time.perf_counter() - start,
         )
         folder = Path(job.config.run) / "test" / str(job.config.name)
-        write_report(folder, report, evaluation, classes=edge.class_names(job.run.data))
+        write_report(folder, report, evaluation, classes=build.class_names(job.run.data))
         print(format_report(report))
         print(f"report: {folder}/report.json, predictions: {folder}/predictions.jsonl", flush=True)
 
 
 if __name__ == "__main__":
-    edge.run_tool(main)
+    run_tool(main)

@@ -7,7 +7,8 @@ import hydra
 import torch
 from omegaconf import DictConfig
 
-from nonlocal_video import config as edge
+from nonlocal_video import build
+from nonlocal_video.config import one_job, run_tool, train_config
 from nonlocal_video.data.loader import StepSampler, training_loader
 from nonlocal_video.data.manifest import hash_entries
 from nonlocal_video.distributed import barrier, check_same, is_main, launch, local_device, rank, world_size
@@ -20,6 +21,7 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.initialise import initialise
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.models.weights.torchvision import read_torchvision
+from nonlocal_video.runs import write_run
 from nonlocal_video.settings import InitConfig, TrainConfig
 from nonlocal_video.types import Entry
 
@@ -34,9 +36,9 @@ class Job(NamedTuple):
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(cfg: DictConfig) -> None:
-    with edge.one_job():
-        config = edge.train_config(cfg)
-        entries, missing = edge.read_entries(config.data, "train")
+    with one_job():
+        config = train_config(cfg)
+        entries, missing = build.read_entries(config.data, "train")
         launch(run, Job(config, entries, missing), processes=config.runtime.devices)
 
 
@@ -46,11 +48,11 @@ def run(job: Job) -> None:
     folder = Path(runtime.runs) / str(config.name)
     torch.set_num_threads(runtime.threads or max(1, torch.get_num_threads() // world_size()))
     torch.manual_seed(config.seed)
-    model = edge.build_model(config)
+    model = build.build_model(config)
     global_batch = optim.clips_per_device * world_size()
     lr = optim.lr * global_batch / optim.reference_batch
     if is_main():
-        edge.write_run(config, folder)
+        write_run(config, folder)
         (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in job.missing))
         print(describe(job, model, global_batch=global_batch, lr=lr), flush=True)
     barrier()
@@ -73,7 +75,7 @@ def run(job: Job) -> None:
     )
     train(
         state,
-        training_loader(edge.build_training_videos(config, job.entries), sampler, workers=runtime.workers),
+        training_loader(build.build_training_videos(config, job.entries), sampler, workers=runtime.workers),
         last_step=optim.steps,
         schedule=StepSchedule(lr, optim.milestones),
         seed=config.seed,
@@ -167,4 +169,4 @@ def resume(state: TrainState, path: Path, *, facts: dict[str, object], last_step
 
 
 if __name__ == "__main__":
-    edge.run_tool(main)
+    run_tool(main)
