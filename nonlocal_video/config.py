@@ -28,7 +28,7 @@ from nonlocal_video.settings import (
     within,
 )
 
-UNNAMED = ("name", "run", "runtime", "roots", "data.root", "data.max_missing")
+UNNAMED = ("name", "run", "runtime", "roots", "lists", "data.root", "data.max_missing")
 """Settings that do not go into the name of a run or of a report."""
 
 ConfigStore.instance().store("train_schema", TrainConfig)
@@ -102,7 +102,9 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     """
     config: TestConfig = to_settings(cfg)
     run = read_run(Path(config.run))
-    _move(run.data, config.data.root or config.roots.get(run.choices["data"]))
+    choice = run.choices["data"]
+    _move(run.data, config.data.root or config.roots.get(choice))
+    run.data.val = config.lists.get(choice, {}).get("val", run.data.val)
     for section in ("data", "clip"):
         changes = getattr(config, section)
         for item in fields(changes):

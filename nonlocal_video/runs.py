@@ -16,6 +16,7 @@ OPERATIONAL = (
     "runtime",
     "choices",
     "roots",
+    "lists",
     "data.root",
     "data.train",
     "data.val",
@@ -82,7 +83,9 @@ def _hash(settings: dict[str, Any]) -> str:
 
 def recipe_hash(config: TrainConfig) -> str:
     """Names the scientific settings but for seed and data: what the runs of one row of a table share."""
-    recipe = {key: value for key, value in _science(config).items() if not within(key, ("seed", "data", "model.num_classes"))}
+    recipe = {
+        key: value for key, value in _science(config).items() if not within(key, ("seed", "data", "model.num_classes"))
+    }
     return _hash({**recipe, "optim.steps": config.optim.steps})
 
 

@@ -112,6 +112,8 @@ class TrainConfig:
     seed: int = 0
     roots: dict[str, str] = field(default_factory=dict)
     """The folders of data sets on this machine, by their names in configs/data."""
+    lists: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Their lists `train` and `val`, where they are not below the root."""
     model: dict[str, Any] = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
@@ -155,6 +157,8 @@ class TestConfig:
     """The report's folder in the run's `test` folder; made from clips x crops and the command line if null."""
     roots: dict[str, str] = field(default_factory=dict)
     """The folders of data sets on this machine, by their names in configs/data."""
+    lists: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Their lists `train` and `val`, where they are not below the root."""
     data: TestDataConfig = field(default_factory=TestDataConfig)
     clip: TestClipConfig = field(default_factory=TestClipConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

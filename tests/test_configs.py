@@ -67,6 +67,13 @@ def test_kinetics_recipe_is_the_papers() -> None:
     )
 
 
+def test_roots_and_lists_of_a_machine_reach_the_data() -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        overrides = ["data=kinetics400", "+roots.kinetics400=/videos", "+lists.kinetics400={train: /lists/train.txt}"]
+        data = compose("train", overrides=overrides).data
+    assert (data.root, data.train, data.val) == ("/videos", "/lists/train.txt", "/videos/val.csv")
+
+
 def test_data_named_on_the_command_line_wins_over_the_experiment() -> None:
     assert composed("experiment=miniature/c2d", "data=miniature_motion").data.name == "motion"
 
