@@ -72,13 +72,12 @@ def train_config(cfg: DictConfig) -> TrainConfig:
     """
     hydra = HydraConfig.get()
     cfg.choices = {
-        group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith("hydra")
+        group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith(("hydra", "."))
     }
     config: TrainConfig = to_settings(cfg)
     config.name = check_name(
         config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
     )
-    config.choices.pop(".", None)
     _expect(len(config.clip.jitter) == 2, "clip.jitter", config.clip.jitter, "two short sides: [low, high]")
     low, high = config.clip.jitter
     _expect(config.seed >= 0, "seed", config.seed, "0 or more")
