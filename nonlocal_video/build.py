@@ -1,31 +1,14 @@
-"""From settings to components: the network and the videos."""
+"""From settings to the videos that a run trains or tests on."""
 
 from functools import partial
-
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
 from nonlocal_video.data.clips import random_clip, uniform_clips
 from nonlocal_video.data.dataset import EvaluationVideos, TrainingVideos
 from nonlocal_video.data.decode import check_decoder
 from nonlocal_video.data.manifest import check_missing, read_classes, read_list, split_missing
 from nonlocal_video.data.transforms import testing_views, training_view
-from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.settings import DataConfig, TrainConfig
 from nonlocal_video.types import Entry
-
-
-def build_model(config: TrainConfig) -> Classifier:
-    """The network, from its `_target_`.
-
-    Raises:
-        ValueError: the network cannot be built with these options.
-    """
-    try:
-        model: Classifier = instantiate(config.model)
-    except InstantiationException as error:
-        raise ValueError(f"model: {error.__cause__ or error}") from error
-    return model
 
 
 def read_entries(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:

@@ -1,4 +1,4 @@
-"""The Hydra edge: from a composed config to checked settings, and from errors to exit codes."""
+"""The Hydra edge: from a composed config to checked settings, the run folder and the network."""
 
 import os
 import re
@@ -7,24 +7,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.distributed import started_by_torchrun
-from nonlocal_video.runs import read_run
+from nonlocal_video.engine.checkpoint import list_checkpoints
+from nonlocal_video.files import whole_file
+from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.settings import (
+    MISSING,
     ClipConfig,
     DataConfig,
     RuntimeConfig,
     TestConfig,
     TrainConfig,
-    to_settings,
+    flat,
+    science,
     within,
 )
 
@@ -74,7 +80,7 @@ def train_config(cfg: DictConfig) -> TrainConfig:
     cfg.choices = {
         group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith(("hydra", "."))
     }
-    config: TrainConfig = to_settings(cfg)
+    config: TrainConfig = _to_settings(cfg)
     config.name = check_name(
         config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
     )
@@ -99,7 +105,7 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     Raises:
         ValueError: a missing or impossible value, or a folder that is not a run.
     """
-    config: TestConfig = to_settings(cfg)
+    config: TestConfig = _to_settings(cfg)
     run = read_run(Path(config.run))
     choice = run.choices["data"]
     _move(run.data, config.data.root or config.roots.get(choice))
@@ -143,6 +149,72 @@ def check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) or len(name) > 200:
         raise ValueError(f"name: got {name!r}, expected up to 200 letters, digits, '_', '.' and '-'")
     return name
+
+
+def write_run(config: TrainConfig, folder: Path) -> None:
+    """Keeps the resolved settings of a run in `config.yaml`.
+
+    Raises:
+        ValueError: the folder cannot be written, or holds a run with other scientific settings; says which.
+    """
+    path = folder / "config.yaml"
+    if path.is_file() and list_checkpoints(folder / "checkpoints"):
+        old, new = science(read_run(folder)), science(config)
+        changed = [
+            f"{key}: was {old.get(key)}, now {new.get(key)}"
+            for key in sorted(old | new)
+            if old.get(key) != new.get(key)
+        ]
+        if changed:
+            raise ValueError(
+                f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed) + "\n"
+                "Give this run another name=..., or delete that folder"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+    except OSError as error:
+        raise ValueError(f"the run folder {folder} cannot be written: {error}") from error
+
+
+def read_run(folder: Path) -> TrainConfig:
+    """The settings of a run.
+
+    Raises:
+        ValueError: not the folder of a run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{folder}: not the folder of a training run (it has no config.yaml)")
+    config: TrainConfig = _to_settings(OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(path)))
+    return config
+
+
+def build_model(config: TrainConfig) -> Classifier:
+    """The network, from its `_target_`.
+
+    Raises:
+        ValueError: the network cannot be built with these options.
+    """
+    try:
+        model: Classifier = instantiate(config.model)
+    except InstantiationException as error:
+        raise ValueError(f"model: {error.__cause__ or error}") from error
+    return model
+
+
+def _to_settings(cfg: Any) -> Any:
+    """The dataclasses of a composed config, resolved.
+
+    Raises:
+        ValueError: a value that nobody gave.
+    """
+    plain = flat(OmegaConf.to_container(cfg, resolve=True))
+    missing = [key for key, value in plain.items() if value == MISSING]
+    if missing:
+        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
+    return OmegaConf.to_object(cfg)
 
 
 def _check_shared(clip: ClipConfig, runtime: RuntimeConfig) -> None:

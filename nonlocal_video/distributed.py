@@ -102,6 +102,11 @@ def local_device() -> torch.device:
     )
 
 
+def set_threads(threads: int | None) -> None:
+    """Threads of this process on the CPU; if None, its share of PyTorch's default."""
+    torch.set_num_threads(threads or max(1, torch.get_num_threads() // world_size()))
+
+
 def wrap(model: nn.Module) -> nn.Module:
     """The model as every rank calls it in training: gradients are averaged over the ranks."""
     return DistributedDataParallel(model) if dist.is_initialized() else model

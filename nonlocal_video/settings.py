@@ -6,10 +6,12 @@ Settings are dataclasses, so that a typo fails while composing. A component (the
 `MISSING` values come from the YAML files in `configs/`, or must be given on the command line.
 """
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from omegaconf import MISSING, OmegaConf
+MISSING: Any = "???"  # What OmegaConf takes for a value that was not given.
 
 
 @dataclass
@@ -164,17 +166,44 @@ class TestConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
 
-def to_settings(cfg: Any) -> Any:
-    """The dataclasses of a composed config, resolved.
+OPERATIONAL = (
+    "name",
+    "runtime",
+    "choices",
+    "roots",
+    "lists",
+    "data.root",
+    "data.train",
+    "data.val",
+    "data.classes",
+    "data.max_missing",
+    "clip.short_side",
+    "clip.num_clips",
+    "clip.num_crops",
+    "optim.clips_per_device",
+    "optim.steps",
+)
+"""Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
 
-    Raises:
-        ValueError: a value that nobody gave.
-    """
-    plain = flat(OmegaConf.to_container(cfg, resolve=True))
-    missing = [key for key, value in plain.items() if value == "???"]
-    if missing:
-        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
-    return OmegaConf.to_object(cfg)
+
+def science(config: TrainConfig) -> dict[str, Any]:
+    """The settings that make a run what it is, by their dotted names."""
+    return {key: value for key, value in flat(asdict(config)).items() if not within(key, OPERATIONAL)}
+
+
+def config_hash(config: TrainConfig) -> str:
+    """Names the scientific settings in 12 characters."""
+    return _hash(science(config))
+
+
+def recipe_hash(config: TrainConfig) -> str:
+    """Names the scientific settings but for seed and data: what the runs of one row of a table share."""
+    recipe = {k: v for k, v in science(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
+    return _hash({**recipe, "optim.steps": config.optim.steps})
+
+
+def _hash(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def within(key: str, names: tuple[str, ...]) -> bool:

@@ -38,6 +38,27 @@ class Sample(NamedTuple):
     """Testing: why V = 0. Training: the videos that this one replaces."""
 
 
+class Prediction(NamedTuple):
+    """What the network says of one video."""
+
+    video: str
+    label: int
+    scores: list[float]
+    """(K,) averaged over the views."""
+
+
+class Evaluation(NamedTuple):
+    """The outcome of a test, of all ranks."""
+
+    video: dict[str, float | None]
+    """Accuracies of the averaged scores over the decoded videos, in percent."""
+    clip: dict[str, float | None]
+    """Accuracies of single views, in percent."""
+    predictions: list[Prediction]
+    """In the order of the videos' names, so that the number of ranks does not show."""
+    failures: list[Failure]
+
+
 class Batch(NamedTuple):
     """Training samples side by side: clips (B, 3, T, S, S) uint8, labels (B,) int64."""
 

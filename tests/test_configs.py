@@ -8,7 +8,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nonlocal_video import build
 from nonlocal_video import config as edge
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.resnet3d import ResNet3d
@@ -31,7 +30,7 @@ def composed(*overrides: str) -> TrainConfig:
 
 def check_network(config: TrainConfig, name: str) -> None:
     with torch.device("meta"):
-        model = build.build_model(config)
+        model = edge.build_model(config)
     depth = re.search(r"r50|r101|small", name)
     blocks = {None: None, "r50": 16, "r101": 33, "small": 6}[depth.group() if depth else "small"]
     assert isinstance(model.backbone, ResNet3d)

@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hydra
-import torch
 from omegaconf import DictConfig
 
 from nonlocal_video import build
-from nonlocal_video.config import evaluation_config, one_job, run_tool
+from nonlocal_video.config import build_model, evaluation_config, one_job, run_tool
 from nonlocal_video.data.loader import evaluation_loader
 from nonlocal_video.data.manifest import hash_entries
-from nonlocal_video.distributed import check_same, is_main, launch, local_device, rank, world_size
+from nonlocal_video.distributed import check_same, is_main, launch, local_device, rank, set_threads, world_size
 from nonlocal_video.engine.checkpoint import list_checkpoints, load_weights, read_checkpoint
 from nonlocal_video.engine.evaluate import evaluate
+from nonlocal_video.engine.log import read_metrics
 from nonlocal_video.reports.report import build_report, format_report, write_report
-from nonlocal_video.runs import config_hash, recipe_hash
-from nonlocal_video.settings import TestConfig, TrainConfig
+from nonlocal_video.settings import TestConfig, TrainConfig, config_hash, recipe_hash
 from nonlocal_video.types import Entry, Failure
 
 
@@ -57,10 +56,10 @@ def newest_checkpoint(run: Path) -> Path:
 
 def test(job: Job) -> None:
     """Scores this process's share of the videos; the main process writes the report."""
-    runtime = job.config.runtime
-    torch.set_num_threads(runtime.threads or max(1, torch.get_num_threads() // world_size()))
+    runtime, run = job.config.runtime, Path(job.config.run)
+    set_threads(runtime.threads)
     check_same("videos", (hash_entries(job.entries), job.weights.name))
-    model = build.build_model(job.run)
+    model = build_model(job.run)
     content = read_checkpoint(job.weights)
     load_weights(model, content["model"], where=job.weights)
     model.to(local_device())
@@ -73,8 +72,8 @@ def test(job: Job) -> None:
         report = build_report(
             evaluation,
             missing,
-            run=Path(job.config.run),
             facts={
+                "run": job.config.run,
                 "network": job.run.choices["model"],
                 "data": job.run.data.name,
                 "seed": job.run.seed,
@@ -91,9 +90,10 @@ def test(job: Job) -> None:
                 "config_hash": config_hash(job.run),
                 "recipe_hash": recipe_hash(job.run),
             },
+            metrics=read_metrics(run) if job.weights.is_relative_to(run) else [],
             seconds=time.perf_counter() - start,
         )
-        folder = Path(job.config.run) / "test" / str(job.config.name)
+        folder = run / "test" / str(job.config.name)
         write_report(folder, report, evaluation, classes=build.class_names(job.run.data))
         print(format_report(report))
         print(f"report: {folder}/report.json, predictions: {folder}/predictions.jsonl", flush=True)

@@ -8,10 +8,10 @@ import torch
 from omegaconf import DictConfig
 
 from nonlocal_video import build
-from nonlocal_video.config import one_job, run_tool, train_config
+from nonlocal_video.config import build_model, one_job, run_tool, train_config, write_run
 from nonlocal_video.data.loader import StepSampler, training_loader
 from nonlocal_video.data.manifest import hash_entries
-from nonlocal_video.distributed import barrier, check_same, is_main, launch, local_device, rank, world_size
+from nonlocal_video.distributed import barrier, check_same, is_main, launch, local_device, rank, set_threads, world_size
 from nonlocal_video.engine.checkpoint import list_checkpoints, read_checkpoint, restore, save_checkpoint
 from nonlocal_video.engine.log import RunLog
 from nonlocal_video.engine.optim import StepSchedule, build_sgd
@@ -21,7 +21,6 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.initialise import initialise
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.models.weights.torchvision import read_torchvision
-from nonlocal_video.runs import write_run
 from nonlocal_video.settings import InitConfig, TrainConfig
 from nonlocal_video.types import Entry
 
@@ -46,9 +45,9 @@ def run(job: Job) -> None:
     """Trains in this process, from the newest checkpoint if there is one."""
     config, runtime, optim = job.config, job.config.runtime, job.config.optim
     folder = Path(runtime.runs) / str(config.name)
-    torch.set_num_threads(runtime.threads or max(1, torch.get_num_threads() // world_size()))
+    set_threads(runtime.threads)
     torch.manual_seed(config.seed)
-    model = build.build_model(config)
+    model = build_model(config)
     global_batch = optim.clips_per_device * world_size()
     lr = optim.lr * global_batch / optim.reference_batch
     if is_main():

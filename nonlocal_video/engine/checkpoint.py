@@ -1,6 +1,5 @@
 """Checkpoints: `checkpoints/step_00000400.pt` in the run folder, whole or not there."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from nonlocal_video.engine.state import TrainState
+from nonlocal_video.files import whole_file
 from nonlocal_video.models.weights.file import read_torch_file
 
 FORMAT = 1
@@ -32,12 +32,8 @@ def save_checkpoint(folder: Path, state: TrainState, *, facts: dict[str, Any], k
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
     }
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
+    with whole_file(path) as file:
         torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
     for old in list_checkpoints(folder)[:-keep]:
         old.unlink()
     return path

@@ -1,7 +1,5 @@
 """The testing loop: every listed video once, all its views together."""
 
-from typing import NamedTuple
-
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -11,28 +9,7 @@ from nonlocal_video.engine.train import autocast
 from nonlocal_video.metrics.topk import TopK
 from nonlocal_video.metrics.views import average_views
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.types import Failure, Sample
-
-
-class Prediction(NamedTuple):
-    """What the network says of one video."""
-
-    video: str
-    label: int
-    scores: list[float]
-    """(K,) averaged over the views."""
-
-
-class Evaluation(NamedTuple):
-    """The outcome on all ranks, on the main one."""
-
-    video: dict[str, float | None]
-    """Accuracies of the averaged scores over the decoded videos, in percent."""
-    clip: dict[str, float | None]
-    """Accuracies of single views, in percent."""
-    predictions: list[Prediction]
-    """In the order of the videos' names, so that the number of ranks does not show."""
-    failures: list[Failure]
+from nonlocal_video.types import Evaluation, Failure, Prediction, Sample
 
 
 @torch.inference_mode()

@@ -1,12 +1,12 @@
 """What a run writes while it goes: `metrics.jsonl` and TensorBoard."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from nonlocal_video.files import whole_file
 from nonlocal_video.types import Failure
 
 
@@ -23,9 +23,8 @@ class RunLog:
         self.metrics, self.failures = folder / "metrics.jsonl", folder / "failed_videos.jsonl"
         for path in (self.metrics, self.failures):
             kept = [record for record in _read(path) if record["step"] <= step]
-            unfinished = path.with_suffix(".tmp")
-            unfinished.write_text("".join(json.dumps(record) + "\n" for record in kept))
-            os.replace(unfinished, path)
+            with whole_file(path) as file:
+                file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, record: dict[str, float], failures: Sequence[Failure] = ()) -> None:

@@ -4,10 +4,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -45,54 +46,53 @@ def train(
     Raises:
         ValueError: the loss is not finite.
     """
-    device, model = local_device(), wrap(state.model)
-    model.train()
-    meter, since = _Meter(device), time.perf_counter()
+    model = wrap(state.model).train()
+    meter = _Meter()
     bar = tqdm(total=last_step, initial=state.step, unit="step", desc="train", disable=None if is_main() else True)
     for batch in loader:
-        step = state.step
-        torch.manual_seed(int(np.random.SeedSequence((seed, step, rank())).generate_state(1)[0]))
-        for group in state.optimizer.param_groups:
-            group["lr"] = schedule(step)
-        clips, labels = batch.clips.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)
-        with autocast(device, precision):
-            logits = model(clips)
-        loss = F.cross_entropy(logits.float(), labels)
-        state.optimizer.zero_grad(set_to_none=True)
-        state.scaler.scale(loss).backward()
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-        meter.update(loss, logits, labels, batch.failures)
-        state.step += 1
+        lr = schedule(state.step)
+        torch.manual_seed(int(np.random.SeedSequence((seed, state.step, rank())).generate_state(1)[0]))
+        meter.update(*_step(state, model, batch, lr=lr, precision=precision), batch.failures)
         bar.update()
         saves = state.step % checkpoint_every == 0 or state.step == last_step
         if saves or state.step % log_every == 0:  # Also before saving, so that a checkpoint has counted everything.
-            loss_mean, top1, num_clips, failures = meter.reduce()
+            means, failures = meter.reduce()
             state.num_failures += len(failures)
-            if not math.isfinite(loss_mean):
-                raise ValueError(
-                    f"the loss is {loss_mean} near step {state.step}: is the learning rate {schedule(step)} too high?"
-                )
-            clips_per_s, since = num_clips / (time.perf_counter() - since), time.perf_counter()
+            if not math.isfinite(means["loss"]):
+                raise ValueError(f"the loss is {means['loss']} near step {state.step}; is the rate {lr} too high?")
             if write_log:
-                write_log(
-                    {
-                        "step": state.step,
-                        "loss": loss_mean,
-                        "top1": top1,
-                        "lr": schedule(step),
-                        "clips_per_s": clips_per_s,
-                        "failed_videos": state.num_failures,
-                    },
-                    failures,
-                )
-                text = f"loss {loss_mean:.4f}  top-1 {top1:.1f}%  {clips_per_s:.1f} clips/s"
-                if bar.disable:  # Not a terminal: lines instead of a bar.
-                    print(f"step {state.step}/{last_step}  {text}", flush=True)
-                bar.set_postfix_str(text)
+                write_log({"step": state.step, **means, "lr": lr, "failed_videos": state.num_failures}, failures)
+                _show(bar, state.step, means)
         if saves and is_main():
             save()
     bar.close()
+
+
+def _step(
+    state: TrainState, model: nn.Module, batch: Batch, *, lr: float, precision: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of gradient descent; returns its loss, logits (B, K) and labels (B,), on the device."""
+    device = local_device()
+    clips, labels = batch.clips.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    with autocast(device, precision):
+        logits = model(clips)
+    loss = F.cross_entropy(logits.float(), labels)
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.step += 1
+    return loss.detach(), logits.detach(), labels
+
+
+def _show(bar: "tqdm[Any]", step: int, means: dict[str, float]) -> None:
+    """Beside the bar, or as a line where there is no terminal."""
+    text = f"loss {means['loss']:.4f}  top-1 {means['top1']:.1f}%  {means['clips_per_s']:.1f} clips/s"
+    if bar.disable:
+        print(f"step {step}/{bar.total}  {text}", flush=True)
+    bar.set_postfix_str(text)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -104,20 +104,24 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 class _Meter:
     """Sums over the clips since the last record; they stay on the device until they are read."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, clips
-        self.failures: list[Failure] = []
+    def __init__(self) -> None:
+        self._restart()
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor, failures: Sequence[Failure]) -> None:
-        self.sums[0] += loss.detach() * len(labels)
-        self.sums[1] += (logits.detach().argmax(dim=1) == labels).sum()
+        self.sums[0] += loss * len(labels)
+        self.sums[1] += (logits.argmax(dim=1) == labels).sum()
         self.sums[2] += len(labels)
         self.failures.extend(failures)
 
-    def reduce(self) -> tuple[float, float, int, list[Failure]]:
-        """Mean loss, top-1 in percent and number of clips over all ranks; failures of all ranks. Starts anew."""
+    def reduce(self) -> tuple[dict[str, float], list[Failure]]:
+        """Means over the clips of all ranks, and the failures of all ranks. Starts anew."""
         loss, correct, num_clips = all_reduce_sum(self.sums).tolist()
         failures = [failure for part in gather(self.failures) for failure in part]
-        self.sums.zero_()
-        self.failures = []
-        return loss / num_clips, 100 * correct / num_clips, int(num_clips), failures
+        clips_per_s = num_clips / (time.perf_counter() - self.since)
+        self._restart()
+        return {"loss": loss / num_clips, "top1": 100 * correct / num_clips, "clips_per_s": clips_per_s}, failures
+
+    def _restart(self) -> None:
+        self.sums = torch.zeros(3, dtype=torch.float64, device=local_device())  # loss, correct, clips
+        self.failures: list[Failure] = []
+        self.since = time.perf_counter()

@@ -2,38 +2,46 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from nonlocal_video.engine.evaluate import Evaluation
-from nonlocal_video.engine.log import read_metrics
-from nonlocal_video.types import Failure
+from nonlocal_video.files import whole_file
+from nonlocal_video.types import Evaluation, Failure
 
 PACKAGES = ("torch", "torchvision", "av", "numpy")
 
 
 def build_report(
-    evaluation: Evaluation, missing: Sequence[Failure], *, run: Path, facts: dict[str, Any], seconds: float
+    evaluation: Evaluation,
+    missing: Sequence[Failure],
+    *,
+    facts: dict[str, Any],
+    metrics: Sequence[dict[str, float]],
+    seconds: float,
 ) -> dict[str, Any]:
     """Everything that a number needs beside it to be believed.
 
     `top1` and `top5` are the video accuracies in percent over the decoded videos;
     `*_of_listed` counts missing and broken videos as wrong; `clip_*` is the accuracy of single views.
+
+    Args:
+        missing: listed videos whose file does not exist.
+        facts: where the number comes from; with the `step` of the weights.
+        metrics: what was logged while these weights were trained, if it is known.
+        seconds: how long the test took.
     """
     decoded, failed = len(evaluation.predictions), len(evaluation.failures)
     listed = decoded + failed + len(missing)
     of_listed = {f"{k}_of_listed": v * decoded / listed if v is not None else 0.0 for k, v in evaluation.video.items()}
     return {
-        "run": str(run),
         **facts,
         **evaluation.video,
         **of_listed,
         **{f"clip_{key}": value for key, value in evaluation.clip.items()},
-        "train_top1": train_accuracy(run, step=facts["step"]) if Path(facts["weights"]).is_relative_to(run) else None,
+        "train_top1": train_accuracy(metrics, step=facts["step"]),
         "videos": {"listed": listed, "missing": len(missing), "failed": failed, "decoded": decoded},
         "failures": [failure._asdict() for failure in (*missing, *evaluation.failures)],
         "versions": {
@@ -44,9 +52,9 @@ def build_report(
     }
 
 
-def train_accuracy(run: Path, *, step: int) -> float | None:
+def train_accuracy(metrics: Sequence[dict[str, float]], *, step: int) -> float | None:
     """Mean top-1 (%) of the training clips over the last tenth of the steps up to `step`, as logged while training."""
-    last = [record["top1"] for record in read_metrics(run) if 0.9 * step < record["step"] <= step]
+    last = [record["top1"] for record in metrics if 0.9 * step < record["step"] <= step]
     return fmean(last) if last else None
 
 
@@ -63,14 +71,10 @@ def write_report(
         best = prediction.scores.index(max(prediction.scores))
         line = {**prediction._asdict(), "predicted": classes[best] if classes else best}
         lines.append(json.dumps(line) + "\n")
-    _replace(folder / "predictions.jsonl", "".join(lines))
-    _replace(folder / "report.json", json.dumps(report, indent=2) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+    with whole_file(folder / "predictions.jsonl") as file:
+        file.write("".join(lines).encode())
+    with whole_file(folder / "report.json") as file:
+        file.write((json.dumps(report, indent=2) + "\n").encode())
 
 
 def format_report(report: dict[str, Any]) -> str:

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from nonlocal_video.engine.evaluate import Evaluation, Prediction
 from nonlocal_video.reports.report import build_report, format_report, write_report
 from nonlocal_video.reports.tables import accuracy_table, find_reports, replace_block
-from nonlocal_video.types import Failure
+from nonlocal_video.types import Evaluation, Failure, Prediction
 
 
 def report(network: str, data: str, seed: int, top1: float, **changes: Any) -> dict[str, Any]:
@@ -55,9 +54,7 @@ def test_reports_that_cannot_be_compared_are_rejected(changes: dict[str, Any], m
 
 
 def test_report_counts_missing_and_broken_videos_both_ways(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text(
-        "".join(json.dumps({"step": s, "top1": float(s)}) + "\n" for s in (50, 95, 100))
-    )
+    metrics = [{"step": step, "top1": float(step)} for step in (50, 95, 100)]
     evaluation = Evaluation(
         {"top1": 75.0},
         {"top1": 60.0},
@@ -66,9 +63,10 @@ def test_report_counts_missing_and_broken_videos_both_ways(tmp_path: Path) -> No
     )
     facts = {
         "network": "c2d", "data": "relation", "step": 100, "steps": 100,
-        "clips": {"num_clips": 10}, "views": {"num_crops": 1}, "weights": str(tmp_path / "step_00000100.pt"),
+        "clips": {"num_clips": 10}, "views": {"num_crops": 1},
     }  # fmt: skip
-    result = build_report(evaluation, [Failure("m.mp4", "m.mp4: no such file")], run=tmp_path, facts=facts, seconds=2.0)
+    missing = [Failure("m.mp4", "m.mp4: no such file")]
+    result = build_report(evaluation, missing, facts=facts, metrics=metrics, seconds=2.0)
     assert result["videos"] == {"listed": 6, "missing": 1, "failed": 1, "decoded": 4}
     assert (result["top1"], result["top1_of_listed"], result["clip_top1"]) == (75.0, 50.0, 60.0)
     assert result["train_top1"] == 97.5
