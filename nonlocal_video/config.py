@@ -151,28 +151,32 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_run(config: TrainConfig, folder: Path) -> None:
+    """Makes sure that a run folder is free, or holds the same run.
+
+    Raises:
+        ValueError: it holds a trained run with other scientific settings; says which.
+    """
+    if not list_checkpoints(folder / "checkpoints"):
+        return
+    old, new = science(read_run(folder)), science(config)
+    changed = [f"{k}: was {old.get(k)}, now {new.get(k)}" for k in sorted(old | new) if old.get(k) != new.get(k)]
+    if changed:
+        raise ValueError(
+            f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed) + "\n"
+            "Give this run another name=..., or delete that folder"
+        )
+
+
 def write_run(config: TrainConfig, folder: Path) -> None:
     """Keeps the resolved settings of a run in `config.yaml`.
 
     Raises:
-        ValueError: the folder cannot be written, or holds a run with other scientific settings; says which.
+        ValueError: the folder cannot be written.
     """
-    path = folder / "config.yaml"
-    if path.is_file() and list_checkpoints(folder / "checkpoints"):
-        old, new = science(read_run(folder)), science(config)
-        changed = [
-            f"{key}: was {old.get(key)}, now {new.get(key)}"
-            for key in sorted(old | new)
-            if old.get(key) != new.get(key)
-        ]
-        if changed:
-            raise ValueError(
-                f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed) + "\n"
-                "Give this run another name=..., or delete that folder"
-            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
+        with whole_file(folder / "config.yaml") as file:
             file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
     except OSError as error:
         raise ValueError(f"the run folder {folder} cannot be written: {error}") from error

@@ -99,7 +99,7 @@ class RuntimeConfig:
     precision: str = "fp32"
     """fp32, bf16 or fp16."""
     log_every: int = 20
-    checkpoint_every: int = 1000
+    checkpoint_every: int = 200
     keep_checkpoints: int = 2
     chunk: int = 10
     """Testing: views of a video that run through the network together."""

@@ -325,7 +325,26 @@ def test_another_setting_in_the_same_folder_is_refused_with_the_difference(
     assert "optim.lr: was 0.05, now 0.1" in message
     assert "seed: was 0, now 3" in message
     assert "name=" in message
+    before = (run / "config.yaml").read_text()
     assert "global batch of 4, got 2" in error_of(capsys, "train.py", *arguments, "optim.clips_per_device=2")
+    assert "has 4 steps, got optim.steps=3" in error_of(capsys, "train.py", *arguments, "optim.steps=3")
+    classes = ["data.num_classes=3", "data.classes=null"]
+    assert "data.num_classes: was 2, now 3" in error_of(capsys, "train.py", *arguments, *classes)
+    assert (run / "config.yaml").read_text() == before
+
+
+def test_a_run_with_the_checkpoint_of_another_network_or_class_count_is_refused(
+    run: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(miniature, tmp_path, "model=c2d_small", "name=other", "optim.steps=1")
+    path = tmp_path / "other/checkpoints/step_00000001.pt"
+    content = torch.load(path, weights_only=True)
+    again = train_arguments(miniature, tmp_path, "model=c2d_small", "name=other")
+    fc = {"fc.weight": torch.zeros(5, 512), "fc.bias": torch.zeros(5)}
+    torch.save({**content, "model": {**content["model"], **fc}}, path)
+    assert "got weights for 5 classes, expected 2" in error_of(capsys, "train.py", *again)
+    torch.save({**content, "model": final_weights(run)}, path)
+    assert "weights of another network" in error_of(capsys, "train.py", *again)
 
 
 def test_a_run_that_failed_before_its_first_checkpoint_does_not_block_its_name(

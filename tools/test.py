@@ -36,9 +36,8 @@ def main(cfg: DictConfig) -> None:
         config, run = evaluation_config(cfg)
         weights = Path(config.weights) if config.weights else newest_checkpoint(Path(config.run))
         entries, missing = build.read_entries(run.data, "val")
-        (Path(config.run) / "test" / str(config.name)).mkdir(
-            parents=True, exist_ok=True
-        )  # Fails before the work, if so.
+        # An unwritable folder fails here, before the work.
+        (Path(config.run) / "test" / str(config.name)).mkdir(parents=True, exist_ok=True)
         launch(test, Job(config, run, weights, entries, missing), processes=config.runtime.devices)
 
 

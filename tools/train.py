@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from nonlocal_video import build
-from nonlocal_video.config import build_model, one_job, run_tool, train_config, write_run
+from nonlocal_video.config import build_model, check_run, one_job, run_tool, train_config, write_run
 from nonlocal_video.data.loader import StepSampler, training_loader
 from nonlocal_video.data.manifest import hash_entries
 from nonlocal_video.distributed import barrier, check_same, is_main, launch, local_device, rank, set_threads, world_size
@@ -50,12 +50,9 @@ def run(job: Job) -> None:
     model = build_model(config)
     global_batch = optim.clips_per_device * world_size()
     lr = optim.lr * global_batch / optim.reference_batch
+    check_run(config, folder)
     if is_main():
-        write_run(config, folder)
-        (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in job.missing))
         print(describe(job, model, global_batch=global_batch, lr=lr), flush=True)
-    barrier()
-
     facts = {
         "global_batch": global_batch,
         "listed_videos": hash_entries(sorted(job.entries + job.missing)),
@@ -64,7 +61,11 @@ def run(job: Job) -> None:
     }
     state = new_or_resumed(model, config, folder / "checkpoints", lr=lr, facts=facts)
     check_same("videos or checkpoint", (facts, state.step))
-    log = RunLog(folder, step=state.step) if is_main() else None
+    log = None
+    if is_main():
+        write_run(config, folder)
+        (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in job.missing))
+        log = RunLog(folder, step=state.step)
     sampler = StepSampler(
         first_step=state.step,
         last_step=optim.steps,
