@@ -1,89 +1,163 @@
 """The non-local block: z_i = W_z y_i + x_i (Eq. 6 and Fig. 2 of the paper)."""
 
-from typing import Literal
+import copy
+from collections.abc import Callable
+from typing import Literal, get_args
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from nonlocal_video.models.norm import FrozenAffine
 from nonlocal_video.models.pairwise import PAIRWISE
 
 Axes = Literal["space", "time", "spacetime"]
+Subsample = Literal["before", "after", "none"]
+BlockNorm = Literal["batch", "affine", "none"]
+Pairwise = str | nn.Module | Callable[[int], nn.Module]
 
 
 class NonLocalBlock(nn.Module):
     """z_i = W_z y_i + x_i, y_i = (1 / C(x)) sum_j f(x_i, x_j) g(x_j) over all positions j.
 
-    The identity at initialisation: the batch normalisation after W_z starts with gamma = 0
-    (Sec. 4.1). Weights start from N(0, 0.01), biases from 0, as in the released code; the paper
-    says "the method of [20]" (He).
+    The identity at initialisation: the batch normalisation after W_z starts with gamma = 0 (Sec. 4.1),
+    and without one W_z itself starts from 0. Other weights start from N(0, 0.01), biases from 0, as in
+    the released code; the paper says "the method of [20]" (He).
+
+    Takes video (B, C, T, H, W), images (B, C, H, W) and sequences (B, C, L).
 
     Args:
-        channels: C of the input.
-        pairwise: a key of `PAIRWISE`.
-        axes: the positions j that a position i sees: the same frame ("space"), the same place in
-            every frame ("time"), or all ("spacetime") (Table 2d).
-        subsample: max-pool the keys and values 2x2 in space, before phi and g as the released code
-            does (Sec. 3.3). With axes "time" nothing is pooled: a pooled key would belong to
-            another place than its query.
+        channels: C of the input; theta, phi and g have half of it.
+        pairwise: a key of `PAIRWISE`, or a module with the `forward` of those (a copy of it is used),
+            or what makes one from the number of channels of theta. A module with `embeds = False` gets
+            x itself for theta and phi.
+        axes: the positions j that a position i sees: the same frame ("space"), the same place in every
+            frame ("time"), or all ("spacetime") (Table 2d).
+        subsample: max-pool the keys and values 2x2 in space (Sec. 3.3): "before" phi and g as the
+            released code does, "after" them as the paper says, or "none". With axes "time" nothing is
+            pooled: a pooled key would belong to another place than its query.
+        group_frames: positions see only their own group of so many frames, as in res3 of the released
+            code's long clips.
+        norm: after W_z: "batch" normalisation, the "affine" of a frozen one, or "none".
+        w_z_bias: whether W_z has a bias.
+        bn_eps: epsilon of the batch normalisation.
+
+    Raises:
+        ValueError: an impossible option.
     """
 
     def __init__(
         self,
         channels: int,
         *,
-        pairwise: str = "embedded_gaussian",
+        pairwise: Pairwise = "embedded_gaussian",
         axes: Axes = "spacetime",
-        subsample: bool = True,
+        subsample: Subsample = "before",
+        group_frames: int | None = None,
+        norm: BlockNorm = "batch",
+        w_z_bias: bool = True,
+        bn_eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        if pairwise not in PAIRWISE:
-            raise ValueError(f"pairwise: got {pairwise!r}, expected one of {', '.join(PAIRWISE)}")
-        if axes not in ("space", "time", "spacetime"):
-            raise ValueError(f"axes: got {axes!r}, expected space, time or spacetime")
-        if channels % 2:
-            raise ValueError(f"channels: got {channels}, expected an even number (the inner width is half)")
-        function = PAIRWISE[pairwise]
-        inner = channels // 2
-        self.channels, self.pairwise_name, self.axes = channels, pairwise, axes
-        self.subsample = subsample and axes != "time"
-        self.theta: nn.Module = nn.Conv3d(channels, inner, 1) if function.embeds else nn.Identity()
-        self.phi: nn.Module = nn.Conv3d(channels, inner, 1) if function.embeds else nn.Identity()
+        for name, value, kinds in (
+            ("axes", axes, Axes),
+            ("subsample", subsample, Subsample),
+            ("norm", norm, BlockNorm),
+        ):
+            if value not in get_args(kinds):
+                raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(get_args(kinds))}")
+        if channels < 1:
+            raise ValueError(f"channels: got {channels}, expected 1 or more")
+        if group_frames is not None and (group_frames < 1 or axes != "spacetime"):
+            raise ValueError(f"group_frames: got {group_frames} with axes {axes}, expected 1 or more with spacetime")
+        inner = max(1, channels // 2)
+        self.channels, self.axes, self.group_frames = channels, axes, group_frames
+        self.subsample: Subsample = subsample if axes != "time" else "none"
+        self.pairwise_name = name_of(pairwise)
+        self.pairwise = _make_pairwise(pairwise, inner)
+        embeds = getattr(self.pairwise, "embeds", True)
+        self.theta: nn.Module = nn.Conv3d(channels, inner, 1) if embeds else nn.Identity()
+        self.phi: nn.Module = nn.Conv3d(channels, inner, 1) if embeds else nn.Identity()
         self.g = nn.Conv3d(channels, inner, 1)
-        self.pairwise = function(inner)
-        self.w_z = nn.Conv3d(inner, channels, 1)
-        self.bn = nn.BatchNorm3d(channels)
-        self.pool: nn.Module = nn.MaxPool3d((1, 2, 2)) if self.subsample else nn.Identity()
+        self.w_z = nn.Conv3d(inner, channels, 1, bias=w_z_bias)
+        self.bn: nn.Module = {
+            "batch": lambda: nn.BatchNorm3d(channels, eps=bn_eps),
+            "affine": lambda: FrozenAffine(channels),
+            "none": nn.Identity,
+        }[norm]()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Released code's initialisation; gamma = 0 makes the block the identity."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d | nn.Linear):
+        """Released code's initialisation, which makes the block the identity."""
+        for module in self.children():
+            if isinstance(module, nn.Conv3d):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.zeros_(self.bn.weight)
+        nn.init.zeros_(self.bn.weight if isinstance(self.bn, nn.BatchNorm3d) else self.w_z.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X (B, C, T, H, W) -> z of the same shape."""
-        if self.subsample and min(x.shape[-2:]) < 2:
-            raise ValueError(f"subsampling 2x2 needs a map of at least 2x2, got {x.shape[-2]}x{x.shape[-1]}")
-        keys = self.pool(x)
-        y = self.pairwise(self._flatten(self.theta(x)), self._flatten(self.phi(keys)), self._flatten(self.g(keys)))
-        return x + self.bn(self.w_z(self._unflatten(y, x.shape)))
+        """X (B, C, T, H, W), (B, C, H, W) or (B, C, L) -> z of the same shape.
+
+        Raises:
+            ValueError: another number of axes or channels, a map too small to pool, frames that do not
+                fill the groups.
+        """
+        self._check(x)
+        video = x.reshape(*x.shape[:2], *(1,) * (5 - x.ndim), *x.shape[2:])
+        theta = self._flatten(self.theta(video))
+        before = self._pool(video, x.ndim) if self.subsample == "before" else video
+        phi, g = self.phi(before), self.g(before)
+        if self.subsample == "after":
+            phi, g = self._pool(phi, x.ndim), self._pool(g, x.ndim)
+        y = self.pairwise(theta, self._flatten(phi), self._flatten(g))  # (groups, N, D)
+        return x + self.bn(self.w_z(self._unflatten(y, video.shape))).reshape(x.shape)
+
+    def _pool(self, x: Tensor, ndim: int) -> Tensor:
+        return F.max_pool3d(x, (1, 1, 2) if ndim == 3 else (1, 2, 2))
 
     def _flatten(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (groups, positions, C): positions of a group see one another."""
-        if self.axes == "space":
-            return x.transpose(1, 2).flatten(0, 1).flatten(2).mT  # (B T, H W, C)
         if self.axes == "time":
             return x.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (B H W, T, C)
-        return x.flatten(2).mT  # (B, T H W, C)
+        return x.unflatten(2, (-1, self._frames(x.shape))).transpose(1, 2).flatten(0, 1).flatten(2).mT
 
     def _unflatten(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The inverse of `_flatten` for the queries of an input of this shape: -> (B, D, T, H, W)."""
         b, _, t, h, w = shape
-        if self.axes == "space":
-            return y.mT.unflatten(2, (h, w)).unflatten(0, (b, t)).transpose(1, 2)
         if self.axes == "time":
             return y.unflatten(0, (b, h, w)).permute(0, 4, 3, 1, 2)
-        return y.mT.unflatten(2, (t, h, w))
+        y = y.mT.unflatten(2, (self._frames(shape), h, w))  # (B groups, D, frames, H, W)
+        return y.unflatten(0, (b, -1)).transpose(1, 2).flatten(2, 3)
+
+    def _frames(self, shape: tuple[int, ...]) -> int:
+        """Frames of a group: of one, of `group_frames`, or all."""
+        return 1 if self.axes == "space" else self.group_frames or shape[2]
+
+    def _check(self, x: Tensor) -> None:
+        if not 3 <= x.ndim <= 5 or x.shape[1] != self.channels:
+            expected = f"(B, {self.channels}, T, H, W), (B, {self.channels}, H, W) or (B, {self.channels}, L)"
+            raise ValueError(f"got an input of shape {tuple(x.shape)}, expected {expected}")
+        if x.ndim < 5 and (self.axes == "time" or self.group_frames):
+            raise ValueError(f"got an input of shape {tuple(x.shape)}, expected (B, C, T, H, W): others have no frames")
+        if self.subsample != "none" and min(x.shape[-2:] if x.ndim > 3 else x.shape[-1:]) < 2:
+            raise ValueError(f"subsampling needs a map of at least 2x2, got {'x'.join(map(str, x.shape[-2:]))}")
+        if self.group_frames and x.shape[2] % self.group_frames:
+            raise ValueError(f"got {x.shape[2]} frames, expected a multiple of group_frames = {self.group_frames}")
+
+
+def name_of(pairwise: Pairwise) -> str:
+    """What tables call a pairwise function: its key, or the class of one's own."""
+    if isinstance(pairwise, str):
+        return pairwise
+    kind = type(pairwise) if isinstance(pairwise, nn.Module) else getattr(pairwise, "func", pairwise)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _make_pairwise(pairwise: Pairwise, channels: int) -> nn.Module:
+    if isinstance(pairwise, nn.Module):
+        return copy.deepcopy(pairwise)
+    if isinstance(pairwise, str):
+        if pairwise not in PAIRWISE:
+            raise ValueError(f"pairwise: got {pairwise!r}, expected one of {', '.join(PAIRWISE)}, or a module")
+        return PAIRWISE[pairwise](channels)
+    return pairwise(channels)

@@ -1,12 +1,20 @@
 """The four pairwise functions f of the paper (Sec. 3.2), each with its normalisation C(x).
 
 Every function takes queries theta (B, N, C), keys phi (B, M, C) and values g (B, M, D) and returns
-y (B, N, D) with y_i = (1 / C(x)) sum_j f(x_i, x_j) g(x_j) (Eq. 1).
+y (B, N, D) with y_i = (1 / C(x)) sum_j f(x_i, x_j) g(x_j) (Eq. 1). How each is computed exactly and
+without an (N, M) matrix where that pays is in `attention.py`.
+
+A function of your own is a module of the same form, made with C, or ready-made: see `NonLocalBlock`.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nonlocal_video.models.attention import dot_product_attention, relu_sum_attention, softmax_attention
 
 
 class Gaussian(nn.Module):
@@ -22,30 +30,29 @@ class Gaussian(nn.Module):
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
-        return F.scaled_dot_product_attention(theta, phi, g, scale=1.0)
+        return softmax_attention(theta, phi, g, scale=1.0)
 
 
 class EmbeddedGaussian(nn.Module):
     """f(x_i, x_j) = exp(theta_i^T phi_j / sqrt(C)), C(x) = sum_j f(x_i, x_j) (Eq. 3).
 
-    The factor 1 / sqrt(C) is the released code's; Eq. 3 of the paper has none.
+    Args:
+        scale: the factor 1 / sqrt(C). It is the released code's; Eq. 3 of the paper has none.
     """
 
     embeds = True
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, scale: bool = True) -> None:
         super().__init__()
+        self.scale = channels**-0.5 if scale else 1.0
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
-        return F.scaled_dot_product_attention(theta, phi, g)
+        return softmax_attention(theta, phi, g, scale=self.scale)
 
 
 class DotProduct(nn.Module):
-    """f(x_i, x_j) = theta_i^T phi_j, C(x) = M, the number of keys (Eq. 4).
-
-    Associativity makes it linear in the number of positions: theta (phi^T g) / M, no (N, M) matrix.
-    """
+    """f(x_i, x_j) = theta_i^T phi_j, C(x) = M, the number of keys (Eq. 4)."""
 
     embeds = True
 
@@ -55,13 +62,13 @@ class DotProduct(nn.Module):
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
         # Divided before the sum over keys: in half precision the sum alone overflows.
-        return theta @ (phi.mT @ (g / phi.shape[1]))
+        return dot_product_attention(theta, phi, g / phi.shape[1])
 
 
 class Concatenation(nn.Module):
     """f(x_i, x_j) = ReLU(w_f^T [theta_i, phi_j]), C(x) = M, the number of keys (Eq. 5).
 
-    w_f^T [theta_i, phi_j] = w_theta^T theta_i + w_phi^T phi_j: no (N, M, 2C) tensor is built.
+    w_f^T [theta_i, phi_j] = a_i + b_j with a_i = w_theta^T theta_i and b_j = w_phi^T phi_j.
     """
 
     embeds = True
@@ -69,17 +76,20 @@ class Concatenation(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.w_f = nn.Linear(2 * channels, 1, bias=False)
+        nn.init.normal_(self.w_f.weight, std=0.01)
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
         w_theta, w_phi = self.w_f.weight.chunk(2, dim=1)
-        affinity = torch.relu(F.linear(theta, w_theta) + F.linear(phi, w_phi).mT)  # (B, N, M)
-        return affinity @ (g / phi.shape[1])
+        with torch.autocast(theta.device.type, enabled=False):  # In half precision the rounding would move ReLU's kink.
+            a, b = (F.linear(x.to(w_phi.dtype), w)[..., 0] for x, w in ((theta, w_theta), (phi, w_phi)))
+        return relu_sum_attention(a, b, g / phi.shape[1])
 
 
-PAIRWISE: dict[str, type[Gaussian | EmbeddedGaussian | DotProduct | Concatenation]] = {
+PAIRWISE: dict[str, Callable[[int], nn.Module]] = {
     "gaussian": Gaussian,
     "embedded_gaussian": EmbeddedGaussian,
+    "embedded_gaussian_unscaled": partial(EmbeddedGaussian, scale=False),
     "dot_product": DotProduct,
     "concatenation": Concatenation,
 }

@@ -18,7 +18,8 @@ class Place(NamedTuple):
     channels: int
     pairwise: str
     axes: str
-    subsample: bool
+    subsample: str
+    group_frames: int | None
 
 
 def places_for(blocks: Sequence[int], nonlocal_blocks: int | Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -73,7 +74,8 @@ def built_places(model: nn.Module) -> list[Place]:
         if isinstance(module, NonLocalBlock):
             stage, layer = name.split(".")[-2:]
             block = int(layer.removeprefix("nonlocal"))
-            found.append(Place(stage, block, module.channels, module.pairwise_name, module.axes, module.subsample))
+            facts = (module.pairwise_name, module.axes, module.subsample, module.group_frames)
+            found.append(Place(stage, block, module.channels, *facts))
     return found
 
 
@@ -98,8 +100,9 @@ def format_places(model: nn.Module) -> str:
         return "non-local blocks: none"
     rows = [("after", "channels", "pairwise", "axes", "keys")]
     for place in places:
-        pooled = "pooled 2x2" if place.subsample else "all"
-        rows.append((f"{place.stage} block {place.block}", str(place.channels), place.pairwise, place.axes, pooled))
+        axes = place.axes + (f" in groups of {place.group_frames} frames" if place.group_frames else "")
+        pooled = {"before": "pooled 2x2", "after": "pooled 2x2 after phi and g", "none": "all"}[place.subsample]
+        rows.append((f"{place.stage} block {place.block}", str(place.channels), place.pairwise, axes, pooled))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([f"non-local blocks: {len(places)}", *lines])

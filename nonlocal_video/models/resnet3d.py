@@ -5,38 +5,61 @@ Where the paper's Table 1 and the released code differ (pool1 without padding, t
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nonlocal_video.models.nonlocal_block import Axes, NonLocalBlock
+from nonlocal_video.models.norm import Norm, make_norm
 
 STAGES = ("res2", "res3", "res4", "res5")
-Inflation = Literal["none", "3x1x1"]
+Inflation = Literal["none", "3x1x1", "3x3x3"]
+Stem = Literal["strided", "dense", "skipping"]
+
+
+class _Stem(NamedTuple):
+    """Over time: the strides of conv1 and pool1, and the kernel of pool1."""
+
+    conv1_stride: int
+    pool1_kernel: int
+    pool1_stride: int
+
+
+STEMS: dict[str, _Stem] = {
+    "strided": _Stem(2, 2, 2),  # 32x2 and 128x1: the paper's Table 1
+    "dense": _Stem(1, 1, 1),  # 8x8 and 32x4: the released code's faster networks
+    "skipping": _Stem(2, 1, 2),  # mmaction2: pool1 drops every second frame
+}
 
 
 class Bottleneck(nn.Module):
-    """1x1x1 (or 3x1x1) - 1x3x3 - 1x1x1 residual block; a spatial stride sits on the 1x3x3.
+    """1x1x1 - 1x3x3 - 1x1x1 residual block; a spatial stride sits on the 1x3x3.
 
-    The last batch normalisation starts with gamma = 0, so that the block starts as its shortcut.
+    Inflated, the first kernel is 3x1x1 or the second 3x3x3. The last batch normalisation starts with
+    gamma = 0, so that the block starts as its shortcut.
     """
 
-    def __init__(self, in_channels: int, width: int, *, temporal_kernel: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, width: int, *, inflation: Inflation, stride: int, norm: Callable[[int], nn.Module]
+    ) -> None:
         super().__init__()
-        out_channels, t = 4 * width, temporal_kernel
-        self.conv1 = nn.Conv3d(in_channels, width, (t, 1, 1), padding=(t // 2, 0, 0), bias=False)
-        self.bn1 = nn.BatchNorm3d(width)
-        self.conv2 = nn.Conv3d(width, width, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1), bias=False)
-        self.bn2 = nn.BatchNorm3d(width)
+        out_channels = 4 * width
+        t1, t2 = 3 if inflation == "3x1x1" else 1, 3 if inflation == "3x3x3" else 1
+        self.conv1 = nn.Conv3d(in_channels, width, (t1, 1, 1), padding=(t1 // 2, 0, 0), bias=False)
+        self.bn1 = norm(width)
+        self.conv2 = nn.Conv3d(
+            width, width, (t2, 3, 3), stride=(1, stride, stride), padding=(t2 // 2, 1, 1), bias=False
+        )
+        self.bn2 = norm(width)
         self.conv3 = nn.Conv3d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm3d(out_channels)
-        nn.init.zeros_(self.bn3.weight)
+        self.bn3 = norm(out_channels)
+        if isinstance(self.bn3, nn.BatchNorm3d):
+            nn.init.zeros_(self.bn3.weight)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             projection = nn.Conv3d(in_channels, out_channels, 1, stride=(1, stride, stride), bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm3d(out_channels))
+            self.shortcut = nn.Sequential(projection, norm(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, C, T, H, W) -> (B, 4 width, T, H / stride, W / stride)."""
@@ -48,16 +71,20 @@ class Bottleneck(nn.Module):
 class ResNet3d(nn.Module):
     """conv1, pool1, res2, pool2, res3, res4, res5 with non-local blocks after chosen residual blocks.
 
-    Time shrinks 8 times (conv1, pool1, pool2), space 32 times.
+    Space shrinks 32 times, time 8 times with a strided stem and twice with a dense one.
 
     Args:
         blocks: residual blocks of res2..res5, for example (3, 4, 6, 3).
         width: channels of conv1, and of the 1x3x3 convolutions of res2; doubles in every stage.
-        inflation: "none" is C2D; "3x1x1" is I3D: conv1 becomes 5x7x7 and the first convolution of
-            the residual blocks in `inflated_blocks` becomes 3x1x1 (Sec. 4).
+        stem: a key of `STEMS`.
+        pool1_padding: of pool1 in space: 0 in the released code, 1 in its ports and in image networks.
+        pool2: whether frames are pooled in pairs after res2.
+        inflation: "none" is C2D. In I3D conv1 is 5x7x7, and the residual blocks in `inflated_blocks`
+            have a first kernel of "3x1x1" or a second of "3x3x3" (Sec. 4).
+        norm, bn_eps: as in `make_norm`.
         places: for each stage the residual blocks that a non-local block follows,
             for example {"res3": (1, 3), "res4": (1, 3, 5)}.
-        pairwise, axes, subsample: as in `NonLocalBlock`.
+        make_nonlocal: gives the non-local block for (stage, channels).
     """
 
     def __init__(
@@ -65,34 +92,47 @@ class ResNet3d(nn.Module):
         blocks: Sequence[int],
         *,
         width: int,
+        stem: Stem,
+        pool1_padding: int,
+        pool2: bool,
         inflation: Inflation,
+        norm: Norm,
+        bn_eps: float,
         places: Mapping[str, Sequence[int]],
-        pairwise: str,
-        axes: Axes,
-        subsample: bool,
+        make_nonlocal: Callable[[str, int], nn.Module],
     ) -> None:
         super().__init__()
-        if inflation not in ("none", "3x1x1"):
-            raise ValueError(f"inflation: got {inflation!r}, expected none or 3x1x1")
-        t = 1 if inflation == "none" else 5
-        self.conv1 = nn.Conv3d(3, width, (t, 7, 7), stride=2, padding=(t // 2, 3, 3), bias=False)
-        self.bn1 = nn.BatchNorm3d(width)
-        self.pool1 = nn.MaxPool3d((2, 3, 3), stride=2)
-        self.pool2 = nn.MaxPool3d((2, 1, 1))
+        if inflation not in ("none", "3x1x1", "3x3x3"):
+            raise ValueError(f"inflation: got {inflation!r}, expected none, 3x1x1 or 3x3x3")
+        if stem not in STEMS:
+            raise ValueError(f"stem: got {stem!r}, expected one of {', '.join(STEMS)}")
+        if pool1_padding not in (0, 1):
+            raise ValueError(f"pool1_padding: got {pool1_padding}, expected 0 or 1")
+
+        def make(channels: int) -> nn.Module:
+            return make_norm(norm, channels, eps=bn_eps)
+
+        self.stem, self.pool1_padding, self.pools_twice = STEMS[stem], pool1_padding, pool2
+        t, (conv1_stride, pool1_kernel, pool1_stride) = 1 if inflation == "none" else 5, STEMS[stem]
+        self.conv1 = nn.Conv3d(3, width, (t, 7, 7), stride=(conv1_stride, 2, 2), padding=(t // 2, 3, 3), bias=False)
+        self.bn1 = make(width)
+        self.pool1 = nn.MaxPool3d((pool1_kernel, 3, 3), (pool1_stride, 2, 2), (0, pool1_padding, pool1_padding))
+        self.pool2: nn.Module = nn.MaxPool3d((2, 1, 1)) if pool2 else nn.Identity()
         channels = width
         for number, (stage, num_blocks) in enumerate(zip(STAGES, blocks, strict=True)):
             layers: OrderedDict[str, nn.Module] = OrderedDict()
-            inflated = inflated_blocks(stage, num_blocks) if inflation == "3x1x1" else ()
+            inflated = inflated_blocks(stage, num_blocks)
             for i in range(num_blocks):
                 layers[f"block{i}"] = Bottleneck(
                     channels,
                     width * 2**number,
-                    temporal_kernel=3 if i in inflated else 1,
+                    inflation=inflation if i in inflated else "none",
                     stride=2 if number > 0 and i == 0 else 1,
+                    norm=make,
                 )
                 channels = 4 * width * 2**number
                 if i in places.get(stage, ()):
-                    layers[f"nonlocal{i}"] = NonLocalBlock(channels, pairwise=pairwise, axes=axes, subsample=subsample)
+                    layers[f"nonlocal{i}"] = make_nonlocal(stage, channels)
             self.add_module(stage, nn.Sequential(layers))
         self.channels = channels
         for module in self.modules():
@@ -100,16 +140,34 @@ class ResNet3d(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """X (B, 3, T, H, W) float -> (B, C, T / 8, H / 32, W / 32)."""
+        """X (B, 3, T, H, W) float -> (B, C, T', H', W'), the sizes of `final_map`."""
         x = self.pool1(F.relu(self.bn1(self.conv1(x))))
         x = self.pool2(self.get_submodule("res2")(x))
         for stage in STAGES[1:]:
             x = self.get_submodule(stage)(x)
         return x
 
+    def final_map(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """The sizes of the last feature map for a clip of these sizes.
+
+        Raises:
+            ValueError: the clip is too small for the strides.
+        """
+        t = ((frames - 1) // self.stem.conv1_stride + 1 - self.stem.pool1_kernel) // self.stem.pool1_stride + 1
+        t = t // 2 if self.pools_twice else t
+        sizes = []
+        for size in (height, width):
+            s = ((size - 1) // 2 + 1 + 2 * self.pool1_padding - 3) // 2 + 1
+            for _ in STAGES[1:]:
+                s = (s - 1) // 2 + 1
+            sizes.append(s)
+        if min(t, *sizes) < 1:
+            raise ValueError(f"a clip of {frames} frames of {height}x{width} is too small for the network's strides")
+        return t, sizes[0], sizes[1]
+
 
 def inflated_blocks(stage: str, num_blocks: int) -> tuple[int, ...]:
-    """The residual blocks with a 3x1x1 kernel in I3D, as in the released code.
+    """The residual blocks with a temporal kernel in I3D, as in the released code.
 
     All of res2, every second block of res3 and res4 from the first, every second of res5 from the
     second. The paper says one in every 2 blocks for all stages (Sec. 4).
@@ -117,18 +175,3 @@ def inflated_blocks(stage: str, num_blocks: int) -> tuple[int, ...]:
     if stage == "res2":
         return tuple(range(num_blocks))
     return tuple(range(1 if stage == "res5" else 0, num_blocks, 2))
-
-
-def final_map(clip_length: int, crop: int) -> tuple[int, int]:
-    """Frames and pixels (T, S) of the last feature map for a clip (clip_length, crop, crop).
-
-    Raises:
-        ValueError: the clip is too small for the strides.
-    """
-    t = (clip_length + 1) // 2 // 2 // 2
-    s = ((crop + 1) // 2 - 3) // 2 + 1
-    for _ in STAGES[1:]:
-        s = (s + 1) // 2
-    if t < 1 or crop < 5:
-        raise ValueError(f"a clip of {clip_length} frames of {crop}x{crop} is too small: expected >= 7 frames, 5x5")
-    return t, s

@@ -1,54 +1,72 @@
-"""The networks by depth and kind: C2D, I3D, NL-C2D, NL-I3D."""
+"""Builds the networks: by name, from all their options, or from a file of weights."""
 
-from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from torch import nn
 
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.nonlocal_block import Axes
+from nonlocal_video.models.nonlocal_block import NonLocalBlock, name_of
+from nonlocal_video.models.options import DEPTHS, NetworkOptions, named_options
 from nonlocal_video.models.placement import places_for, verify_places
-from nonlocal_video.models.resnet3d import Inflation, ResNet3d, final_map
-
-DEPTHS: dict[str, tuple[tuple[int, int, int, int], int]] = {
-    "small": ((1, 2, 2, 1), 16),
-    "r50": ((3, 4, 6, 3), 64),
-    "r101": ((3, 4, 23, 3), 64),
-}
-"""Residual blocks of res2..res5 and the width of conv1. "small" is for the miniature data set."""
+from nonlocal_video.models.resnet3d import ResNet3d
 
 
-def video_resnet(
-    *,
-    depth: str,
-    num_classes: int,
-    clip_length: int,
-    crop: int,
-    inflation: Inflation = "none",
-    nonlocal_blocks: int | Sequence[str] = 0,
-    pairwise: str = "embedded_gaussian",
-    axes: Axes = "spacetime",
-    subsample: bool = True,
-    dropout: float = 0.5,
-    freeze_bn: bool = False,
-) -> Classifier:
-    """Builds C2D (inflation "none") or I3D ("3x1x1"), with or without non-local blocks.
+def build_model(name: str, *, num_classes: int, **options: Any) -> Classifier:
+    """Builds a network by its name: build_model("nl_i3d_r50_32x2", num_classes=400).
 
     Args:
-        depth: a key of `DEPTHS`.
-        clip_length, crop: frames and pixels of a training clip; they set the head's pooling window.
-        nonlocal_blocks: how many, or where: see `places_for`.
-        pairwise, axes, subsample: as in `NonLocalBlock`.
-        dropout, freeze_bn: as in `Classifier`.
+        options: fields of `NetworkOptions` to vary; None is what the name says.
 
     Raises:
-        ValueError: an unknown depth, inflation, function or axes, places that do not exist, or a
-            clip too small for the strides.
+        ValueError: an unknown name or option, or one that cannot be.
     """
-    if depth not in DEPTHS:
-        raise ValueError(f"depth: got {depth!r}, expected one of {', '.join(DEPTHS)}")
-    blocks, width = DEPTHS[depth]
-    places = places_for(blocks, nonlocal_blocks)
+    known = [item.name for item in fields(NetworkOptions) if item.name not in ("name", "num_classes")]
+    unknown = sorted(options.keys() - set(known))
+    if unknown:
+        raise ValueError(f"got the option {', '.join(unknown)}, expected one of {', '.join(known)}")
+    given = {key: value for key, value in options.items() if value is not None}
+    return build_network(replace(named_options(name, num_classes=num_classes), **given))
+
+
+def build_network(options: NetworkOptions) -> Classifier:
+    """Builds a network from all its options.
+
+    Raises:
+        ValueError: an option that cannot be, places that do not exist, or a training clip too small for
+            the strides.
+    """
+    if options.depth not in DEPTHS:
+        raise ValueError(f"depth: got {options.depth!r}, expected one of {', '.join(DEPTHS)}")
+    if options.num_classes < 1:
+        raise ValueError(f"num_classes: got {options.num_classes}, expected 1 or more")
+    blocks, width = DEPTHS[options.depth]
+    places = places_for(blocks, options.nonlocal_blocks)
+    grouped = options.axes == "spacetime"  # Space alone is finer already, time alone is small.
+
+    def make_nonlocal(stage: str, channels: int) -> nn.Module:
+        return NonLocalBlock(
+            channels,
+            pairwise=options.pairwise,
+            axes=options.axes,
+            subsample=options.subsample,
+            group_frames=options.res3_group_frames if stage == "res3" and grouped else None,
+            norm=options.nonlocal_norm,
+            w_z_bias=options.w_z_bias,
+            bn_eps=options.bn_eps,
+        )
+
     backbone = ResNet3d(
-        blocks, width=width, inflation=inflation, places=places, pairwise=pairwise, axes=axes, subsample=subsample
+        blocks,
+        width=width,
+        stem=options.stem,
+        pool1_padding=options.pool1_padding,
+        pool2=options.pool2,
+        inflation=options.inflation,
+        norm=options.norm,
+        bn_eps=options.bn_eps,
+        places=places,
+        make_nonlocal=make_nonlocal,
     )
-    verify_places(backbone, places, pairwise=pairwise, axes=axes)
-    window = final_map(clip_length, crop)
-    return Classifier(backbone, num_classes=num_classes, window=window, dropout=dropout, freeze_bn=freeze_bn)
+    verify_places(backbone, places, pairwise=name_of(options.pairwise), axes=options.axes)
+    return Classifier(backbone, options)

@@ -13,12 +13,12 @@ from nonlocal_video.engine.checkpoint import (
 from nonlocal_video.engine.log import RunLog, read_metrics
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.engine.state import TrainState
-from nonlocal_video.models.zoo import video_resnet
+from nonlocal_video.models import build_model
 from nonlocal_video.types import Failure
 
 
 def new_state(num_classes: int = 2, **options: object) -> TrainState:
-    model = video_resnet(depth="small", num_classes=num_classes, clip_length=8, crop=48, **options)
+    model = build_model("c2d_small_8x2", num_classes=num_classes, crop=48, **options)
     optimizer = build_sgd(model, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
     return TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
 

@@ -9,14 +9,14 @@ from nonlocal_video.engine.evaluate import evaluate
 from nonlocal_video.engine.optim import StepSchedule, build_sgd
 from nonlocal_video.engine.state import TrainState
 from nonlocal_video.engine.train import train
+from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.zoo import video_resnet
 from nonlocal_video.types import Batch, Failure, Sample
 
 
 def small() -> Classifier:
     torch.manual_seed(0)
-    return video_resnet(depth="small", num_classes=2, clip_length=8, crop=48, nonlocal_blocks=["res3.1"], dropout=0.0)
+    return build_model("nl_c2d_small_8x2", num_classes=2, crop=48, dropout=0.0)
 
 
 def run(batches: Sequence[Batch], *, lr: float = 0.05, log_every: int = 2) -> tuple[TrainState, list[dict], list[int]]:

@@ -8,17 +8,17 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
+from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.initialise import inflate, initialise
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.placement import built_places, format_places, places_for, verify_places
-from nonlocal_video.models.resnet3d import final_map, inflated_blocks
+from nonlocal_video.models.resnet3d import inflated_blocks
 from nonlocal_video.models.weights.torchvision import read_torchvision
-from nonlocal_video.models.zoo import video_resnet
 
 
 def small(**options: object) -> Classifier:
-    return video_resnet(**{"depth": "small", "num_classes": 7, "clip_length": 8, "crop": 48, **options})
+    return build_model("c2d_small_8x2", num_classes=7, **{"crop": 48, **options})
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,14 @@ def small(**options: object) -> Classifier:
 )  # fmt: skip
 def test_networks_have_the_papers_number_of_weights(depth: str, inflation: str, blocks: int, millions: float) -> None:
     with torch.device("meta"):
-        model = video_resnet(
-            depth=depth, num_classes=400, clip_length=32, crop=224, inflation=inflation, nonlocal_blocks=blocks
-        )
+        model = build_model(f"c2d_{depth}_32x2", num_classes=400, inflation=inflation, nonlocal_blocks=blocks)
     weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv3d | nn.Linear))
     assert weights / 1e6 == pytest.approx(millions, abs=0.005)
 
 
 def test_stage_sizes_are_those_of_the_released_code() -> None:
     with torch.device("meta"):
-        backbone = video_resnet(depth="r50", num_classes=400, clip_length=32, crop=224).backbone
+        backbone = build_model("c2d_r50_32x2", num_classes=400).backbone
         sizes = {}
         for name in ("conv1", "pool1", "pool2", "res3", "res4", "res5"):
             backbone.get_submodule(name).register_forward_hook(
@@ -61,13 +59,13 @@ def test_stage_sizes_are_those_of_the_released_code() -> None:
 @pytest.mark.parametrize(("length", "crop"), [(32, 48), (8, 64), (7, 5), (9, 61), (17, 55)])
 def test_final_map_is_what_the_backbone_gives(length: int, crop: int) -> None:
     output = small().eval().backbone(torch.zeros(1, 3, length, crop, crop))
-    assert tuple(output.shape[2:4]) == final_map(length, crop)
+    assert tuple(output.shape[2:]) == small().backbone.final_map(length, crop, crop)
 
 
 @pytest.mark.parametrize(("length", "crop"), [(6, 224), (32, 4)])
 def test_final_map_rejects_clips_too_small_for_the_strides(length: int, crop: int) -> None:
     with pytest.raises(ValueError, match="too small"):
-        final_map(length, crop)
+        small().backbone.final_map(length, crop, crop)
 
 
 def test_inflated_blocks_are_the_released_ones() -> None:
@@ -114,30 +112,6 @@ def test_scores_on_a_larger_clip_are_the_mean_of_softmax_at_each_position() -> N
     torch.testing.assert_close(model.scores(clips), logits.softmax(-1).mean(0))
     torch.testing.assert_close(model(clips), logits.mean(0))
     assert not torch.allclose(model.scores(clips), model(clips).softmax(-1), atol=1e-4)
-
-
-def test_frozen_batch_normalisation_keeps_statistics_and_parameters() -> None:
-    model = small(freeze_bn=True).train()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items() if "bn" in name}
-    loss = model(torch.randint(0, 256, (2, 3, 8, 48, 48), dtype=torch.uint8)).sum()
-    loss.backward()
-    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
-    assert all(p.grad is None for m in model.modules() if isinstance(m, nn.BatchNorm3d) for p in m.parameters())
-    assert model.fc.weight.grad is not None
-
-
-def test_frozen_batch_normalisation_leaves_nonlocal_blocks_to_be_trained() -> None:
-    torch.manual_seed(0)
-    model = small(freeze_bn=True, nonlocal_blocks=["res3.1"]).train()
-    for module in model.modules():
-        if hasattr(module, "bn3"):
-            nn.init.ones_(module.bn3.weight)
-    optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=0.1)
-    for _ in range(2):
-        optimizer.zero_grad()
-        model(torch.randint(0, 256, (2, 3, 8, 48, 48), dtype=torch.uint8)).square().sum().backward()
-        optimizer.step()
-    assert model.get_submodule("backbone.res3.nonlocal1.g").weight.grad.abs().max() > 0
 
 
 # Placement
@@ -209,7 +183,7 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]
 def test_c2d_from_imagenet_weights_answers_as_torchvisions_resnet(imagenet: tuple[nn.Module, Path]) -> None:
     """On equal frames, with the one difference that pool1 has no padding in the released video code."""
     resnet, path = imagenet
-    model = video_resnet(depth="r50", num_classes=400, clip_length=8, crop=64, nonlocal_blocks=5).eval()
+    model = build_model("nl_c2d_r50_8x2", num_classes=400, crop=64).eval()
     loaded = initialise(model, read_torchvision(str(path)), where=str(path))
     assert sorted(loaded.unused) == ["fc.bias", "fc.weight"]
     assert {name.split(".")[0] for name in loaded.fresh} == {"backbone", "fc"}
@@ -225,7 +199,7 @@ def test_c2d_from_imagenet_weights_answers_as_torchvisions_resnet(imagenet: tupl
 
 def test_i3d_from_imagenet_weights_holds_each_kernel_divided_by_its_length(imagenet: tuple[nn.Module, Path]) -> None:
     resnet, path = imagenet
-    model = video_resnet(depth="r50", num_classes=400, clip_length=8, crop=64, inflation="3x1x1")
+    model = build_model("i3d_r50_8x2", num_classes=400, crop=64)
     loaded = initialise(model, read_torchvision(str(path)), where=str(path))
     assert loaded.num_inflated == 1 + 3 + 2 + 3 + 1
     for kernel, flat in (
@@ -239,7 +213,7 @@ def test_i3d_from_imagenet_weights_holds_each_kernel_divided_by_its_length(image
 
 
 def test_weights_of_another_depth_are_rejected(imagenet: tuple[nn.Module, Path]) -> None:
-    model = video_resnet(depth="r101", num_classes=400, clip_length=8, crop=64)
+    model = build_model("c2d_r101_8x2", num_classes=400, crop=64)
     with pytest.raises(ValueError, match=r"tensors are missing, such as backbone\.res4\.block6"):
         initialise(model, read_torchvision(str(imagenet[1])), where="file")
 

@@ -1,0 +1,161 @@
+"""Exact and cheap ways to sum over all keys, for softmax, dot product and ReLU of a sum.
+
+Each public function picks its form by the counts that it states. Measured with
+`tools/benchmark_block.py`; the tables are in docs/benchmark.md.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+KEPT_BYTES = 256 * 2**20
+"""Up to here a training step may keep the (B, N, M) weights of a softmax; above it recomputes them in chunks."""
+CHUNK_BYTES = 16 * 2**20
+"""The (B, n, M) weights of one chunk of queries: about what the last cache holds."""
+SMALL_BYTES = 8 * 2**20
+"""Below this the whole (B, N, M) matrix stays in the cache and the plain form is the fastest."""
+
+
+def softmax_attention(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Tensor:
+    """y_i = sum_j softmax_j(scale theta_i^T phi_j) g_j: theta (B, N, C), phi (B, M, C), g (B, M, D) -> (B, N, D).
+
+    On a GPU and in half precision: PyTorch's fused attention, which sums in float32 and is linear in N.
+    On a CPU in float32 or float64, by the bytes of the (B, N, M) weights: a small matrix is computed
+    plainly. A larger one goes in chunks of queries that fit the cache; for training their weights are
+    kept up to `KEPT_BYTES` and computed again above. Without gradients PyTorch's form is a little faster
+    than the chunks where it needs no padding (C = D).
+    """
+    half = torch.is_autocast_enabled(theta.device.type) or g.dtype in (torch.bfloat16, torch.float16)
+    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (theta, phi, g))
+    num_bytes = theta.shape[0] * theta.shape[1] * phi.shape[1] * theta.element_size()
+    if theta.device.type != "cpu" or half or (num_bytes > SMALL_BYTES and not trains and theta.shape[2] == g.shape[2]):
+        return _fused_softmax(theta, phi, g, scale=scale)
+    if num_bytes <= SMALL_BYTES:
+        return torch.softmax((theta * scale) @ phi.mT, dim=-1) @ g
+    return _ChunkedSoftmax.apply(theta * scale, phi, g, trains and num_bytes <= KEPT_BYTES)
+
+
+def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+    """y_i = sum_j (theta_i^T phi_j) g_j: theta (B, N, C), phi (B, M, C), g (B, M, D) -> (B, N, D).
+
+    theta (phi^T g) costs C D (N + M) multiplications and no (N, M) matrix; (theta phi^T) g costs N M (C + D).
+    """
+    (n, c), (m, d) = theta.shape[1:], g.shape[1:]
+    if c * d * (n + m) <= n * m * (c + d):
+        return theta @ (phi.mT @ g)
+    return (theta @ phi.mT) @ g
+
+
+def relu_sum_attention(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
+    """y_i = sum_j ReLU(a_i + b_j) g_j: a (B, N), b (B, M), g (B, M, D) -> (B, N, D).
+
+    With the keys sorted by b, those with b_j > -a_i come first, and y_i = a_i (their sum of g) + (their
+    sum of b g), both prefix sums: O((N + M) (log M + D)), no (N, M) matrix. A row of the prefix sums
+    passes through memory often enough to cost about 160 multiply-adds; the plain form takes N M of them.
+    """
+    n, m = a.shape[1], b.shape[1]
+    if 160 * (n + m) > n * m:
+        return torch.relu(a[:, :, None] + b[:, None]).to(g.dtype) @ g
+    wide = torch.promote_types(g.dtype, torch.float32)  # Sums over thousands of keys.
+    with torch.autocast(a.device.type, enabled=False):
+        return _SortedReluSum.apply(a.to(wide), b.to(wide), g.to(wide)).to(g.dtype)
+
+
+def _fused_softmax(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Tensor:
+    """PyTorch's fused kernels: they want four axes, equal widths and channels side by side, else they build N x M."""
+    d = g.shape[2]
+    g = F.pad(g, (0, max(0, theta.shape[2] - d)))
+    theta, phi, g = (x[:, None].contiguous() for x in (theta, phi, g))
+    return F.scaled_dot_product_attention(theta, phi, g, scale=scale)[:, 0, :, :d]
+
+
+class _ChunkedSoftmax(torch.autograd.Function):
+    """softmax(theta phi^T) g in chunks of queries, so that no more than a chunk of (N, M) is ever in use.
+
+    With w the weights of a chunk and e the gradient of y: dg = w^T e and, for the logits,
+    ds = w (e g^T - (e . y)); from it dtheta = ds phi and dphi = ds^T theta.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, phi: Tensor, g: Tensor, keep: bool) -> Tensor:
+        ctx.rows = max(256, CHUNK_BYTES // (theta.shape[0] * phi.shape[1] * theta.element_size()))
+        outputs, kept = [], []
+        for queries in theta.split(ctx.rows, dim=1):
+            weights = torch.softmax(queries @ phi.mT, dim=-1)  # (B, n, M)
+            outputs.append(weights @ g)
+            if keep:
+                kept.append(weights)
+        y = torch.cat(outputs, dim=1)  # (B, N, D)
+        ctx.save_for_backward(theta, phi, g, y, *kept)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        theta, phi, g, y, *kept = ctx.saved_tensors
+        dtheta, dphi, dg = [], torch.zeros_like(phi), torch.zeros_like(g)
+        chunks = zip(*(x.split(ctx.rows, dim=1) for x in (theta, y, dy)), strict=True)
+        for i, (queries, outputs, gradients) in enumerate(chunks):
+            weights = kept[i] if kept else torch.softmax(queries @ phi.mT, dim=-1)  # (B, n, M)
+            dg.baddbmm_(weights.mT, gradients)
+            along = (gradients * outputs).sum(dim=2, keepdim=True)
+            dlogits = (gradients @ g.mT).sub_(along).mul_(weights)
+            dtheta.append(dlogits @ phi)
+            dphi.baddbmm_(dlogits.mT, queries)
+        return torch.cat(dtheta, dim=1), dphi, dg, None
+
+
+class _SortedReluSum(torch.autograd.Function):
+    """sum_j ReLU(a_i + b_j) g_j by sorting; ReLU'(0) = 0.
+
+    With the keys in descending order of b, query i sees the first `ends[i]` of them. All a and b are
+    taken from the mean of b: with a near +100 and b near -100 the sums would lose digits.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, g: Tensor) -> Tensor:
+        ordered, order = b.sort(dim=1, descending=True)  # (B, M)
+        # Compared without adding, so that no rounding decides which keys are seen.
+        ends = torch.searchsorted(-ordered, a.contiguous())  # (B, N): the keys with -b_j < a_i
+        middle = b.mean(dim=1, keepdim=True)
+        a, ordered = a + middle, ordered - middle
+        rows = _rows(g, order)
+        counts = _prefix_sums(rows)  # (B, M + 1, D): of g over the first keys
+        moments = _prefix_sums(rows * ordered[:, :, None])  # and of b g
+        ctx.save_for_backward(a, b - middle, g, order, ends, counts)
+        return _rows(moments, ends).addcmul_(a[:, :, None], _rows(counts, ends))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        a, b, g, order, ends, counts = ctx.saved_tensors
+        da = (dy * _rows(counts, ends)).sum(dim=2)
+        # A key is seen by the queries whose `ends` lie beyond it: sum dy by ends, from the last key on.
+        m = g.shape[1]
+        seen = m - 1 - order.argsort(dim=1)  # (B, M)
+        dcounts = _rows(_sums_by(m - ends, dy, num=m).cumsum(dim=1), seen)  # (B, M, D)
+        dmoments = _rows(_sums_by(m - ends, dy * a[:, :, None], num=m).cumsum(dim=1), seen)
+        return da, (g * dcounts).sum(dim=2), dmoments.addcmul_(b[:, :, None], dcounts)
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """X (B, M, D) at index (B, N) -> (B, N, D); whole rows, many times faster on a CPU than `gather`."""
+    b, m, d = x.shape
+    start = torch.arange(0, b * m, m, device=x.device)[:, None]
+    return x.reshape(b * m, d).index_select(0, (index + start).flatten()).view(b, -1, d)
+
+
+def _prefix_sums(x: Tensor) -> Tensor:
+    """X (B, M, D) -> (B, M + 1, D): the sums of its first 0, 1, ..., M rows."""
+    return F.pad(x, (0, 0, 1, 0)).cumsum(dim=1)
+
+
+def _sums_by(index: Tensor, x: Tensor, *, num: int) -> Tensor:
+    """The sums of the rows of x (B, N, D) with index 0, 1, ..., num - 1 -> (B, num, D); larger ones are left out."""
+    b, d = len(x), x.shape[2]
+    start = torch.arange(0, b * (num + 1), num + 1, device=x.device)[:, None]
+    sums = x.new_zeros(b * (num + 1), d).index_add_(0, (index + start).flatten(), x.reshape(-1, d))
+    return sums.view(b, num + 1, d)[:, :num]

@@ -1,0 +1,59 @@
+"""Normalisation layers: batch normalisation, and the frozen affine that it becomes for long clips."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Norm = Literal["batch", "affine"]
+
+
+class FrozenAffine(nn.Module):
+    """y = weight x + bias with one pair a channel, never trained: the released code's AffineNd.
+
+    A batch normalisation in testing mode is such a map: see `fold_batch_norm`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X (B, C, T, H, W) -> the same shape."""
+        weight, bias = (vector.to(x.dtype)[:, None, None, None] for vector in (self.weight, self.bias))
+        return x * weight + bias
+
+
+def make_norm(norm: Norm, channels: int, *, eps: float) -> nn.Module:
+    """A normalisation layer of the backbone.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if norm == "batch":
+        return nn.BatchNorm3d(channels, eps=eps)
+    if norm == "affine":
+        return FrozenAffine(channels)
+    raise ValueError(f"norm: got {norm!r}, expected batch or affine")
+
+
+def fold_batch_norm(weights: Mapping[str, Tensor], *, eps: float) -> dict[str, Tensor]:
+    """Replaces each batch normalisation by its affine map in testing mode.
+
+    weight = gamma / sqrt(var + eps), bias = beta - mean weight: the released code's conversion of a
+    32x2 or 8x8 model into the start of a long-clip one.
+    """
+    folded = dict(weights)
+    for name in weights:
+        if name.endswith("running_var"):
+            layer = name.removesuffix("running_var")
+            scale = folded[f"{layer}weight"] / (folded.pop(name) + eps).sqrt()
+            folded[f"{layer}weight"] = scale
+            folded[f"{layer}bias"] = folded[f"{layer}bias"] - folded.pop(f"{layer}running_mean") * scale
+            folded.pop(f"{layer}num_batches_tracked", None)
+    return folded
