@@ -57,7 +57,7 @@ class Classifier(nn.Module):
     def _logits(self, clips: Tensor) -> Tensor:
         if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
             raise ValueError(
-                f"got clips of shape {tuple(clips.shape)} and {clips.dtype}, expected RGB (B, 3, T, H, W) of torch.uint8"
+                f"got clips of shape {tuple(clips.shape)} and {clips.dtype}, expected (B, 3, T, H, W) of torch.uint8"
             )
         final = self.backbone.final_map(*clips.shape[2:])
         clips = clips.contiguous(memory_format=torch.channels_last_3d)

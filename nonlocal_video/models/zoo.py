@@ -13,7 +13,7 @@ from nonlocal_video.models.resnet3d import ResNet3d
 
 
 def build_model(name: str, *, num_classes: int, **options: Any) -> Classifier:
-    """Builds a network by its name: build_model("nl_i3d_r50_32x2", num_classes=400).
+    """The network of a name, such as nl_i3d_r50_32x2: see `named_options`.
 
     Args:
         options: fields of `NetworkOptions` to vary; None is what the name says.
