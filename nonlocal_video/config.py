@@ -22,6 +22,7 @@ from nonlocal_video.distributed import started_by_torchrun
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.files import whole_file
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.weights.file import read_model_file
 from nonlocal_video.settings import (
     MISSING,
     ClipConfig,
@@ -102,11 +103,15 @@ def train_config(cfg: DictConfig) -> TrainConfig:
 def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     """The settings of one testing job, and those of its run with the testing job's changes.
 
+    A file of weights alone stands for a run: its network, with the clips that it was trained on.
+
     Raises:
         ValueError: a missing or impossible value, or a folder that is not a run.
     """
     config: TestConfig = _to_settings(cfg)
-    run = read_run(Path(config.run))
+    alone = config.run is None
+    run = _run_of_file(config) if config.run is None else read_run(Path(config.run))
+    config.run = config.run or str(Path(config.runtime.runs) / str(run.name))
     choice = run.choices["data"]
     _move(run.data, config.data.root or config.roots.get(choice))
     run.data.val = config.lists.get(choice, {}).get("val", run.data.val)
@@ -119,12 +124,38 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
         run.data.name = Path(config.data.val).stem
     run.runtime = config.runtime
     if config.name is None:
-        views = ("clip.num_clips", "clip.num_crops")
-        words = _name_from(list(HydraConfig.get().overrides.task), unnamed=(*UNNAMED, *views))
+        said = ("clip.num_clips", "clip.num_crops", *(("weights", "data") if alone else ()))
+        words = _name_from(list(HydraConfig.get().overrides.task), unnamed=(*UNNAMED, *said))
+        words = [run.data.name, *words] if alone else words
         config.name = "-".join([f"{run.clip.num_clips}x{run.clip.num_crops}", *words])
     check_name(config.name)
     _check_shared(run.clip, config.runtime)
     return config, run
+
+
+def _run_of_file(config: TestConfig) -> TrainConfig:
+    """What a run with the network of a .safetensors file would be."""
+    if config.weights is None or not config.weights.endswith(".safetensors"):
+        raise ValueError("these settings need a value: run=..., or weights=FILE.safetensors")
+    data, options = config.data, read_model_file(config.weights).options
+    if data.val is None:
+        raise ValueError(
+            "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"
+        )
+    name, crop = data.name or Path(data.val).stem, options["crop"]
+    return TrainConfig(
+        name=Path(config.weights).stem,
+        model=options,
+        data=DataConfig(name=name, root=None, train="", val=data.val, num_classes=options["num_classes"]),
+        clip=ClipConfig(
+            length=options["clip_length"],
+            stride=options["clip_stride"],
+            jitter=[crop, crop],
+            crop=crop,
+            short_side=round(crop * 256 / 224),
+        ),
+        choices={"model": options["name"] or options["depth"], "data": name},
+    )
 
 
 def _move(data: DataConfig, root: str | None) -> None:

@@ -79,9 +79,9 @@ class InitConfig:
     """Weights to start from, besides random ones."""
 
     imagenet: str | None = None
-    """A torchvision ResNet state dict, inflated over time."""
+    """A torchvision ResNet state dict, or the released Caffe2 .pkl, inflated over time."""
     weights: str | None = None
-    """A checkpoint of another run, for fine-tuning: everything but the classifier."""
+    """A checkpoint of another run or a .safetensors file, for fine-tuning: everything but the classifier."""
 
 
 @dataclass
@@ -132,7 +132,9 @@ class TestDataConfig:
 
     name: str | None = None
     root: str | None = None
+    train: str | None = None
     val: str | None = None
+    num_classes: int | None = None
     classes: str | None = None
     decoder: str | None = None
     max_missing: float | None = None
@@ -151,10 +153,10 @@ class TestClipConfig:
 class TestConfig:
     """The settings of tools/test.py."""
 
-    run: str = MISSING
+    run: str | None = None
     """The folder of a training run."""
     weights: str | None = None
-    """Which of its checkpoints; the newest if null."""
+    """Which of its checkpoints; the newest if null. A .safetensors file needs no run: it says its network and clips."""
     name: str | None = None
     """The report's folder in the run's `test` folder; made from clips x crops and the command line if null."""
     roots: dict[str, str] = field(default_factory=dict)

@@ -358,6 +358,12 @@ def test_a_run_that_failed_before_its_first_checkpoint_does_not_block_its_name(
 BAD_TESTING = {
     "no run": (["run=nowhere"], "nowhere: not the folder of a training run"),
     "run not given": ([], "run=..."),
+    "weights without videos": (["weights={run}/model.safetensors"], "need to know the videos: data=kinetics400"),
+    "other classes than the data": (
+        ["weights={run}/model.safetensors", "data=kinetics400", "data.root={root}", "data.val={val}"],
+        "got weights for 2 classes, expected 400, those of kinetics400",
+    ),
+    "no such weights": (["weights=nowhere.safetensors", "data.val=a.txt"], "nowhere.safetensors: cannot be read"),
     "unfinished run": (["run={tmp}/unfinished"], "no checkpoint yet"),
     "other network": (["run={run}", "weights={tmp}/other.pt"], "other.pt: weights of another network"),
     "other class count": (["run={run}", "weights={tmp}/classes.pt"], "got weights for 5 classes, expected 2"),
@@ -371,7 +377,7 @@ BAD_TESTING = {
 
 @pytest.mark.parametrize("case", BAD_TESTING)
 def test_bad_input_to_testing_gives_one_clear_message(
-    case: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: str, run: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = torch.load(run / "checkpoints/step_00000004.pt", weights_only=True)
     fc = {"fc.weight": torch.zeros(5, 512), "fc.bias": torch.zeros(5)}
@@ -387,8 +393,34 @@ def test_bad_input_to_testing_gives_one_clear_message(
     (tmp_path / "blocked/checkpoints").symlink_to(run / "checkpoints")
     (tmp_path / "blocked/test").write_text("a file")
     overrides, message = BAD_TESTING[case]
-    filled = [override.replace("{tmp}", str(tmp_path)).replace("{run}", str(run)) for override in overrides]
+    paths = {"tmp": tmp_path, "run": run, "root": miniature, "val": miniature / "relation_val.txt"}
+    filled = [override.format(**paths) for override in overrides]
     assert message in error_of(capsys, "test.py", "runtime.workers=0", *filled)
+
+
+def test_file_of_weights_alone_is_tested_as_its_run_is(run: Path, miniature: Path, tmp_path: Path) -> None:
+    report = evaluate(run)
+    views = ["clip.num_clips=3", "clip.num_crops=1"]
+    videos = [f"data.root={miniature}", f"data.val={miniature}/relation_val.txt"]
+    runtime = [f"runtime.runs={tmp_path}", "runtime.workers=0", "runtime.threads=1"]
+    tool("test.py", f"weights={run}/model.safetensors", *videos, *views, *runtime)
+    folder = tmp_path / "model/test/3x1-relation_val"
+    assert (folder / "predictions.jsonl").exists(), list(tmp_path.rglob("*"))
+    alone = json.loads((folder / "report.json").read_text())
+    assert (alone["step"], alone["network"]) == (None, "nl_i3d_small_8x2")
+    assert alone["top1"] == report["top1"]
+    predictions = [
+        {line["video"]: line["scores"] for line in map(json.loads, path.read_text().splitlines())}
+        for path in (folder / "predictions.jsonl", run / "test/3x1/predictions.jsonl")
+    ]
+    assert predictions[0] == predictions[1]
+
+
+def test_fine_tuning_takes_a_file_of_weights(
+    run: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(miniature, tmp_path, "experiment=miniature/nl_i3d", "name=tuned", f"init.weights={run}/model.safetensors")
+    assert "fresh: the classifier and 0 non-local blocks; unused: fc.bias, fc.weight" in capsys.readouterr().out
 
 
 def test_report_tool_prints_the_table_of_tested_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tests a trained network: python tools/test.py run=runs/NAME"""
+"""Tests a trained network: python tools/test.py run=runs/NAME, or weights=FILE.safetensors data=NAME"""
 
 import time
 from pathlib import Path
@@ -12,9 +12,11 @@ from nonlocal_video.config import build_model, evaluation_config, one_job, run_t
 from nonlocal_video.data.loader import evaluation_loader
 from nonlocal_video.data.manifest import hash_entries
 from nonlocal_video.distributed import check_same, is_main, launch, local_device, rank, set_threads, world_size
-from nonlocal_video.engine.checkpoint import list_checkpoints, load_weights, read_checkpoint
+from nonlocal_video.engine.checkpoint import list_checkpoints, read_checkpoint
 from nonlocal_video.engine.evaluate import evaluate
 from nonlocal_video.engine.log import read_metrics
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.weights.file import load_model, load_weights
 from nonlocal_video.reports.report import build_report, format_report, write_report
 from nonlocal_video.settings import TestConfig, TrainConfig, config_hash, recipe_hash
 from nonlocal_video.types import Entry, Failure
@@ -34,10 +36,10 @@ class Job(NamedTuple):
 def main(cfg: DictConfig) -> None:
     with one_job():
         config, run = evaluation_config(cfg)
-        weights = Path(config.weights) if config.weights else newest_checkpoint(Path(config.run))
+        weights = Path(config.weights) if config.weights else newest_checkpoint(Path(str(config.run)))
         entries, missing = build.read_entries(run.data, "val")
         # An unwritable folder fails here, before the work.
-        (Path(config.run) / "test" / str(config.name)).mkdir(parents=True, exist_ok=True)
+        (Path(str(config.run)) / "test" / str(config.name)).mkdir(parents=True, exist_ok=True)
         launch(test, Job(config, run, weights, entries, missing), processes=config.runtime.devices)
 
 
@@ -53,14 +55,31 @@ def newest_checkpoint(run: Path) -> Path:
     return checkpoints[-1]
 
 
+def load(job: Job) -> tuple[Classifier, int | None]:
+    """The network with its weights, and the steps that it was trained for, if a checkpoint says it.
+
+    Raises:
+        ValueError: not such a file, or one of another network.
+    """
+    if job.weights.suffix == ".safetensors":
+        model = load_model(job.weights)
+        if model.options.num_classes != job.run.data.num_classes:
+            raise ValueError(
+                f"{job.weights}: got weights for {model.options.num_classes} classes, "
+                f"expected {job.run.data.num_classes}, those of {job.run.data.name}"
+            )
+        return model, None
+    model, content = build_model(job.run), read_checkpoint(job.weights)
+    load_weights(model, content["model"], where=job.weights)
+    return model, content["step"]
+
+
 def test(job: Job) -> None:
     """Scores this process's share of the videos; the main process writes the report."""
-    runtime, run = job.config.runtime, Path(job.config.run)
+    runtime, run = job.config.runtime, Path(str(job.config.run))
     set_threads(runtime.threads)
     check_same("videos", (hash_entries(job.entries), job.weights.name))
-    model = build_model(job.run)
-    content = read_checkpoint(job.weights)
-    load_weights(model, content["model"], where=job.weights)
+    model, step = load(job)
     model.to(local_device())
     videos = build.build_evaluation_videos(job.run, job.entries)
     loader = evaluation_loader(videos, rank=rank(), world_size=world_size(), workers=runtime.workers)
@@ -77,8 +96,8 @@ def test(job: Job) -> None:
                 "data": job.run.data.name,
                 "seed": job.run.seed,
                 "weights": str(job.weights),
-                "step": content["step"],
-                "steps": job.run.optim.steps,
+                "step": step,
+                "steps": job.run.optim.steps if step is not None else None,
                 "clips": {
                     "length": job.run.clip.length,
                     "stride": job.run.clip.stride,

@@ -20,7 +20,8 @@ from nonlocal_video.engine.train import train
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.initialise import initialise
 from nonlocal_video.models.placement import format_places
-from nonlocal_video.models.weights.torchvision import read_torchvision
+from nonlocal_video.models.weights import FORMATS
+from nonlocal_video.models.weights.file import read_model_file, save_model
 from nonlocal_video.settings import InitConfig, TrainConfig
 from nonlocal_video.types import Entry
 
@@ -87,7 +88,11 @@ def run(job: Job) -> None:
     )
     if log:
         log.close()
-        print(f"trained {state.step} steps, {state.num_failures} videos could not be decoded: {folder}/checkpoints")
+        origin = f"run {config.name}, {state.step} steps on {config.data.name}"
+        save_model(folder / "model.safetensors", model, origin=origin, classes=build.class_names(config.data))
+        print(
+            f"trained {state.step} steps, {state.num_failures} videos could not be decoded: {folder}/model.safetensors"
+        )
         print(f"next: python tools/test.py run={folder}\n      tensorboard --logdir {runtime.runs}", flush=True)
     barrier()
 
@@ -136,7 +141,12 @@ def start_from(model: Classifier, init: InitConfig) -> None:
     if not init.imagenet and not init.weights:
         return
     path = init.imagenet or str(init.weights)
-    weights = read_torchvision(path) if init.imagenet else read_checkpoint(Path(path))["model"]
+    if init.imagenet:
+        weights = FORMATS["caffe2" if path.endswith(".pkl") else "torchvision"](path).weights
+    elif path.endswith(".safetensors"):
+        weights = read_model_file(path).weights
+    else:
+        weights = read_checkpoint(Path(path))["model"]
     loaded = initialise(model, weights, where=path)
     if is_main():
         blocks = sum(name.endswith("w_z.weight") for name in loaded.fresh)

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from nonlocal_video.engine.state import TrainState
 from nonlocal_video.files import whole_file
-from nonlocal_video.models.weights.file import read_torch_file
+from nonlocal_video.models.weights.file import load_weights, read_torch_file
 
 FORMAT = 1
 
@@ -67,33 +66,3 @@ def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
     if content["scaler"]:  # Empty unless the precision was fp16.
         state.scaler.load_state_dict(content["scaler"])
     state.step, state.num_failures = content["step"], content["num_failures"]
-
-
-def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], *, where: Path) -> None:
-    """Loads weights of exactly this network.
-
-    Raises:
-        ValueError: names or shapes differ; says which, and the number of classes where it is that.
-    """
-    own = model.state_dict()
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    if "fc.weight" in shapes and "fc.weight" in expected and shapes["fc.weight"][0] != expected["fc.weight"][0]:
-        raise ValueError(
-            f"{where}: got weights for {shapes['fc.weight'][0]} classes, expected {expected['fc.weight'][0]}; "
-            "for another data set train with init.weights, which makes a fresh classifier"
-        )
-    if shapes != expected:
-        missing, unused = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
-        other = [
-            f"{k} {shapes[k]} for {expected[k]}"
-            for k in sorted(shapes.keys() & expected.keys())
-            if shapes[k] != expected[k]
-        ]
-        differences = [
-            f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for kind, names in (("missing", missing), ("unknown", unused), ("of another shape", other))
-            if names
-        ]
-        raise ValueError(f"{where}: weights of another network: {'; '.join(differences)}")
-    model.load_state_dict(weights)

@@ -3,7 +3,11 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.norm import fold_batch_norm
+from nonlocal_video.models.weights.foreign import inflate
 
 
 class Loaded(NamedTuple):
@@ -17,16 +21,10 @@ class Loaded(NamedTuple):
     """Tensors of the file that the network does not have."""
 
 
-def inflate(kernel: Tensor, num_frames: int) -> Tensor:
-    """A 2-D kernel (O, I, h, w) -> (O, I, t, h, w): t equal planes, each rescaled by 1/t (Sec. 4).
-
-    On a clip of t equal frames the inflated kernel answers as the 2-D kernel does on one.
-    """
-    return kernel[:, :, None].repeat(1, 1, num_frames, 1, 1) / num_frames
-
-
-def initialise(model: nn.Module, weights: dict[str, Tensor], *, where: str) -> Loaded:
+def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> Loaded:
     """Copies what has the same name; 2-D kernels are inflated; the classifier stays fresh.
+
+    A network with frozen affines takes batch normalisations as the affine maps that they are in testing.
 
     Args:
         weights: in this project's names, the classifier (`fc`) left out or ignored.
@@ -35,6 +33,8 @@ def initialise(model: nn.Module, weights: dict[str, Tensor], *, where: str) -> L
         ValueError: a tensor of another shape, or a file that lacks more than non-local blocks.
     """
     own = model.state_dict()
+    if model.options.norm == "affine":
+        weights = fold_batch_norm(weights, eps=model.options.bn_eps)
     copied, inflated, unused = {}, 0, []
     for name, tensor in weights.items():
         if name.startswith("fc.") or name not in own:

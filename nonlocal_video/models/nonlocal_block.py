@@ -37,7 +37,7 @@ class NonLocalBlock(nn.Module):
             released code does, "after" them as the paper says, or "none". With axes "time" nothing is
             pooled: a pooled key would belong to another place than its query.
         group_frames: positions see only their own group of so many frames, as in res3 of the released
-            code's long clips.
+            code's long clips; 0: all frames.
         norm: after W_z: "batch" normalisation, the "affine" of a frozen one, or "none".
         w_z_bias: whether W_z has a bias.
         bn_eps: epsilon of the batch normalisation.
@@ -53,7 +53,7 @@ class NonLocalBlock(nn.Module):
         pairwise: Pairwise = "embedded_gaussian",
         axes: Axes = "spacetime",
         subsample: Subsample = "before",
-        group_frames: int | None = None,
+        group_frames: int = 0,
         norm: BlockNorm = "batch",
         w_z_bias: bool = True,
         bn_eps: float = 1e-5,
@@ -68,8 +68,10 @@ class NonLocalBlock(nn.Module):
                 raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(get_args(kinds))}")
         if channels < 1:
             raise ValueError(f"channels: got {channels}, expected 1 or more")
-        if group_frames is not None and (group_frames < 1 or axes != "spacetime"):
-            raise ValueError(f"group_frames: got {group_frames} with axes {axes}, expected 1 or more with spacetime")
+        if group_frames < 0 or (group_frames and axes != "spacetime"):
+            raise ValueError(
+                f"group_frames: got {group_frames} with axes {axes}, expected 0, or 1 or more with spacetime"
+            )
         inner = max(1, channels // 2)
         self.channels, self.axes, self.group_frames = channels, axes, group_frames
         self.subsample: Subsample = subsample if axes != "time" else "none"

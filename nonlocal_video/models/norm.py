@@ -46,14 +46,20 @@ def fold_batch_norm(weights: Mapping[str, Tensor], *, eps: float) -> dict[str, T
     """Replaces each batch normalisation by its affine map in testing mode.
 
     weight = gamma / sqrt(var + eps), bias = beta - mean weight: the released code's conversion of a
-    32x2 or 8x8 model into the start of a long-clip one.
+    32x2 or 8x8 model into the start of a long-clip one. That after the W_z of a non-local block goes into
+    W_z: long-clip blocks have none.
     """
     folded = dict(weights)
     for name in weights:
-        if name.endswith("running_var"):
-            layer = name.removesuffix("running_var")
-            scale = folded[f"{layer}weight"] / (folded.pop(name) + eps).sqrt()
-            folded[f"{layer}weight"] = scale
-            folded[f"{layer}bias"] = folded[f"{layer}bias"] - folded.pop(f"{layer}running_mean") * scale
-            folded.pop(f"{layer}num_batches_tracked", None)
+        if name.endswith(".running_var"):
+            layer = name.removesuffix(".running_var")
+            scale = folded.pop(f"{layer}.weight") / (folded.pop(name) + eps).sqrt()
+            bias = folded.pop(f"{layer}.bias") - folded.pop(f"{layer}.running_mean") * scale
+            folded.pop(f"{layer}.num_batches_tracked", None)
+            w_z = f"{layer.removesuffix('.bn')}.w_z"
+            if f"{w_z}.weight" in folded:
+                folded[f"{w_z}.weight"] = folded[f"{w_z}.weight"] * scale[:, None, None, None, None]
+                folded[f"{w_z}.bias"] = folded.get(f"{w_z}.bias", torch.zeros_like(bias)) * scale + bias
+            else:
+                folded[f"{layer}.weight"], folded[f"{layer}.bias"] = scale, bias
     return folded

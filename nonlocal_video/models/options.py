@@ -46,8 +46,8 @@ class NetworkOptions:
     pairwise: Pairwise = "embedded_gaussian"
     axes: Axes = "spacetime"
     subsample: Subsample = "before"
-    res3_group_frames: int | None = None
-    """In res3 positions see only their own group of so many frames."""
+    res3_group_frames: int = 0
+    """In res3 positions see only their own group of so many frames; 0: all of them."""
     nonlocal_norm: BlockNorm = "batch"
     w_z_bias: bool = True
     global_pool: bool = False
@@ -84,6 +84,6 @@ def named_options(name: str, *, num_classes: int) -> NetworkOptions:
         inflation="none" if kind == "c2d" else "3x1x1",
         norm="affine" if long else "batch",
         nonlocal_blocks=0 if not nonlocal_ else ("res3.1",) if depth == "small" else 5,
-        res3_group_frames=4 if long else None,
+        res3_group_frames=4 if long else 0,
         nonlocal_norm="none" if long else "batch",
     )

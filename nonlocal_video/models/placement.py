@@ -19,7 +19,7 @@ class Place(NamedTuple):
     pairwise: str
     axes: str
     subsample: str
-    group_frames: int | None
+    group_frames: int
 
 
 def places_for(blocks: Sequence[int], nonlocal_blocks: int | Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -50,7 +50,7 @@ def build_network(options: NetworkOptions) -> Classifier:
             pairwise=options.pairwise,
             axes=options.axes,
             subsample=options.subsample,
-            group_frames=options.res3_group_frames if stage == "res3" and grouped else None,
+            group_frames=options.res3_group_frames if stage == "res3" and grouped else 0,
             norm=options.nonlocal_norm,
             w_z_bias=options.w_z_bias,
             bn_eps=options.bn_eps,

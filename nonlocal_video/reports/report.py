@@ -29,7 +29,7 @@ def build_report(
 
     Args:
         missing: listed videos whose file does not exist.
-        facts: where the number comes from; with the `step` of the weights.
+        facts: where the number comes from; with the `step` of the weights, or None.
         metrics: what was logged while these weights were trained, if it is known.
         seconds: how long the test took.
     """
@@ -52,8 +52,10 @@ def build_report(
     }
 
 
-def train_accuracy(metrics: Sequence[dict[str, float]], *, step: int) -> float | None:
+def train_accuracy(metrics: Sequence[dict[str, float]], *, step: int | None) -> float | None:
     """Mean top-1 (%) of the training clips over the last tenth of the steps up to `step`, as logged while training."""
+    if step is None:
+        return None
     last = [record["top1"] for record in metrics if 0.9 * step < record["step"] <= step]
     return fmean(last) if last else None
 
@@ -80,9 +82,9 @@ def write_report(
 def format_report(report: dict[str, Any]) -> str:
     """The report in a few lines."""
     videos, clips, views = report["videos"], report["clips"], report["views"]
+    weights = report["weights"] if report["step"] is None else f"step {report['step']} of {report['steps']}"
     lines = [
-        f"{report['network']} on {report['data']}, step {report['step']} of {report['steps']}, "
-        f"{clips['num_clips']} clips x {views['num_crops']} crops",
+        f"{report['network']} on {report['data']}, {weights}, {clips['num_clips']} clips x {views['num_crops']} crops",
         f"videos: {videos['listed']} listed, {videos['missing']} missing, {videos['failed']} failed, "
         f"{videos['decoded']} decoded",
     ]

@@ -230,7 +230,7 @@ def test_block_has_twice_the_square_of_its_channels_in_weights() -> None:
         ({"axes": "frames"}, "axes: got"),
         ({"subsample": True}, "subsample: got True"),
         ({"norm": "layer"}, "norm: got"),
-        ({"group_frames": 0}, "group_frames: got 0"),
+        ({"group_frames": -1}, "group_frames: got -1"),
         ({"group_frames": 4, "axes": "space"}, "with axes space"),
         ({"channels": 0}, "channels: got 0"),
     ],

@@ -1,0 +1,446 @@
+"""Checkpoints of every code base, made from random numbers: imported, they answer as their own network does."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from nonlocal_video.models import build_model
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.weights import FORMATS
+from nonlocal_video.models.weights.caffe2 import read_blobs
+from nonlocal_video.models.weights.file import load_model, read_model_file, save_model
+from nonlocal_video.models.weights.foreign import Imported, build_imported
+from tests.models import caffe2_oracle, mmaction2_oracle
+
+ROOT = Path(__file__).parents[2]
+CLASSES = 11
+SIZES = {"crop": 64, "clip_length": 16}
+
+
+def imported(format_: str, name: str, path: Path, **changes: Any) -> Imported:
+    """Read, built, written to our own file and loaded from it."""
+    done = build_imported(name, FORMATS[format_](str(path)), changes=changes, where=str(path))
+    out = path.with_suffix(".safetensors")
+    save_model(out, done.model, origin="a test")
+    return done._replace(model=load_model(out))
+
+
+def random_clips(length: int = 16, height: int = 64, width: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (2, 3, length, height, width), dtype=torch.uint8, generator=generator)
+
+
+def normalised(clips: Tensor, mean: Any = 0.45, std: Any = 0.225) -> Tensor:
+    mean, std = (torch.as_tensor(x, dtype=torch.float32).reshape(-1, 1, 1, 1) for x in (mean, std))
+    return (clips / 255 - mean) / std
+
+
+@torch.no_grad()
+def assert_same_answers(model: Classifier, clips: Tensor, expected: Tensor) -> None:
+    """To 1e-5 of the largest logit; leaving out a scale, a padding or a pooling order moves them by 1e-2 and more."""
+    error = (model(clips) - expected).abs().max() / expected.abs().max()
+    assert error < 1e-5
+
+
+def randomise(model: nn.Module) -> None:
+    """Random statistics and gammas, so that no branch is zero."""
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            nn.init.uniform_(module.weight, 0.3, 0.9)
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.running_mean, std=0.1)
+
+
+# The released Caffe2 pickles
+
+
+CAFFE2 = [
+    ("c2d_r50_32x2", "org", False, {}), ("i3d_r50_8x8", "new", False, {"clip_length": 8}),
+    ("nl_c2d_r50_8x8", "new", False, {"clip_length": 8}), ("nl_i3d_r50_32x2", "org", False, {}),
+    ("nl_c2d_r101_32x2", "org", False, {}), ("i3d_r50_32x4", "new", True, {}), ("nl_i3d_r50_32x4", "new", True, {}),
+    ("nl_i3d_r50_128x1", "org", True, {"clip_length": 64, "crop": 32}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "stem", "affine", "sizes"), CAFFE2, ids=[case[0] for case in CAFFE2])
+def test_caffe2_network_gives_the_same_logits(
+    name: str, stem: str, affine: bool, sizes: dict[str, int], tmp_path: Path
+) -> None:
+    sizes = {**SIZES, **sizes}
+    kind, depth = name.split("_r", maxsplit=1)[0], 101 if "r101" in name else 50
+    blobs = caffe2_oracle.random_blobs(kind, depth=depth, num_classes=CLASSES, affine=affine)
+    path = tmp_path / "model.pkl"
+    caffe2_oracle.dump_python2(
+        caffe2_oracle.with_training_state(blobs), path, nested=not affine, protocol=2, unicode_keys=True
+    )
+    done = imported("caffe2", name, path, **sizes)
+    assert done.num_matched == len(blobs)
+    assert set(done.ignored) == caffe2_oracle.with_training_state(blobs).keys() - blobs.keys()
+    clips = random_clips(sizes["clip_length"], sizes["crop"], sizes["crop"])
+    group = 4 if affine and kind.startswith("nl") else None
+    with torch.no_grad():
+        expected = caffe2_oracle.forward(blobs, normalised(clips), kind=kind, depth=depth, stem=stem, group_res3=group)
+    assert_same_answers(done.model, clips, expected)
+    for name_, parameter in done.model.named_parameters():
+        if name_.endswith("phi.bias"):  # Under a softmax no logit shows it.
+            stage, block = name_.split(".")[1:3]
+            blob = blobs[f"nonlocal_conv{stage[3:]}_{block[8:]}_phi_b"]
+            assert np.array_equal(parameter.detach().numpy(), blob)
+
+
+def test_caffe2_network_gives_the_released_testing_scores_on_a_larger_clip(tmp_path: Path) -> None:
+    blobs = caffe2_oracle.random_blobs("nl_i3d", num_classes=CLASSES)
+    path = tmp_path / "model.pkl"
+    caffe2_oracle.dump_python2(blobs, path, nested=True, protocol=0)
+    model = imported("caffe2", "nl_i3d_r50_8x8", path, crop=64, clip_length=8).model
+    clips = random_clips(8, 112, 90)
+    with torch.no_grad():
+        expected = caffe2_oracle.scores(blobs, normalised(clips), kind="nl_i3d", stem="new", window=(4, 2, 2))
+        torch.testing.assert_close(model.scores(clips), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_command_writes_a_file_that_the_plain_name_takes_strictly(tmp_path: Path) -> None:
+    blobs = caffe2_oracle.random_blobs("nl_c2d", num_classes=CLASSES)
+    path, out, classes = tmp_path / "model.pkl", tmp_path / "new" / "model.safetensors", tmp_path / "classes.txt"
+    caffe2_oracle.dump_python2(caffe2_oracle.with_training_state(blobs), path, nested=True, protocol=2)
+    names = [f"class {i}" for i in range(CLASSES)]
+    classes.write_text("\n".join(names))
+    command = [sys.executable, "tools/import_weights.py", "caffe2", "nl_c2d_r50_32x2", str(path), str(out)]
+    done = subprocess.run([*command, "--classes", str(classes)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{len(blobs)} tensors, all matched (0 inflated over time)" in done.stdout
+    assert "non-local blocks: 5" in done.stdout
+    build_model("nl_c2d_r50_32x2", num_classes=CLASSES).load_state_dict(load_file(out))
+    content = read_model_file(out)
+    assert (content.classes, content.origin) == (names, "caffe2: model.pkl")
+    assert load_model(out).options.clip_length == 32
+    wrong = subprocess.run(
+        [*command[:3], "c2d_r50_32x2", *command[4:]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 1
+    assert "unknown (backbone.res3.nonlocal1.bn.bias" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_pickles_of_python_3_are_read_too(protocol: int, tmp_path: Path) -> None:
+    blobs = {
+        "conv1_w": np.random.default_rng(0).random((2, 3), dtype=np.float32),
+        "lr": np.float32(0.5),
+        "model_iter": 3,
+    }
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"blobs": blobs}, protocol=protocol))
+    assert np.array_equal(read_blobs(str(path))["conv1_w"], blobs["conv1_w"])
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_pickle_with_code_in_it_is_refused_and_does_not_run(protocol: int, tmp_path: Path) -> None:
+    path, marker = tmp_path / "model.pkl", tmp_path / "marker"
+    caffe2_oracle.malicious_pickle(path, marker, protocol=protocol)
+    with pytest.raises(ValueError, match=r"model\.pkl: cannot be read as a Caffe2 pickle: it wants to run"):
+        FORMATS["caffe2"](str(path))
+    assert not marker.exists()
+
+
+# PySlowFast and pytorchvideo, held against pytorchvideo's own networks
+
+
+def hub_network(kind: str, *, places: dict[int, tuple[int, ...]], instantiation: str = "softmax") -> nn.Module:
+    """pytorchvideo's network for 8x8 clips of 64x64, with its non-local layer after the residual blocks of `places`."""
+    from pytorchvideo.layers.nonlocal_net import create_nonlocal
+    from pytorchvideo.models import hub
+
+    model = getattr(hub, f"{kind}_r50")(model_num_class=CLASSES, head_pool_kernel_size=(4, 2, 2))
+    for stage, indices in places.items():
+        blocks = model.blocks[stage].res_blocks
+        for i in indices:
+            width = blocks[i].branch2.conv_c.out_channels
+            layer = create_nonlocal(
+                dim_in=width, dim_inner=width // 2, pool_size=(1, 2, 2), instantiation=instantiation
+            )
+            blocks[i] = nn.Sequential(blocks[i], layer)
+    randomise(model)
+    return model.eval()
+
+
+def pyslowfast_name(name: str) -> str:
+    """The name of one of pytorchvideo's tensors in PySlowFast (fact: its converter's table)."""
+    parts = name.split(".")
+    if parts[1] == "0":
+        return f"s1.pathway0_stem.{'bn' if parts[2] == 'norm' else 'conv'}.{parts[3]}"
+    if parts[1] == "6":
+        return f"head.projection.{parts[3]}"
+    stage = {"1": "s2", "3": "s3", "4": "s4", "5": "s5"}[parts[1]]
+    rest = parts[4:]
+    if rest[0] == "1":  # The non-local layer behind a residual block.
+        return f"{stage}.pathway0_nonlocal{parts[3]}.{'.'.join(rest[1:]).replace('norm', 'bn')}"
+    rest = rest[1:] if rest[0] == "0" else rest
+    if rest[0] == "branch2":
+        layer, letter = rest[1].split("_")
+        inner = f"branch2.{letter}" + ("_bn" if layer == "norm" else "")
+        return f"{stage}.pathway0_res{parts[3]}.{inner}.{rest[2]}"
+    return f"{stage}.pathway0_res{parts[3]}.{'branch1_bn' if rest[0].endswith('norm') else 'branch1'}.{rest[1]}"
+
+
+SLOWFAST_PLACES = {3: (1, 3), 4: (1, 3, 5)}
+
+
+def slowfast_settings(instantiation: str) -> str:
+    """The part of PySlowFast's dumped settings that is read."""
+    return yaml.safe_dump(
+        {
+            "DATA": {"MEAN": [0.45] * 3, "STD": [0.225] * 3},
+            "MODEL": {"ARCH": "i3d"},
+            "NONLOCAL": {"INSTANTIATION": instantiation, "POOL": [[[1, 2, 2], [1, 2, 2]]] * 4},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "instantiation"), [("c2d", None), ("i3d", None), ("i3d", "softmax"), ("c2d", "dot_product")]
+)
+def test_pyslowfast_network_gives_the_same_logits(kind: str, instantiation: str | None, tmp_path: Path) -> None:
+    places = SLOWFAST_PLACES if instantiation else {}
+    oracle = hub_network(kind, places=places, instantiation=instantiation or "softmax")
+    state = {pyslowfast_name(name): tensor for name, tensor in oracle.state_dict().items()}
+    path = tmp_path / "checkpoint_epoch_00196.pyth"
+    content = {"epoch": 195, "model_state": state, "optimizer_state": {"state": {}}}
+    torch.save({**content, "cfg": slowfast_settings(instantiation or "softmax")}, path)
+    name = f"{'nl_' if places else ''}{kind}_r50_8x8"
+    done = imported("pyslowfast", name, path, crop=64)
+    assert done.num_matched == len(state) + 2  # Mean and standard deviation come from the settings.
+    clips = random_clips(8)
+    assert_same_answers(done.model, clips, oracle(normalised(clips)))
+    if places:
+        torch.save(content, path)
+        with pytest.raises(ValueError, match="does not tell its pairwise function; give --set pairwise"):
+            imported("pyslowfast", name, path, crop=64)
+
+
+def test_pyslowfast_pickle_of_its_model_zoo_gives_the_same_logits(tmp_path: Path) -> None:
+    """The names of the released pickles, the network of PySlowFast."""
+    oracle = hub_network("i3d", places=SLOWFAST_PLACES)
+    norm = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+    blobs = {}
+    for name, tensor in oracle.state_dict().items():
+        parts = pyslowfast_name(name).split(".")
+        if parts[-1] == "num_batches_tracked":
+            continue
+        stage = f"res{parts[0][1]}"
+        if parts[0] == "head":
+            blob = f"pred_{parts[-1][0]}"
+        elif parts[0] == "s1":
+            blob = f"res_conv1_bn_{norm[parts[-1]]}" if parts[2] == "bn" else "conv1_w"
+        elif "nonlocal" in parts[1]:
+            head = f"nonlocal_{stage.replace('res', 'conv')}_{parts[1][17:]}"
+            layer = parts[2].removeprefix("conv_")
+            blob = f"{head}_bn_{norm[parts[3]]}" if layer == "bn" else f"{head}_{layer}_{parts[3][0]}"
+        else:
+            head, layer = f"{stage}_{parts[1][12:]}_branch", "".join(parts[2:-1]).removeprefix("branch")
+            is_norm, layer = layer.endswith("_bn"), layer.removesuffix("_bn")
+            blob = f"{head}{layer}_" + (f"bn_{norm[parts[-1]]}" if is_norm else "w")
+        blobs[blob] = tensor.numpy()
+    path = tmp_path / "I3D_NLN_8x8_R50.pkl"
+    caffe2_oracle.dump_python2(blobs, path, nested=True, protocol=2)
+    model = imported("pyslowfast", "nl_i3d_r50_8x8", path, crop=64, pairwise="embedded_gaussian").model
+    clips = random_clips(8)
+    assert_same_answers(model, clips, oracle(normalised(clips)))
+
+
+@pytest.mark.parametrize("kind", ["c2d", "i3d"])
+def test_pytorchvideo_network_gives_the_same_logits(kind: str, tmp_path: Path) -> None:
+    oracle = hub_network(kind, places={})
+    path = tmp_path / "8x8.pyth"
+    torch.save({"model_state": oracle.state_dict()}, path)
+    model = imported("pytorchvideo", f"{kind}_r50_8x8", path, crop=64).model
+    clips = random_clips(8)
+    assert_same_answers(model, clips, oracle(normalised(clips)))
+    larger = random_clips(8, 96, 128)
+    assert_same_answers(model, larger, oracle(normalised(larger)))
+
+
+# mmaction2
+
+
+@pytest.mark.parametrize("mode", [None, "gaussian", "dot_product", "embedded_gaussian"])
+def test_mmaction2_network_gives_the_same_logits(mode: str | None, tmp_path: Path) -> None:
+    state = mmaction2_oracle.random_state(mode, num_classes=CLASSES)
+    path = tmp_path / "best_acc_top1_epoch_100.pth"
+    settings = f"model = dict(backbone=dict(non_local_cfg=dict(sub_sample=True, use_scale=False, mode='{mode}')))"
+    torch.save({"meta": {"cfg": settings, "epoch": 100}, "state_dict": state}, path)
+    name = f"{'nl_' if mode else ''}i3d_r50_32x2"
+    model = imported("mmaction2", name, path, **SIZES).model
+    assert model.options.pairwise == {"embedded_gaussian": "embedded_gaussian_unscaled", None: "embedded_gaussian"}.get(
+        mode, mode
+    )
+    for clips in (random_clips(), random_clips(16, 96, 128)):
+        pixels = normalised(
+            clips, [x / 255 for x in (123.675, 116.28, 103.53)], [x / 255 for x in (58.395, 57.12, 57.375)]
+        )
+        with torch.no_grad():
+            expected = mmaction2_oracle.forward(state, pixels, mode=mode)
+        assert_same_answers(model, clips, expected)
+    if mode in ("dot_product", "embedded_gaussian"):
+        torch.save({"state_dict": state}, path)
+        with pytest.raises(ValueError, match="does not tell its pairwise function"):
+            imported("mmaction2", name, path, **SIZES)
+
+
+# ImageNet
+
+
+def test_torchvision_network_answers_on_equal_frames_as_on_the_image(tmp_path: Path) -> None:
+    oracle = torchvision.models.resnet50(num_classes=1000)
+    randomise(oracle)
+    path = tmp_path / "resnet50.pth"
+    torch.save(oracle.state_dict(), path)
+    done = imported("torchvision", "c2d_r50_32x2", path, **SIZES)
+    image = random_clips(1)
+    pixels = normalised(image, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))[:, :, 0]
+    with torch.no_grad():
+        expected = oracle.eval()(pixels)
+    assert_same_answers(done.model, image.expand(-1, -1, 16, -1, -1), expected)
+    inflated = imported("torchvision", "i3d_r50_32x2", path, **SIZES)
+    assert inflated.num_inflated == 1 + 3 + 2 + 3 + 1
+    with pytest.raises(ValueError, match=r"missing .*nonlocal"):
+        imported("torchvision", "nl_c2d_r50_32x2", path, **SIZES)
+
+
+def test_released_imagenet_pickle_is_inflated(tmp_path: Path) -> None:
+    blobs = caffe2_oracle.random_imagenet_blobs()
+    path = tmp_path / "r50_pretrain_c2_model_iter450450_clean.pkl"
+    caffe2_oracle.dump_python2({**blobs, "lr": 0.01}, path, nested=False, protocol=2)
+    model = imported("caffe2", "i3d_r50_32x2", path, **SIZES).model
+    kernel = model.backbone.conv1.weight
+    assert kernel.shape == (64, 3, 5, 7, 7)
+    torch.testing.assert_close(kernel.sum(2), torch.tensor(blobs["conv1_w"]))
+    assert model.fc.out_features == 1000
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", b"\x80\x02}q\x00(X\x05"], ids=str)
+def test_files_that_are_none_are_refused(format_: str, content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.pkl: (cannot be read|not )"):
+        FORMATS[format_](str(path))
+
+
+@pytest.mark.parametrize("format_", ["pyslowfast", "pytorchvideo", "mmaction2", "torchvision"])
+def test_checkpoints_of_another_code_base_are_refused(format_: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"model": {"a": torch.zeros(1)}}, path)
+    with pytest.raises(ValueError, match=r"model\.pth: not "):
+        FORMATS[format_](str(path))
+
+
+def tiny_pickle(path: Path, **changes: Any) -> Path:
+    blobs = caffe2_oracle.random_blobs("c2d", num_classes=CLASSES)
+    blobs = {name: blob for name, blob in {**blobs, **changes}.items() if blob is not None}
+    caffe2_oracle.dump_python2(blobs, path, nested=True, protocol=2)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"res4_5_branch2c_w": None}, r"1 missing \(backbone\.res4\.block5\.conv3\.weight\)"),
+        ({"res4_6_branch2c_w": np.zeros((1024, 256, 1, 1, 1), np.float32)}, r"1 unknown \(backbone\.res4\.block6"),
+        (
+            {"res3_0_branch2b_w": np.zeros((128, 128, 1, 3, 5), np.float32)},
+            r"1 of another shape \(.*res3\.block0\.conv2",
+        ),
+        ({"surprise": np.zeros(3, np.float32)}, r"1 unknown \(surprise\)"),
+        ({"pred_w": None}, "has no classifier"),
+        ({"conv1_w": None}, "there is no conv1_w"),
+        ({"res3_0_branch2b_w": np.zeros(3, np.int64)}, "not the blobs of a ResNet: res3_0_branch2b_w"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tiny_pickle(tmp_path / "model.pkl", **changes)
+    with pytest.raises(ValueError, match=message):
+        imported("caffe2", "c2d_r50_32x2", path)
+
+
+def test_truncated_files_are_refused(tmp_path: Path) -> None:
+    path = tiny_pickle(tmp_path / "model.pkl")
+    done = imported("caffe2", "c2d_r50_32x2", path)
+    out = path.with_suffix(".safetensors")
+    assert done.num_matched > 0
+    for file in (path, out):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match="cannot be read as a Caffe2 pickle"):
+        FORMATS["caffe2"](str(path))
+    with pytest.raises(ValueError, match="cannot be read as a safetensors file"):
+        load_model(out)
+
+
+# Our own files
+
+
+def small(**options: Any) -> Classifier:
+    return build_model("nl_i3d_small_8x2", num_classes=3, crop=48, **options).eval()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pairwise": "concatenation", "axes": "space", "subsample": "none"},
+        {"norm": "affine", "nonlocal_norm": "none", "nonlocal_blocks": ["res3.0", "res4.1"], "bn_eps": 1e-3},
+        {"stem": "dense", "pool1_padding": 1, "pool2": False, "inflation": "3x3x3", "res3_group_frames": 4},
+        {"stem": "skipping", "subsample": "after", "w_z_bias": False, "global_pool": True, "dropout": 0.1},
+    ],
+)
+def test_file_rebuilds_its_network_whatever_the_options(options: dict[str, Any], tmp_path: Path) -> None:
+    model = small(**options)
+    model.mean.uniform_(0.3, 0.5)
+    randomise(model)
+    save_model(tmp_path / "model.safetensors", model, origin="a test", classes=["a", "b", "c"])
+    again = load_model(tmp_path / "model.safetensors")
+    assert not again.training
+    clips = random_clips(8, 50, 61)
+    assert torch.equal(again(clips), model(clips))
+    assert torch.equal(again.scores(clips), model.scores(clips))
+
+
+class Mean(nn.Module):
+    """A pairwise function of one's own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        return g.mean(dim=1, keepdim=True).expand(-1, theta.shape[1], -1)
+
+
+def test_file_of_a_network_with_a_function_of_ones_own_asks_for_it(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", small(pairwise=Mean)
+    save_model(path, model, origin="a test")
+    with pytest.raises(ValueError, match=r"model\.safetensors: pairwise: got '.*test_weights\.Mean'"):
+        load_model(path)
+    clips = random_clips(8, 48, 48)
+    assert torch.equal(load_model(path, pairwise=Mean)(clips), model(clips))
+
+
+def test_safetensors_files_of_others_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"not a file that this project wrote"):
+        load_model(tmp_path / "model.safetensors")
