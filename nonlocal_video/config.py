@@ -227,16 +227,25 @@ def read_run(folder: Path) -> TrainConfig:
 
 
 def build_model(config: TrainConfig) -> Classifier:
-    """The network, from its `_target_`.
+    """The network of a run.
+
+    Raises:
+        ValueError: the network cannot be built with these options.
+    """
+    return build_component(config.model)
+
+
+def build_component(model: Any) -> Classifier:
+    """A network from its `_target_`.
 
     Raises:
         ValueError: the network cannot be built with these options.
     """
     try:
-        model: Classifier = instantiate(config.model)
+        built: Classifier = instantiate(model)
     except InstantiationException as error:
         raise ValueError(f"model: {error.__cause__ or error}") from error
-    return model
+    return built
 
 
 def _to_settings(cfg: Any) -> Any:

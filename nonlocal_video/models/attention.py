@@ -43,10 +43,14 @@ def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
 
     theta (phi^T g) costs C D (N + M) multiplications and no (N, M) matrix; (theta phi^T) g costs N M (C + D).
     """
-    (n, c), (m, d) = theta.shape[1:], g.shape[1:]
-    if c * d * (n + m) <= n * m * (c + d):
+    if reorders(*theta.shape[1:], *g.shape[1:]):
         return theta @ (phi.mT @ g)
     return (theta @ phi.mT) @ g
+
+
+def reorders(n: int, c: int, m: int, d: int) -> bool:
+    """Whether theta (phi^T g) takes fewer multiplications than (theta phi^T) g."""
+    return c * d * (n + m) <= n * m * (c + d)
 
 
 def relu_sum_attention(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
@@ -56,12 +60,16 @@ def relu_sum_attention(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
     sum of b g), both prefix sums: O((N + M) (log M + D)), no (N, M) matrix. A row of the prefix sums
     passes through memory often enough to cost about 160 multiply-adds; the plain form takes N M of them.
     """
-    n, m = a.shape[1], b.shape[1]
-    if 160 * (n + m) > n * m:
+    if not sorts(a.shape[1], b.shape[1]):
         return torch.relu(a[:, :, None] + b[:, None]).to(g.dtype) @ g
     wide = torch.promote_types(g.dtype, torch.float32)  # Sums over thousands of keys.
     with torch.autocast(a.device.type, enabled=False):
         return _SortedReluSum.apply(a.to(wide), b.to(wide), g.to(wide)).to(g.dtype)
+
+
+def sorts(n: int, m: int) -> bool:
+    """Whether sorting m keys for n queries costs less than n m multiply-adds a channel."""
+    return 160 * (n + m) <= n * m
 
 
 def _fused_softmax(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Tensor:

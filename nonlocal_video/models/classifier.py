@@ -36,7 +36,7 @@ class Classifier(nn.Module):
         for conv in self.modules():
             # A 1x1x1 kernel is the same in both formats; told otherwise, DDP warns of its strides.
             if isinstance(conv, nn.Conv3d) and conv.kernel_size != (1, 1, 1):
-                conv.to(memory_format=torch.channels_last_3d)
+                conv.weight = nn.Parameter(conv.weight.detach().contiguous(memory_format=torch.channels_last_3d))
 
     def forward(self, clips: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) uint8 -> logits (B, K), averaged over the positions of the final map.

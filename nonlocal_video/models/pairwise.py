@@ -7,6 +7,7 @@ without an (N, M) matrix where that pays is in `attention.py`.
 A function of your own is a module of the same form, made with C, or ready-made: see `NonLocalBlock`.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -14,7 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nonlocal_video.models.attention import dot_product_attention, relu_sum_attention, softmax_attention
+from nonlocal_video.models.attention import (
+    dot_product_attention,
+    relu_sum_attention,
+    reorders,
+    softmax_attention,
+    sorts,
+)
 
 
 class Gaussian(nn.Module):
@@ -31,6 +38,10 @@ class Gaussian(nn.Module):
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
         return softmax_attention(theta, phi, g, scale=1.0)
+
+    def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
+        """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
+        return n * m * (c + d), n * m * (c + d)
 
 
 class EmbeddedGaussian(nn.Module):
@@ -50,6 +61,10 @@ class EmbeddedGaussian(nn.Module):
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
         return softmax_attention(theta, phi, g, scale=self.scale)
 
+    def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
+        """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
+        return n * m * (c + d), n * m * (c + d)
+
 
 class DotProduct(nn.Module):
     """f(x_i, x_j) = theta_i^T phi_j, C(x) = M, the number of keys (Eq. 4)."""
@@ -63,6 +78,11 @@ class DotProduct(nn.Module):
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
         # Divided before the sum over keys: in half precision the sum alone overflows.
         return dot_product_attention(theta, phi, g / phi.shape[1])
+
+    def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
+        """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
+        defined = n * m * (c + d)
+        return defined, c * d * (n + m) if reorders(n, c, m, d) else defined
 
 
 class Concatenation(nn.Module):
@@ -84,6 +104,11 @@ class Concatenation(nn.Module):
         with torch.autocast(theta.device.type, enabled=False):  # In half precision the rounding would move ReLU's kink.
             a, b = (F.linear(x.to(w_phi.dtype), w)[..., 0] for x, w in ((theta, w_theta), (phi, w_phi)))
         return relu_sum_attention(a, b, g / phi.shape[1])
+
+    def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
+        """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
+        sums = (n + m) * (math.ceil(math.log2(m + 1)) + 2 * d) if sorts(n, m) else n * m * d
+        return n * m * (2 * c + d), (n + m) * c + sums
 
 
 PAIRWISE: dict[str, Callable[[int], nn.Module]] = {

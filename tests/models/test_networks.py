@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.initialise import inflate, initialise
+from nonlocal_video.models.initialise import initialise
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
+from nonlocal_video.models.norm import FrozenAffine, fold_batch_norm
 from nonlocal_video.models.placement import built_places, format_places, places_for, verify_places
 from nonlocal_video.models.resnet3d import inflated_blocks
+from nonlocal_video.models.weights.foreign import inflate
 from nonlocal_video.models.weights.torchvision import read_torchvision
 
 
@@ -21,20 +23,109 @@ def small(**options: object) -> Classifier:
     return build_model("c2d_small_8x2", num_classes=7, **{"crop": 48, **options})
 
 
-@pytest.mark.parametrize(
-    ("depth", "inflation", "blocks", "millions"),
-    [
-        ("r50", "none", 0, 24.27), ("r50", "none", 1, 26.37), ("r50", "none", 5, 31.61), ("r50", "none", 10, 38.95),
-        ("r50", "3x1x1", 0, 27.99), ("r50", "3x1x1", 5, 35.33),
-        ("r101", "none", 0, 43.21), ("r101", "none", 5, 50.55),
-        ("r101", "3x1x1", 0, 51.65), ("r101", "3x1x1", 5, 58.99),
-    ],
-)  # fmt: skip
-def test_networks_have_the_papers_number_of_weights(depth: str, inflation: str, blocks: int, millions: float) -> None:
+@pytest.mark.parametrize("clip", ["32x2", "128x1", "8x8", "32x4"])
+@pytest.mark.parametrize("depth", ["r50", "r101"])
+@pytest.mark.parametrize("kind", ["c2d", "i3d", "nl_c2d", "nl_i3d"])
+def test_every_name_builds_what_it_says(kind: str, depth: str, clip: str) -> None:
     with torch.device("meta"):
-        model = build_model(f"c2d_{depth}_32x2", num_classes=400, inflation=inflation, nonlocal_blocks=blocks)
-    weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv3d | nn.Linear))
-    assert weights / 1e6 == pytest.approx(millions, abs=0.005)
+        model = build_model(f"{kind}_{depth}_{clip}", num_classes=400)
+    long, nonlocal_ = clip in ("128x1", "32x4"), kind.startswith("nl_")
+    blocks = [module for module in model.modules() if isinstance(module, NonLocalBlock)]
+    assert len(blocks) == (5 if nonlocal_ else 0)
+    assert [block.group_frames for block in blocks] == ([4, 4, 0, 0, 0] if long and nonlocal_ else [0] * len(blocks))
+    norms = {FrozenAffine} if long else {nn.BatchNorm3d}
+    assert {type(m) for m in model.modules() if isinstance(m, FrozenAffine | nn.BatchNorm3d)} == norms
+    # Released long-clip models: nothing after W_z, which starts from 0.
+    assert all(isinstance(block.bn, nn.Identity if long else nn.BatchNorm3d) for block in blocks)
+    assert model.backbone.conv1.kernel_size[0] == (5 if "i3d" in kind else 1)
+    # Positions in time after pool2: 8 times fewer with the strided stem, half with the dense one.
+    frames, stride = map(int, clip.split("x"))
+    assert model.window == (frames // (8 if stride <= 2 else 2), 7, 7)
+    assert (model.options.clip_length, model.options.clip_stride) == (frames, stride)
+    assert sum(m.kernel_size == (3, 1, 1) for m in model.modules() if isinstance(m, nn.Conv3d)) == (
+        0 if "i3d" not in kind else {"r50": 3 + 2 + 3 + 1, "r101": 3 + 2 + 12 + 1}[depth]
+    )
+
+
+def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
+    with torch.device("meta"):
+        one, three = (build_model("i3d_r50_32x2", num_classes=4, inflation=kind) for kind in ("3x1x1", "3x3x3"))
+    first = [name for name, m in one.named_modules() if isinstance(m, nn.Conv3d) and m.kernel_size == (3, 1, 1)]
+    second = [name for name, m in three.named_modules() if isinstance(m, nn.Conv3d) and m.kernel_size == (3, 3, 3)]
+    assert second == [name.replace("conv1", "conv2") for name in first]
+    assert not any(m.kernel_size == (3, 1, 1) for m in three.modules() if isinstance(m, nn.Conv3d))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nl_i3d_r50", {}, "got the network 'nl_i3d_r50', expected a name such as nl_i3d_r50_32x2"),
+        ("i3d_r18_32x2", {}, r"\(small\|r50\|r101\)"),
+        ("c2d_r50_32x2", {"pairwise": "softmax", "nonlocal_blocks": 1}, "pairwise: got 'softmax'"),
+        ("c2d_r50_32x2", {"axes": "frames", "nonlocal_blocks": 1}, "axes: got 'frames'"),
+        ("c2d_r50_32x2", {"nonlocal_blocks": ["res6.0"]}, r"nonlocal_blocks: got \['res6.0'\]"),
+        ("c2d_r50_32x2", {"nonlocal_blocks": 7}, "nonlocal_blocks: got 7"),
+        ("c2d_r50_32x2", {"inflation": "5x1x1"}, "inflation: got '5x1x1'"),
+        ("c2d_r50_32x2", {"stem": "fast"}, "stem: got 'fast'"),
+        ("c2d_r50_32x2", {"norm": "layer"}, "norm: got 'layer'"),
+        ("c2d_r50_32x2", {"nonlocal_norm": "layer", "nonlocal_blocks": 1}, "norm: got 'layer'"),
+        ("c2d_r50_32x2", {"pool1_padding": 2}, "pool1_padding: got 2"),
+        ("c2d_r50_32x2", {"clip_length": 6}, "6 frames of 224x224 is too small"),
+        ("c2d_r50_32x2", {"crop": 4}, "32 frames of 4x4 is too small"),
+        ("c2d_r50_32x2", {"pairwize": "gaussian"}, "got the option pairwize, expected one of depth, clip_length"),
+        ("c2d_r50_32x2", {"num_classes": 0}, "num_classes: got 0"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(name: str, options: dict, message: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        build_model(name, **{"num_classes": 4, **options})
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        (torch.zeros(1, 4, 8, 48, 48, dtype=torch.uint8), r"got clips of shape \(1, 4, 8, 48, 48\)"),
+        (torch.zeros(1, 3, 8, 48, 48), "torch.float32, expected"),
+        (torch.zeros(3, 8, 48, 48, dtype=torch.uint8), "expected"),
+        (torch.zeros(1, 3, 6, 48, 48, dtype=torch.uint8), "6 frames of 48x48 is too small"),
+        (torch.zeros(1, 3, 8, 4, 48, dtype=torch.uint8), "8 frames of 4x48 is too small"),
+    ],
+)
+def test_clips_that_do_not_fit_are_refused(clips: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small()(clips)
+    with pytest.raises(ValueError, match=message):
+        small().scores(clips)
+
+
+def test_long_clips_whose_frames_do_not_fill_the_groups_are_refused() -> None:
+    model = build_model("nl_c2d_small_32x4", num_classes=4, crop=48)
+    assert model(torch.zeros(1, 3, 32, 48, 48, dtype=torch.uint8)).shape == (1, 4)
+    with pytest.raises(ValueError, match="got 14 frames, expected a multiple of group_frames = 4"):
+        model(torch.zeros(1, 3, 28, 48, 48, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("size", [(8, 48, 48), (9, 61, 50), (13, 85, 64)])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"stem": "dense", "pool1_padding": 1}, {"stem": "dense", "pool2": False}, {"stem": "skipping"}],
+    ids=lambda options: "-".join(map(str, options.values())) or "plain",
+)
+def test_any_size_that_the_strides_allow_goes_through(options: dict, size: tuple[int, int, int]) -> None:
+    model = small(nonlocal_blocks=["res3.1"], inflation="3x1x1", **options).eval()
+    assert tuple(model.backbone(torch.zeros(1, 3, *size)).shape[2:]) == model.backbone.final_map(*size)
+    clips = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
+    assert model(clips).shape == (2, 7)
+    torch.testing.assert_close(model.scores(clips).sum(1), torch.ones(2))
+
+
+def test_global_pool_takes_the_whole_map_of_any_clip() -> None:
+    model = small(global_pool=True).eval()
+    nn.init.normal_(model.fc.weight)
+    clips = torch.randint(0, 256, (1, 3, 8, 96, 128), dtype=torch.uint8)
+    features = model.backbone((clips / 255 - 0.45) / 0.225).mean(dim=(2, 3, 4))
+    torch.testing.assert_close(model(clips), model.fc(features))
+    torch.testing.assert_close(model.scores(clips), model.fc(features).softmax(1))
 
 
 def test_stage_sizes_are_those_of_the_released_code() -> None:
@@ -54,18 +145,6 @@ def test_stage_sizes_are_those_of_the_released_code() -> None:
         "res4": (1024, 4, 14, 14),
         "res5": (2048, 4, 7, 7),
     }
-
-
-@pytest.mark.parametrize(("length", "crop"), [(32, 48), (8, 64), (7, 5), (9, 61), (17, 55)])
-def test_final_map_is_what_the_backbone_gives(length: int, crop: int) -> None:
-    output = small().eval().backbone(torch.zeros(1, 3, length, crop, crop))
-    assert tuple(output.shape[2:]) == small().backbone.final_map(length, crop, crop)
-
-
-@pytest.mark.parametrize(("length", "crop"), [(6, 224), (32, 4)])
-def test_final_map_rejects_clips_too_small_for_the_strides(length: int, crop: int) -> None:
-    with pytest.raises(ValueError, match="too small"):
-        small().backbone.final_map(length, crop, crop)
 
 
 def test_inflated_blocks_are_the_released_ones() -> None:
@@ -184,7 +263,7 @@ def test_c2d_from_imagenet_weights_answers_as_torchvisions_resnet(imagenet: tupl
     """On equal frames, with the one difference that pool1 has no padding in the released video code."""
     resnet, path = imagenet
     model = build_model("nl_c2d_r50_8x2", num_classes=400, crop=64).eval()
-    loaded = initialise(model, read_torchvision(str(path)), where=str(path))
+    loaded = initialise(model, read_torchvision(str(path)).weights, where=str(path))
     assert sorted(loaded.unused) == ["fc.bias", "fc.weight"]
     assert {name.split(".")[0] for name in loaded.fresh} == {"backbone", "fc"}
     assert all("nonlocal" in n or n.startswith("fc.") or "num_batches" in n for n in loaded.fresh)
@@ -200,7 +279,7 @@ def test_c2d_from_imagenet_weights_answers_as_torchvisions_resnet(imagenet: tupl
 def test_i3d_from_imagenet_weights_holds_each_kernel_divided_by_its_length(imagenet: tuple[nn.Module, Path]) -> None:
     resnet, path = imagenet
     model = build_model("i3d_r50_8x2", num_classes=400, crop=64)
-    loaded = initialise(model, read_torchvision(str(path)), where=str(path))
+    loaded = initialise(model, read_torchvision(str(path)).weights, where=str(path))
     assert loaded.num_inflated == 1 + 3 + 2 + 3 + 1
     for kernel, flat in (
         (model.backbone.conv1.weight, resnet.conv1.weight),
@@ -215,7 +294,7 @@ def test_i3d_from_imagenet_weights_holds_each_kernel_divided_by_its_length(image
 def test_weights_of_another_depth_are_rejected(imagenet: tuple[nn.Module, Path]) -> None:
     model = build_model("c2d_r101_8x2", num_classes=400, crop=64)
     with pytest.raises(ValueError, match=r"tensors are missing, such as backbone\.res4\.block6"):
-        initialise(model, read_torchvision(str(imagenet[1])), where="file")
+        initialise(model, read_torchvision(str(imagenet[1])).weights, where="file")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
@@ -224,3 +303,38 @@ def test_files_that_are_no_resnet_are_rejected(tmp_path: Path, content: bytes | 
     path.write_bytes(content) if content is not None else torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match=r"file\.pth"):
         read_torchvision(str(path))
+
+
+def test_frozen_affines_answer_as_the_batch_normalisations_that_they_come_from() -> None:
+    """Also those of non-local blocks, which go into W_z: the way from a 32x2 network to a long-clip one."""
+    torch.manual_seed(0)
+    model = small(nonlocal_blocks=["res3.1"]).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.uniform_(module.weight, 0.5, 1)
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.running_mean, std=0.1)
+    frozen = small(nonlocal_blocks=["res3.1"], norm="affine", nonlocal_norm="none").eval()
+    loaded = initialise(frozen, model.state_dict(), where="file")
+    assert sorted(loaded.unused) == sorted(loaded.fresh) == ["fc.bias", "fc.weight"]
+    frozen.fc.load_state_dict(model.fc.state_dict())
+    clips = torch.randint(0, 256, (2, 3, 8, 48, 48), dtype=torch.uint8)
+    torch.testing.assert_close(frozen(clips), model(clips), rtol=1e-4, atol=1e-5)
+    assert fold_batch_norm(frozen.state_dict(), eps=1e-5).keys() == frozen.state_dict().keys()
+
+
+def test_frozen_affines_are_not_trained() -> None:
+    model = small(norm="affine", nonlocal_norm="none", nonlocal_blocks=["res3.1"]).train()
+    assert not any(".bn" in name for name, _ in model.named_parameters())
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model(torch.randint(0, 256, (2, 3, 8, 48, 48), dtype=torch.uint8)).sum().backward()
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    assert model.get_submodule("backbone.res3.nonlocal1.w_z").weight.grad.abs().max() > 0
+
+
+def test_pixel_statistics_come_along_with_the_weights(imagenet: tuple[nn.Module, Path]) -> None:
+    model = build_model("c2d_r50_8x2", num_classes=4, crop=64)
+    initialise(model, read_torchvision(str(imagenet[1])).weights, where="file")
+    torch.testing.assert_close(model.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(model.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))

@@ -1,0 +1,62 @@
+"""Prints parameters and FLOPs of a network: python tools/complexity.py model=nl_c2d_r101"""
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from torch._subclasses import FakeTensorMode
+
+from nonlocal_video.config import build_component, one_job, run_tool
+from nonlocal_video.models import build_model
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.complexity import Cost, complexity
+from nonlocal_video.models.options import NetworkOptions
+from nonlocal_video.models.placement import format_places
+
+TABLE_2E = {"c2d": (1.0, 1.0), "i3d 3x3x3": (1.5, 1.8), "i3d 3x1x1": (1.2, 1.5), "nl_c2d": (1.2, 1.2)}
+"""Parameters and FLOPs relative to C2D R101, as the paper prints them; "nl_c2d" has five blocks."""
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="complexity")
+def main(cfg: DictConfig) -> None:
+    with one_job(), FakeTensorMode():  # Shapes without numbers or memory.
+        model = build_component(OmegaConf.to_container(cfg.model, resolve=True))
+        options = model.options
+        clip = f"{options.clip_length}x{options.clip_stride}"
+        name = f"c2d_{options.depth}_{clip}"
+        c2d = build_model(name, num_classes=options.num_classes, crop=options.crop)
+        costs, c2d_costs = costs_of(model), costs_of(c2d)
+    print(f"{options.name}: {options.clip_length}x{options.crop}x{options.crop}, {options.num_classes} classes")
+    print(format_places(model))
+    print(table(costs))
+    total, base = sum(costs.values(), Cost()), sum(c2d_costs.values(), Cost())
+    ours = total.weights / base.weights, total.macs / base.macs
+    print(f"relative to {name}: {ours[0]:.2f}x weights, {ours[1]:.2f}x FLOPs{paper(options)}")
+
+
+def costs_of(model: Classifier) -> dict[str, Cost]:
+    options = model.options
+    return complexity(model, length=options.clip_length, height=options.crop, width=options.crop)
+
+
+def table(costs: dict[str, Cost]) -> str:
+    """Markdown, a row a stage."""
+    lines = ["| stage | weights, M | parameters, M | GFLOPs | GFLOPs executed |", "|---|---|---|---|---|"]
+    for stage, cost in (*costs.items(), ("all", sum(costs.values(), Cost()))):
+        cells = f"{cost.weights / 1e6:.2f} | {cost.parameters / 1e6:.2f} | {cost.macs / 1e9:.2f} | "
+        lines.append(f"| {stage} | {cells}{cost.executed_macs / 1e9:.2f} |")
+    return "\n".join([*lines, "weights: of convolutions and fc; FLOPs: multiply-adds, as the paper counts them"])
+
+
+def paper(options: NetworkOptions) -> str:
+    """What Table 2e says of this network, if it has it."""
+    kind = "nl_c2d" if options.nonlocal_blocks == 5 else "c2d" if options.nonlocal_blocks == 0 else ""
+    if kind == "c2d" and options.inflation != "none":
+        kind = f"i3d {options.inflation}"
+    elif options.inflation != "none":
+        kind = ""
+    if options.depth != "r101" or kind not in TABLE_2E:
+        return ""
+    return "; Table 2e: {}x and {}x".format(*TABLE_2E[kind])
+
+
+if __name__ == "__main__":
+    run_tool(main)
