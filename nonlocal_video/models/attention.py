@@ -4,6 +4,7 @@ Each public function picks its form by the counts that it states. Measured with
 `tools/benchmark_block.py`; the tables are in docs/benchmark.md.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -90,13 +91,14 @@ class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, theta: Tensor, phi: Tensor, g: Tensor, keep: bool) -> Tensor:
         ctx.rows = max(256, CHUNK_BYTES // (theta.shape[0] * phi.shape[1] * theta.element_size()))
-        outputs, kept = [], []
-        for queries in theta.split(ctx.rows, dim=1):
+        # Made once: small tensors kept between the large ones of the chunks would scatter them over the heap.
+        y = theta.new_empty(*theta.shape[:2], g.shape[2])  # (B, N, D)
+        kept = []
+        for queries, outputs in _chunks(ctx.rows, theta, y):
             weights = torch.softmax(queries @ phi.mT, dim=-1)  # (B, n, M)
-            outputs.append(weights @ g)
+            outputs.copy_(weights @ g)
             if keep:
                 kept.append(weights)
-        y = torch.cat(outputs, dim=1)  # (B, N, D)
         ctx.save_for_backward(theta, phi, g, y, *kept)
         return y
 
@@ -104,16 +106,21 @@ class _ChunkedSoftmax(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         theta, phi, g, y, *kept = ctx.saved_tensors
-        dtheta, dphi, dg = [], torch.zeros_like(phi), torch.zeros_like(g)
-        chunks = zip(*(x.split(ctx.rows, dim=1) for x in (theta, y, dy)), strict=True)
-        for i, (queries, outputs, gradients) in enumerate(chunks):
+        dtheta, dphi, dg = torch.empty_like(theta), torch.zeros_like(phi), torch.zeros_like(g)
+        for i, (queries, outputs, gradients, dqueries) in enumerate(_chunks(ctx.rows, theta, y, dy, dtheta)):
             weights = kept[i] if kept else torch.softmax(queries @ phi.mT, dim=-1)  # (B, n, M)
             dg.baddbmm_(weights.mT, gradients)
             along = (gradients * outputs).sum(dim=2, keepdim=True)
             dlogits = (gradients @ g.mT).sub_(along).mul_(weights)
-            dtheta.append(dlogits @ phi)
+            dqueries.copy_(dlogits @ phi)
             dphi.baddbmm_(dlogits.mT, queries)
-        return torch.cat(dtheta, dim=1), dphi, dg, None
+        return dtheta, dphi, dg, None
+
+
+def _chunks(rows: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of so many rows (axis 1) of each tensor at a time."""
+    for start in range(0, tensors[0].shape[1], rows):
+        yield tuple(x[:, start : start + rows] for x in tensors)
 
 
 class _SortedReluSum(torch.autograd.Function):

@@ -197,12 +197,12 @@ def pyslowfast_name(name: str) -> str:
 SLOWFAST_PLACES = {3: (1, 3), 4: (1, 3, 5)}
 
 
-def slowfast_settings(instantiation: str) -> str:
+def slowfast_settings(instantiation: str, arch: str = "i3d") -> str:
     """The part of PySlowFast's dumped settings that is read."""
     return yaml.safe_dump(
         {
             "DATA": {"MEAN": [0.45] * 3, "STD": [0.225] * 3},
-            "MODEL": {"ARCH": "i3d"},
+            "MODEL": {"ARCH": arch, "MODEL_NAME": "ResNet"},
             "NONLOCAL": {"INSTANTIATION": instantiation, "POOL": [[[1, 2, 2], [1, 2, 2]]] * 4},
         }
     )
@@ -227,6 +227,14 @@ def test_pyslowfast_network_gives_the_same_logits(kind: str, instantiation: str 
         torch.save(content, path)
         with pytest.raises(ValueError, match="does not tell its pairwise function; give --set pairwise"):
             imported("pyslowfast", name, path, crop=64)
+
+
+@pytest.mark.parametrize(("arch", "pool2"), [("c2d", True), ("slow_c2d", False)])
+def test_pyslowfast_network_without_pooling_over_time_is_recognised(arch: str, pool2: bool, tmp_path: Path) -> None:
+    state = {pyslowfast_name(name): tensor for name, tensor in hub_network("c2d", places={}).state_dict().items()}
+    path = tmp_path / "checkpoint.pyth"
+    torch.save({"model_state": state, "cfg": slowfast_settings("softmax", arch)}, path)
+    assert imported("pyslowfast", "c2d_r50_8x8", path).model.options.pool2 is pool2
 
 
 def test_pyslowfast_pickle_of_its_model_zoo_gives_the_same_logits(tmp_path: Path) -> None:

@@ -56,12 +56,13 @@ def read_pyslowfast(path: str) -> Foreign:
         settings: dict[str, Any] = yaml.safe_load(content["cfg"])
         pairwise = _PAIRWISE[settings["NONLOCAL"]["INSTANTIATION"]]
         pools = [tuple(pool) for stage in settings["NONLOCAL"]["POOL"] for pool in stage]
-        nopool = settings["MODEL"]["ARCH"] == "c2d_nopool"
+        model = settings["MODEL"]
+        pool2 = model["ARCH"] in {"c2d", "i3d"} and not model["MODEL_NAME"].endswith("nopool")
         statistics = pixel_statistics(settings["DATA"]["MEAN"], settings["DATA"]["STD"])
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its settings (cfg) cannot be understood: {error!r}") from error
     pooled = (1, 2, 2) in pools
-    options = {"pairwise": pairwise, "pool2": not nopool, "subsample": "before" if pooled else "none"}
+    options = {"pairwise": pairwise, "pool2": pool2, "subsample": "before" if pooled else "none"}
     return Foreign({**weights, **statistics}, {**OPTIONS, **options}, ignored)
 
 
