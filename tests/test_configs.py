@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nonlocal_video import config as edge
+from nonlocal_video.models.options import named_options
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.settings import TrainConfig
@@ -53,6 +54,22 @@ def test_experiment_composes_and_builds_what_its_name_says(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_model_builds_what_its_name_says(name: str) -> None:
     check_network(composed(f"model={name}"), name)
+
+
+@pytest.mark.parametrize("clip", ["32x2", "128x1", "8x8", "32x4"])
+def test_clip_chooses_the_network_that_goes_with_it(clip: str) -> None:
+    config = composed("model=nl_i3d_r50", f"clip={clip}", "data=kinetics400")
+    with torch.device("meta"):
+        model = edge.build_model(config)
+    assert model.options == named_options(f"nl_i3d_r50_{clip}", num_classes=400)
+
+
+@pytest.mark.parametrize("target", ["_target_: {0}", "_target_: {0}, _partial_: true"])
+def test_pairwise_function_of_ones_own_comes_from_its_target(target: str) -> None:
+    own = "tests.models.test_nonlocal_block.Nearest"
+    model = edge.build_model(composed("model.pairwise={" + target.format(own) + "}"))
+    (place,) = built_places(model)
+    assert place.pairwise == own
 
 
 def test_kinetics_recipe_is_the_papers() -> None:

@@ -47,12 +47,14 @@ class Classifier(nn.Module):
         return self._logits(clips).mean(dim=1)
 
     def scores(self, clips: Tensor) -> Tensor:
-        """Clips (B, 3, T, H, W) uint8 -> scores (B, K): softmax at each position of the map, then the mean.
+        """Clips (B, 3, T, H, W) uint8 -> scores (B, K): softmax or sigmoid at each position of the map, then the mean.
 
         Raises:
             ValueError: as in `forward`.
         """
-        return self._logits(clips).float().softmax(dim=2).mean(dim=1)
+        logits = self._logits(clips).float()  # (B, positions, K)
+        scores = logits.sigmoid() if self.options.activation == "sigmoid" else logits.softmax(dim=2)
+        return scores.mean(dim=1)
 
     def _logits(self, clips: Tensor) -> Tensor:
         if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from nonlocal_video.models.nonlocal_block import Axes, BlockNorm, Pairwise, Subsample
 from nonlocal_video.models.norm import Norm
 from nonlocal_video.models.resnet3d import Inflation, Stem
+
+Activation = Literal["softmax", "sigmoid"]
 
 DEPTHS: dict[str, tuple[tuple[int, int, int, int], int]] = {
     "small": ((1, 2, 2, 1), 16),
@@ -50,6 +53,8 @@ class NetworkOptions:
     """In res3 positions see only their own group of so many frames; 0: all of them."""
     nonlocal_norm: BlockNorm = "batch"
     w_z_bias: bool = True
+    activation: Activation = "softmax"
+    """Of the scores: "softmax" for one label a video, "sigmoid" for several."""
     global_pool: bool = False
     """The head pools the whole final map in testing too, instead of a window of a training clip's size."""
     dropout: float = 0.5

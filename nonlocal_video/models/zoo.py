@@ -1,13 +1,13 @@
 """Builds the networks: by name, from all their options, or from a file of weights."""
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import NonLocalBlock, name_of
-from nonlocal_video.models.options import DEPTHS, NetworkOptions, named_options
+from nonlocal_video.models.options import DEPTHS, Activation, NetworkOptions, named_options
 from nonlocal_video.models.placement import places_for, verify_places
 from nonlocal_video.models.resnet3d import ResNet3d
 
@@ -40,6 +40,8 @@ def build_network(options: NetworkOptions) -> Classifier:
         raise ValueError(f"depth: got {options.depth!r}, expected one of {', '.join(DEPTHS)}")
     if options.num_classes < 1:
         raise ValueError(f"num_classes: got {options.num_classes}, expected 1 or more")
+    if options.activation not in get_args(Activation):
+        raise ValueError(f"activation: got {options.activation!r}, expected softmax or sigmoid")
     blocks, width = DEPTHS[options.depth]
     places = places_for(blocks, options.nonlocal_blocks)
     grouped = options.axes == "spacetime"  # Space alone is finer already, time alone is small.

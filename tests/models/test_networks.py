@@ -73,6 +73,7 @@ def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
         ("c2d_r50_32x2", {"clip_length": 6}, "6 frames of 224x224 is too small"),
         ("c2d_r50_32x2", {"crop": 4}, "32 frames of 4x4 is too small"),
         ("c2d_r50_32x2", {"pairwize": "gaussian"}, "got the option pairwize, expected one of depth, clip_length"),
+        ("c2d_r50_32x2", {"activation": "tanh"}, "activation: got 'tanh'"),
         ("c2d_r50_32x2", {"num_classes": 0}, "num_classes: got 0"),
     ],
 )
@@ -117,6 +118,14 @@ def test_any_size_that_the_strides_allow_goes_through(options: dict, size: tuple
     clips = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
     assert model(clips).shape == (2, 7)
     torch.testing.assert_close(model.scores(clips).sum(1), torch.ones(2))
+
+
+def test_scores_for_several_labels_are_sigmoids_at_each_position() -> None:
+    model = small(activation="sigmoid").eval()
+    nn.init.normal_(model.fc.weight)
+    clips = torch.randint(0, 256, (1, 3, 8, 96, 128), dtype=torch.uint8)
+    features = F.avg_pool3d(model.backbone((clips / 255 - 0.45) / 0.225), model.window, stride=1).flatten(2).mT
+    torch.testing.assert_close(model.scores(clips), model.fc(features).sigmoid().mean(1))
 
 
 def test_global_pool_takes_the_whole_map_of_any_clip() -> None:

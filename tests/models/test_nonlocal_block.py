@@ -3,7 +3,9 @@
 import copy
 import itertools
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -254,3 +256,15 @@ def test_block_rejects_bad_options(options: dict, message: str) -> None:
 def test_block_rejects_inputs_that_do_not_fit(options: dict, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NonLocalBlock(8, **options)(torch.zeros(shape))
+
+
+def test_example_of_the_readme_runs_and_starts_as_the_network_without_a_block() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(import torch\n.*?)```", text, flags=re.DOTALL)
+    names: dict = {}
+    exec(example, names)
+    assert names["logits"].shape == (2, 1000)
+    image, resnet = torch.randn(1, 3, 64, 64), names["resnet"].eval()
+    answer = resnet(image)
+    resnet.layer3[4] = resnet.layer3[4][0]
+    assert torch.equal(resnet(image), answer)
