@@ -117,14 +117,14 @@ def new_or_resumed(
 
 def describe(job: Job, model: Classifier, *, global_batch: int, lr: float) -> str:
     """One screen on what is about to run."""
-    config, optim = job.config, job.config.optim
+    config, optim, options = job.config, job.config.optim, model.options
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     listed = len(job.entries) + len(job.missing)
     milestones = [str(milestone) for milestone in optim.milestones if milestone < optim.steps]
     return "\n".join(
         [
             f"run {config.name} on {world_size()} x {local_device().type}, {config.runtime.precision}",
-            f"network {config.choices['model']}: {num_parameters / 1e6:.2f}M parameters",
+            f"network {options.name}: {num_parameters / 1e6:.2f}M parameters, {options.stem} stem, {options.norm} norm",
             format_places(model),
             f"data {config.data.name}: {listed} videos listed, {len(job.missing)} missing",
             f"batch {optim.clips_per_device} clips x {world_size()} processes = {global_batch}",

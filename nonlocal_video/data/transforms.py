@@ -41,14 +41,20 @@ def testing_views(decoded: Decoded, *, short_side: int, num_crops: int) -> Tenso
 def resize_short_side(frames: np.ndarray, short_side: int) -> Tensor:
     """(U, H, W, 3) uint8 -> the same with the short side given, the long one truncated; bilinear.
 
-    As OpenCV resizes in the released code: without antialiasing.
+    As OpenCV resizes in the released code: without antialiasing. On one thread, since PyTorch 2.6 rounds
+    otherwise with more: a clip must not depend on whether a loader process or the main one made it.
     """
     height, width = frames.shape[1:3]
     size = [int(side * short_side / min(height, width)) for side in (height, width)]
     # Rounding must not shorten the short side: side * s / side can fall just below s.
     size[0 if height <= width else 1] = short_side
     images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-    return F.resize(images, size, antialias=False).permute(0, 2, 3, 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return F.resize(images, size, antialias=False).permute(0, 2, 3, 1)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _cut(frames: Tensor, rows: np.ndarray, top: int, left: int, crop: int) -> Tensor:

@@ -86,6 +86,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
 
     With w the weights of a chunk and e the gradient of y: dg = w^T e and, for the logits,
     ds = w (e g^T - (e . y)); from it dtheta = ds phi and dphi = ds^T theta.
+    (`transpose` and not `mT`, which PyTorch 2.6 compiles wrongly for what was saved in `ctx`.)
     """
 
     @staticmethod
@@ -95,7 +96,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         y = theta.new_empty(*theta.shape[:2], g.shape[2])  # (B, N, D)
         kept = []
         for queries, outputs in _chunks(ctx.rows, theta, y):
-            weights = torch.softmax(queries @ phi.mT, dim=-1)  # (B, n, M)
+            weights = torch.softmax(queries @ phi.transpose(1, 2), dim=-1)  # (B, n, M)
             outputs.copy_(weights @ g)
             if keep:
                 kept.append(weights)
@@ -108,12 +109,12 @@ class _ChunkedSoftmax(torch.autograd.Function):
         theta, phi, g, y, *kept = ctx.saved_tensors
         dtheta, dphi, dg = torch.empty_like(theta), torch.zeros_like(phi), torch.zeros_like(g)
         for i, (queries, outputs, gradients, dqueries) in enumerate(_chunks(ctx.rows, theta, y, dy, dtheta)):
-            weights = kept[i] if kept else torch.softmax(queries @ phi.mT, dim=-1)  # (B, n, M)
-            dg.baddbmm_(weights.mT, gradients)
+            weights = kept[i] if kept else torch.softmax(queries @ phi.transpose(1, 2), dim=-1)  # (B, n, M)
+            dg.baddbmm_(weights.transpose(1, 2), gradients)
             along = (gradients * outputs).sum(dim=2, keepdim=True)
-            dlogits = (gradients @ g.mT).sub_(along).mul_(weights)
+            dlogits = (gradients @ g.transpose(1, 2)).sub_(along).mul_(weights)
             dqueries.copy_(dlogits @ phi)
-            dphi.baddbmm_(dlogits.mT, queries)
+            dphi.baddbmm_(dlogits.transpose(1, 2), queries)
         return dtheta, dphi, dg, None
 
 

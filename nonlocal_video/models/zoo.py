@@ -71,4 +71,10 @@ def build_network(options: NetworkOptions) -> Classifier:
         make_nonlocal=make_nonlocal,
     )
     verify_places(backbone, places, pairwise=name_of(options.pairwise), axes=options.axes)
+    frames, *_ = backbone.final_map(options.clip_length, options.crop, options.crop)
+    if "res3" in places and grouped and options.res3_group_frames and frames % options.res3_group_frames:
+        raise ValueError(
+            f"a clip of {options.clip_length} frames has {frames} positions in time in res3, "
+            f"expected a multiple of res3_group_frames = {options.res3_group_frames}"
+        )
     return Classifier(backbone, options)
