@@ -420,7 +420,12 @@ def test_fine_tuning_takes_a_file_of_weights(
     run: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(miniature, tmp_path, "experiment=miniature/nl_i3d", "name=tuned", f"init.weights={run}/model.safetensors")
-    assert "fresh: the classifier and 0 non-local blocks; unused: fc.bias, fc.weight" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "fresh: the classifier and 0 non-local blocks; unused: fc.bias, fc.weight" in out
+    assert "note:" not in out
+    weights = f"init.weights={run}/model.safetensors"
+    train(miniature, tmp_path, "experiment=miniature/nl_i3d", "name=other", weights, "model.subsample=after")
+    assert "note: model.subsample is after, but before in" in capsys.readouterr().out
 
 
 def test_report_tool_prints_the_table_of_tested_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

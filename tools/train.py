@@ -1,11 +1,12 @@
 """Trains a network: python tools/train.py experiment=miniature/nl_c2d"""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hydra
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from nonlocal_video import build
 from nonlocal_video.config import build_model, check_run, one_job, run_tool, train_config, write_run
@@ -24,6 +25,9 @@ from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import read_model_file, save_model
 from nonlocal_video.settings import InitConfig, TrainConfig
 from nonlocal_video.types import Entry
+
+SHAPING = ("stem", "pool1_padding", "pool2", "inflation", "pairwise", "axes", "subsample", "w_z_bias", "bn_eps")
+"""Options in which a file of weights usually agrees with the network that starts from it."""
 
 
 class Job(NamedTuple):
@@ -141,12 +145,11 @@ def start_from(model: Classifier, init: InitConfig) -> None:
     if not init.imagenet and not init.weights:
         return
     path = init.imagenet or str(init.weights)
-    if init.imagenet:
-        weights = FORMATS["caffe2" if path.endswith(".pkl") else "torchvision"](path).weights
-    elif path.endswith(".safetensors"):
-        weights = read_model_file(path).weights
-    else:
-        weights = read_checkpoint(Path(path))["model"]
+    weights, options = read_start(path, imagenet=init.imagenet is not None)
+    for name in SHAPING:
+        here = getattr(model.options, name)
+        if options.get(name, here) != here and is_main():
+            print(f"note: model.{name} is {here}, but {options[name]} in {path}")
     loaded = initialise(model, weights, where=path)
     if is_main():
         blocks = sum(name.endswith("w_z.weight") for name in loaded.fresh)
@@ -154,6 +157,16 @@ def start_from(model: Classifier, init: InitConfig) -> None:
             f"started from {path}: {loaded.num_loaded} tensors ({loaded.num_inflated} inflated over time); "
             f"fresh: the classifier and {blocks} non-local blocks; unused: {', '.join(loaded.unused) or 'none'}"
         )
+
+
+def read_start(path: str, *, imagenet: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights to start from, and the options of their network if the file tells them."""
+    if imagenet:
+        return FORMATS["caffe2" if path.endswith(".pkl") else "torchvision"](path).weights, {}
+    if path.endswith(".safetensors"):
+        content = read_model_file(path)
+        return content.weights, content.options
+    return read_checkpoint(Path(path))["model"], {}
 
 
 def resume(state: TrainState, path: Path, *, facts: dict[str, object], last_step: int) -> None:

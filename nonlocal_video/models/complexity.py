@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.nonlocal_block import NonLocalBlock
 
 STAGES = ("conv1", "res2", "res3", "res4", "res5", "fc")
 
@@ -34,7 +35,15 @@ def complexity(model: Classifier, *, length: int, height: int, width: int) -> di
 
     Counted in a forward pass at the modules, so that fused kernels hide nothing. A network built under
     `FakeTensorMode` costs no time and memory.
+
+    Raises:
+        ValueError: a pairwise function of one's own does not say what it costs.
     """
+    for name, module in model.named_modules():
+        if isinstance(module, NonLocalBlock) and not hasattr(module.pairwise, "macs"):
+            raise ValueError(
+                f"{name}: {module.pairwise_name} has no macs(n, c, m, d) as those of models/pairwise.py have"
+            )
     costs = {stage: Cost() for stage in STAGES}
     handles = []
     for name, module in model.named_modules():

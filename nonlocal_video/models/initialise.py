@@ -24,7 +24,7 @@ class Loaded(NamedTuple):
 def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> Loaded:
     """Copies what has the same name; 2-D kernels are inflated; the classifier stays fresh.
 
-    A network with frozen affines takes batch normalisations as the affine maps that they are in testing.
+    Where the network has no batch normalisation, the file's becomes the affine map that it is in testing.
 
     Args:
         weights: in this project's names, the classifier (`fc`) left out or ignored.
@@ -33,8 +33,7 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
         ValueError: a tensor of another shape, or a file that lacks more than non-local blocks.
     """
     own = model.state_dict()
-    if model.options.norm == "affine":
-        weights = fold_batch_norm(weights, eps=model.options.bn_eps)
+    weights = fold_batch_norm(weights, kept=own, eps=model.options.bn_eps)
     copied, inflated, unused = {}, 0, []
     for name, tensor in weights.items():
         if name.startswith("fc.") or name not in own:

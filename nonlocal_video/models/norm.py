@@ -1,6 +1,6 @@
 """Normalisation layers: batch normalisation, and the frozen affine that it becomes for long clips."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Literal
 
 import torch
@@ -42,8 +42,8 @@ def make_norm(norm: Norm, channels: int, *, eps: float) -> nn.Module:
     raise ValueError(f"norm: got {norm!r}, expected batch or affine")
 
 
-def fold_batch_norm(weights: Mapping[str, Tensor], *, eps: float) -> dict[str, Tensor]:
-    """Replaces each batch normalisation by its affine map in testing mode.
+def fold_batch_norm(weights: Mapping[str, Tensor], *, kept: Container[str], eps: float) -> dict[str, Tensor]:
+    """Replaces each batch normalisation by its affine map in testing mode, but for those whose names are to be kept.
 
     weight = gamma / sqrt(var + eps), bias = beta - mean weight: the released code's conversion of a
     32x2 or 8x8 model into the start of a long-clip one. That after the W_z of a non-local block goes into
@@ -51,7 +51,7 @@ def fold_batch_norm(weights: Mapping[str, Tensor], *, eps: float) -> dict[str, T
     """
     folded = dict(weights)
     for name in weights:
-        if name.endswith(".running_var"):
+        if name.endswith(".running_var") and name not in kept:
             layer = name.removesuffix(".running_var")
             scale = folded.pop(f"{layer}.weight") / (folded.pop(name) + eps).sqrt()
             bias = folded.pop(f"{layer}.bias") - folded.pop(f"{layer}.running_mean") * scale

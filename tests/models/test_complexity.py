@@ -53,3 +53,9 @@ def test_executed_count_is_that_of_pytorchs_counter(pairwise: str) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 3, 8, 56, 48, dtype=torch.uint8))
     assert 2 * sum(cost.executed_macs for cost in costs.values()) == counter.get_total_flops()
+
+
+def test_function_of_ones_own_that_tells_no_cost_is_refused() -> None:
+    model = build_model("nl_c2d_small_8x2", num_classes=5, crop=48, pairwise=torch.nn.Identity())
+    with pytest.raises(ValueError, match=r"res3\.nonlocal1: .*Identity has no macs"):
+        complexity(model, length=8, height=48, width=48)
