@@ -121,6 +121,18 @@ def test_any_size_that_the_strides_allow_goes_through(options: dict, size: tuple
     torch.testing.assert_close(model.scores(clips).sum(1), torch.ones(2))
 
 
+def test_network_compiles_in_one_graph() -> None:
+    model = small(nonlocal_blocks=["res3.1"], inflation="3x1x1").eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.uniform_(module.weight, 0.5, 1)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    clips = torch.randint(0, 256, (2, 3, 8, 48, 48), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(clips), model(clips), rtol=1e-5, atol=1e-6)
+
+
 def test_scores_for_several_labels_are_sigmoids_at_each_position() -> None:
     model = small(activation="sigmoid").eval()
     nn.init.normal_(model.fc.weight)
