@@ -1,12 +1,19 @@
-"""Videos that the tests make themselves."""
+"""What the tests share: random numbers that repeat, and videos that they make themselves."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.miniature import make_miniature
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """A test that passes once passes always, alone or among others."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

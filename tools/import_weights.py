@@ -1,10 +1,11 @@
 """Brings in a checkpoint of another code base: python tools/import_weights.py FORMAT MODEL SOURCE OUT"""
 
 import argparse
-import ast
 import sys
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from nonlocal_video.data.manifest import read_classes
 from nonlocal_video.models.placement import format_places
@@ -14,14 +15,11 @@ from nonlocal_video.models.weights.foreign import build_imported
 
 
 def option(text: str) -> tuple[str, Any]:
-    """pool2=False -> ("pool2", False); what is no Python value is text."""
-    name, equals, value = text.partition("=")
-    if not equals:
+    """pool2=false -> ("pool2", False): values as in the configs."""
+    if "=" not in text:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected OPTION=VALUE")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
+    ((name, value),) = OmegaConf.to_container(OmegaConf.from_dotlist([text])).items()
+    return name, value
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from nonlocal_video.models.nonlocal_block import Axes, BlockNorm, Pairwise, Subsample
@@ -58,6 +58,15 @@ class NetworkOptions:
     global_pool: bool = False
     """The head pools the whole final map in testing too, instead of a window of a training clip's size."""
     dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses a value of another type: "false" is true."""
+        for item in fields(self):
+            value, kind = type(getattr(self, item.name)), item.type
+            if kind in (bool, int, float) and value is not kind and (kind, value) != (float, int):
+                raise ValueError(
+                    f"{item.name}: got {getattr(self, item.name)!r}, expected {getattr(kind, '__name__', kind)}"
+                )
 
 
 def named_options(name: str, *, num_classes: int) -> NetworkOptions:

@@ -386,6 +386,24 @@ def test_tensors_that_do_not_fit_are_named(changes: dict[str, Any], message: str
         imported("caffe2", "c2d_r50_32x2", path)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("num_classes=5", "num_classes are no options here"),
+        ("pool2=maybe", "pool2: got 'maybe', expected bool"),
+        ("pool3=false", "got the option pool3, expected one of"),
+        ("pool2", "got 'pool2', expected OPTION=VALUE"),
+    ],
+)
+def test_command_refuses_options_that_cannot_be(option: str, message: str, tmp_path: Path) -> None:
+    path = tiny_pickle(tmp_path / "model.pkl")
+    command = [sys.executable, "tools/import_weights.py", "caffe2", "c2d_r50_32x2", str(path), str(tmp_path / "out")]
+    done = subprocess.run([*command, "--set", option], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_truncated_files_are_refused(tmp_path: Path) -> None:
     path = tiny_pickle(tmp_path / "model.pkl")
     done = imported("caffe2", "c2d_r50_32x2", path)

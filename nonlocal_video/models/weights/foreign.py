@@ -57,6 +57,8 @@ def build_imported(name: str, foreign: Foreign, *, changes: dict[str, Any], wher
     """
     if "fc.weight" not in foreign.weights:
         raise ValueError(f"{where}: has no classifier, so it is no trained network; start training from it instead")
+    if not changes.keys().isdisjoint(("name", "num_classes")):
+        raise ValueError("name and num_classes are no options here: the one is MODEL, the other is read from the file")
     if foreign.unknown and "pairwise" not in changes:
         raise ValueError(f"{where}: {foreign.unknown}")
     num_classes = len(foreign.weights["fc.weight"])
