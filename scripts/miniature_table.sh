@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains and tests the four small networks on both questions of the miniature with three seeds and
-# writes the table into README.md. About an hour on two CPU cores; what is finished already is reused.
+# writes the table into README.md. Half an hour to an hour on two CPU cores; what is finished already is reused.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
