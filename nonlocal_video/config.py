@@ -137,7 +137,7 @@ def _run_of_file(config: TestConfig) -> TrainConfig:
     """What a run with the network of a .safetensors file would be."""
     if config.weights is None or not config.weights.endswith(".safetensors"):
         raise ValueError("these settings need a value: run=..., or weights=FILE.safetensors")
-    data, options = config.data, read_model_file(config.weights).options
+    data, options = config.data, read_model_file(config.weights, with_weights=False).options
     if data.val is None:
         raise ValueError(
             "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"

@@ -363,6 +363,10 @@ BAD_TESTING = {
         ["weights={run}/model.safetensors", "data=kinetics400", "data.root={root}", "data.val={val}"],
         "got weights for 2 classes, expected 400, those of kinetics400",
     ),
+    "other classes than the run": (
+        ["run={run}", "data=kinetics400", "data.root={root}", "data.val={val}", "data.classes={tmp}/names.txt"],
+        "got weights for 2 classes, expected 400, those of",
+    ),
     "no such weights": (["weights=nowhere.safetensors", "data.val=a.txt"], "nowhere.safetensors: cannot be read"),
     "unfinished run": (["run={tmp}/unfinished"], "no checkpoint yet"),
     "other network": (["run={run}", "weights={tmp}/other.pt"], "other.pt: weights of another network"),
@@ -386,6 +390,7 @@ def test_bad_input_to_testing_gives_one_clear_message(
         {**content, "model": {k: v for k, v in content["model"].items() if "res5" not in k}}, tmp_path / "other.pt"
     )
     (tmp_path / "foreign.pt").write_text("foreign")
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(400))))
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished/config.yaml").write_text((run / "config.yaml").read_text())
     (tmp_path / "blocked").mkdir()
@@ -414,6 +419,8 @@ def test_file_of_weights_alone_is_tested_as_its_run_is(run: Path, miniature: Pat
         for path in (folder / "predictions.jsonl", run / "test/3x1/predictions.jsonl")
     ]
     assert predictions[0] == predictions[1]
+    line = json.loads((folder / "predictions.jsonl").read_text().splitlines()[0])
+    assert line["predicted"] in (miniature / "relation_classes.txt").read_text().splitlines()  # Told by the file.
 
 
 def test_fine_tuning_takes_a_file_of_weights(

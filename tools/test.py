@@ -16,7 +16,7 @@ from nonlocal_video.engine.checkpoint import list_checkpoints, read_checkpoint
 from nonlocal_video.engine.evaluate import evaluate
 from nonlocal_video.engine.log import read_metrics
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.weights.file import load_model, load_weights
+from nonlocal_video.models.weights.file import load_model, load_weights, read_model_file
 from nonlocal_video.reports.report import build_report, format_report, write_report
 from nonlocal_video.settings import TestConfig, TrainConfig, config_hash, recipe_hash
 from nonlocal_video.types import Entry, Failure
@@ -62,16 +62,25 @@ def load(job: Job) -> tuple[Classifier, int | None]:
         ValueError: not such a file, or one of another network.
     """
     if job.weights.suffix == ".safetensors":
-        model = load_model(job.weights)
-        if model.options.num_classes != job.run.data.num_classes:
-            raise ValueError(
-                f"{job.weights}: got weights for {model.options.num_classes} classes, "
-                f"expected {job.run.data.num_classes}, those of {job.run.data.name}"
-            )
-        return model, None
-    model, content = build_model(job.run), read_checkpoint(job.weights)
-    load_weights(model, content["model"], where=job.weights)
-    return model, content["step"]
+        model, step = load_model(job.weights), None
+    else:
+        model, content = build_model(job.run), read_checkpoint(job.weights)
+        load_weights(model, content["model"], where=job.weights)
+        step = content["step"]
+    if model.options.num_classes != job.run.data.num_classes:
+        raise ValueError(
+            f"{job.weights}: got weights for {model.options.num_classes} classes, "
+            f"expected {job.run.data.num_classes}, those of {job.run.data.name}"
+        )
+    return model, step
+
+
+def class_names(job: Job) -> list[str] | None:
+    """Those of the data set, or else those that the file of weights tells."""
+    names = build.class_names(job.run.data)
+    if names is None and job.weights.suffix == ".safetensors":
+        return read_model_file(job.weights, with_weights=False).classes
+    return names
 
 
 def test(job: Job) -> None:
@@ -112,7 +121,7 @@ def test(job: Job) -> None:
             seconds=time.perf_counter() - start,
         )
         folder = run / "test" / str(job.config.name)
-        write_report(folder, report, evaluation, classes=build.class_names(job.run.data))
+        write_report(folder, report, evaluation, classes=class_names(job))
         print(format_report(report))
         print(f"report: {folder}/report.json, predictions: {folder}/predictions.jsonl", flush=True)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.norm import fold_batch_norm
-from nonlocal_video.models.weights.foreign import inflate
+from nonlocal_video.models.weights.foreign import inflate_like
 
 
 class Loaded(NamedTuple):
@@ -33,14 +33,12 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
         ValueError: a tensor of another shape, or a file that lacks more than non-local blocks.
     """
     own = model.state_dict()
-    weights = fold_batch_norm(weights, kept=own, eps=model.options.bn_eps)
-    copied, inflated, unused = {}, 0, []
+    weights, inflated = inflate_like(fold_batch_norm(weights, kept=own, eps=model.options.bn_eps), own)
+    copied, unused = {}, []
     for name, tensor in weights.items():
         if name.startswith("fc.") or name not in own:
             unused.append(name)
             continue
-        if tensor.ndim == 4 and own[name].ndim == 5:
-            tensor, inflated = inflate(tensor, own[name].shape[2]), inflated + (own[name].shape[2] > 1)
         if tensor.shape != own[name].shape:
             raise ValueError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}")
         copied[name] = tensor

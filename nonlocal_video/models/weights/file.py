@@ -61,8 +61,11 @@ def save_model(
         file.write(save(tensors, metadata))
 
 
-def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
+def read_model_file(path: str | os.PathLike[str], *, with_weights: bool = True) -> ModelFile:
     """The content of a file that `save_model` wrote.
+
+    Args:
+        with_weights: False leaves `weights` empty and reads the head of the file only.
 
     Raises:
         ValueError: no such file, a damaged one, or one of another origin.
@@ -70,7 +73,7 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dictionary)
+            weights = {name: file.get_tensor(name) for name in (file.keys() if with_weights else ())}
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path}: cannot be read as a safetensors file: {error}") from error
     if metadata.get("format") != FORMAT:

@@ -1,7 +1,7 @@
 """From a checkpoint of another code base to a network of ours: what every format shares."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -64,12 +64,8 @@ def build_imported(name: str, foreign: Foreign, *, changes: dict[str, Any], wher
     num_classes = len(foreign.weights["fc.weight"])
     model = build_model(name, num_classes=num_classes, **{**foreign.options, **changes})
     own = model.state_dict()
-    weights, num_inflated = {}, 0
-    for key, tensor in foreign.weights.items():
-        if tensor.ndim == 4 and key in own and own[key].ndim == 5:
-            frames = own[key].shape[2]
-            tensor, num_inflated = inflate(tensor, frames), num_inflated + (frames > 1)
-        weights[key] = tensor.reshape(tensor.shape[:2]) if key == "fc.weight" else tensor
+    weights, num_inflated = inflate_like(foreign.weights, own)
+    weights["fc.weight"] = weights["fc.weight"].reshape(weights["fc.weight"].shape[:2])
     # What no format but PyTorch's has, and what has one value for all networks but of some formats.
     given = {key: own[key] for key in own if key.endswith("num_batches_tracked") or key in ("mean", "std")}
     load_weights(model, {**given, **weights}, where=where)
@@ -82,6 +78,16 @@ def inflate(kernel: Tensor, num_frames: int) -> Tensor:
     On a clip of t equal frames the inflated kernel answers as the 2-D kernel does on one.
     """
     return kernel[:, :, None].repeat(1, 1, num_frames, 1, 1) / num_frames
+
+
+def inflate_like(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """The weights with their 2-D kernels inflated where the network's are 3-D, and how many became longer than 1."""
+    inflated, number = dict(weights), 0
+    for name, tensor in weights.items():
+        if tensor.ndim == 4 and name in own and own[name].ndim == 5:
+            frames = own[name].shape[2]
+            inflated[name], number = inflate(tensor, frames), number + (frames > 1)
+    return inflated, number
 
 
 def pixel_statistics(mean: Sequence[float], std: Sequence[float]) -> dict[str, Tensor]:
