@@ -1,13 +1,17 @@
 """From settings to the videos that a run trains or tests on."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
+from nonlocal_video.data.census.usable import Census, split_broken
 from nonlocal_video.data.clips import random_clip, uniform_clips
-from nonlocal_video.data.dataset import EvaluationVideos, TrainingVideos
-from nonlocal_video.data.decode import check_decoder
-from nonlocal_video.data.manifest import check_missing, read_classes, read_list, split_missing
-from nonlocal_video.data.transforms import testing_views, training_view
-from nonlocal_video.settings import DataConfig, TrainConfig
+from nonlocal_video.data.dataset import TestingVideos, TrainingVideos
+from nonlocal_video.data.decode import Decoded, check_decoder, decode
+from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, read_classes
+from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
+from nonlocal_video.data.transforms import testing_corners, testing_frame, training_crop
+from nonlocal_video.settings import ClipConfig, DataConfig, TrainConfig
 from nonlocal_video.types import Entry
 
 
@@ -15,16 +19,54 @@ def read_entries(config: DataConfig, which: str) -> tuple[list[Entry], list[Entr
     """The videos of `data.train` or `data.val` that are there, and those that are missing.
 
     Raises:
-        ValueError: a bad list, or too many missing videos.
+        ValueError: a bad list, videos without a label or with several, labels that follow another order than the names
+            of the classes, or too many missing videos.
     """
     check_decoder(config.decoder)
-    entries = read_list(getattr(config, which), root=config.root, num_classes=config.num_classes)
-    class_names(config)
+    check_sources(getattr(config, which), root=config.root)
+    classes = class_names(config)
+    entries = read_list(
+        getattr(config, which),
+        root=config.root,
+        num_classes=config.num_classes,
+        classes=classes,
+        form=config.format,
+        one_label=True,
+    )
+    if classes is not None or config.num_classes == len(KINETICS400):
+        check_label_order(entries, classes or KINETICS400)
     present, missing = split_missing(entries)
     check_missing(missing, num_listed=len(entries), max_missing=config.max_missing)
     if not present:
         raise ValueError(f"{getattr(config, which)}: none of the {len(entries)} listed videos is there")
     return present, missing
+
+
+class Found(NamedTuple):
+    """The videos of a list, sorted."""
+
+    entries: list[Entry]
+    """To be used."""
+    missing: list[Entry]
+    broken: list[tuple[Entry, str]]
+    """Known from a census, with the causes."""
+    census: Census
+
+
+def find_videos(config: DataConfig, which: str) -> Found:
+    """The videos of `data.train` or `data.val`, without those that are missing or that its census found broken.
+
+    Raises:
+        ValueError: as `read_entries`; a census of another list; or too many videos are missing or broken.
+    """
+    present, missing = read_entries(config, which)
+    entries, broken, census = split_broken(present, missing, getattr(config, f"{which}_census"))
+    if len(missing) + len(broken) > config.max_missing * census.listed or not entries:
+        raise ValueError(
+            f"{getattr(config, which)}: {len(missing)} missing and {len(broken)} broken of {census.listed} videos "
+            f"are more than data.max_missing={config.max_missing} allows; data.{which}_census names the broken ones"
+        )
+    return Found(entries, missing, broken, census)
 
 
 def class_names(config: DataConfig) -> list[str] | None:
@@ -42,18 +84,27 @@ def build_training_videos(config: TrainConfig, entries: list[Entry]) -> Training
     return TrainingVideos(
         entries,
         seed=config.seed,
-        pick=partial(random_clip, length=clip.length, stride=clip.stride),
-        view=partial(training_view, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
-        decoder=config.data.decoder,
+        pick=partial(random_clip, **_frames_of(clip)),
+        fit=partial(training_crop, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
+        decode=_decode_with(config.data),
     )
 
 
-def build_evaluation_videos(config: TrainConfig, entries: list[Entry]) -> EvaluationVideos:
+def build_testing_videos(config: TrainConfig, entries: list[Entry]) -> TestingVideos:
     """The videos to test, with all their views."""
     clip = config.clip
-    return EvaluationVideos(
+    return TestingVideos(
         entries,
-        pick=partial(uniform_clips, num_clips=clip.num_clips, length=clip.length, stride=clip.stride),
-        views=partial(testing_views, short_side=clip.short_side, num_crops=clip.num_crops),
-        decoder=config.data.decoder,
+        pick=partial(uniform_clips, num_clips=clip.num_clips, **_frames_of(clip)),
+        fit=partial(testing_frame, short_side=clip.short_side),
+        corners=partial(testing_corners, num_crops=clip.num_crops),
+        decode=_decode_with(config.data),
     )
+
+
+def _frames_of(clip: ClipConfig) -> dict[str, Any]:
+    return {"length": clip.length, "stride": clip.stride, "sampling": clip.sampling, "fps": clip.fps}
+
+
+def _decode_with(data: DataConfig) -> Callable[..., Decoded]:
+    return partial(decode, decoder=data.decoder, limit_s=data.decode_limit_s)

@@ -18,6 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nonlocal_video.data.clips import SAMPLING
 from nonlocal_video.distributed import started_by_torchrun
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.files import whole_file
@@ -35,7 +36,9 @@ from nonlocal_video.settings import (
     within,
 )
 
-UNNAMED = ("name", "run", "runtime", "roots", "lists", "data.root", "data.max_missing")
+UNNAMED = (
+    "name", "run", "runtime", "roots", "lists", "data.root", "data.max_missing", "data.train_census", "data.val_census",
+)  # fmt: skip
 """Settings that do not go into the name of a run or of a report."""
 
 ConfigStore.instance().store("train_schema", TrainConfig)
@@ -96,7 +99,7 @@ def train_config(cfg: DictConfig) -> TrainConfig:
     _expect(config.optim.reference_batch > 0, "optim.reference_batch", config.optim.reference_batch, "1 or more")
     for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
         _expect(getattr(config.runtime, name) > 0, f"runtime.{name}", getattr(config.runtime, name), "1 or more")
-    _check_shared(config.clip, config.runtime)
+    _check_shared(config.data, config.clip, config.runtime)
     return config
 
 
@@ -120,6 +123,8 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
         for item in fields(changes):
             if getattr(changes, item.name) is not None:
                 setattr(getattr(run, section), item.name, getattr(changes, item.name))
+    if config.data.val is not None:
+        run.data.val_census = config.data.val_census  # The run's own is that of its list.
     if config.data.val is not None and config.data.name is None:
         run.data.name = Path(config.data.val).stem
     run.runtime = config.runtime
@@ -129,7 +134,7 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
         words = [run.data.name, *words] if alone else words
         config.name = "-".join([f"{run.clip.num_clips}x{run.clip.num_crops}", *words])
     check_name(config.name)
-    _check_shared(run.clip, config.runtime)
+    _check_shared(run.data, run.clip, config.runtime)
     return config, run
 
 
@@ -261,11 +266,18 @@ def _to_settings(cfg: Any) -> Any:
     return OmegaConf.to_object(cfg)
 
 
-def _check_shared(clip: ClipConfig, runtime: RuntimeConfig) -> None:
+def _check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> None:
+    limit_s = data.decode_limit_s
+    _expect(limit_s is None or limit_s > 0, "data.decode_limit_s", limit_s, "more than 0, or null")
+    for name in ("max_missing", "max_failed"):
+        _expect(0 <= getattr(data, name) <= 1, f"data.{name}", getattr(data, name), "a share from 0 to 1")
     _expect(clip.length > 0 and clip.stride > 0, "clip.length, clip.stride", (clip.length, clip.stride), "1 or more")
+    _expect(clip.fps is None or clip.fps > 0, "clip.fps", clip.fps, "more than 0, or null")
+    _expect(clip.sampling in SAMPLING, "clip.sampling", clip.sampling, " or ".join(SAMPLING))
     _expect(clip.num_clips > 0, "clip.num_clips", clip.num_clips, "1 or more")
     _expect(clip.num_crops in (1, 3), "clip.num_crops", clip.num_crops, "1 or 3")
     _expect(runtime.devices > 0, "runtime.devices", runtime.devices, "1 or more")
+    _expect(runtime.accumulate > 0, "runtime.accumulate", runtime.accumulate, "1 or more")
     _expect(runtime.workers >= 0, "runtime.workers", runtime.workers, "0 or more")
     _expect(runtime.threads is None or runtime.threads > 0, "runtime.threads", runtime.threads, "1 or more, or null")
     _expect(runtime.chunk > 0, "runtime.chunk", runtime.chunk, "1 or more")

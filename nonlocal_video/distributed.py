@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -110,6 +111,11 @@ def set_threads(threads: int | None) -> None:
 def wrap(model: nn.Module) -> nn.Module:
     """The model as every rank calls it in training: gradients are averaged over the ranks."""
     return DistributedDataParallel(model) if dist.is_initialized() else model
+
+
+def no_sync(model: nn.Module) -> AbstractContextManager[object]:
+    """The context of a pass whose gradients are only added up, not yet averaged over the ranks."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:

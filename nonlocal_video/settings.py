@@ -23,16 +23,26 @@ class DataConfig:
     root: str | None = MISSING
     """The folder that relative paths of the lists start from; the working directory if null."""
     train: str = MISSING
-    """List of training videos: a path and a label on each line."""
+    """List of training videos, in any of the forms of data/README.md."""
     val: str = MISSING
     """List of testing videos."""
+    train_census: str | None = None
+    """Folder of a census of `train` (tools/check_data.py); the videos that it found broken are taken out."""
+    val_census: str | None = None
+    """The same for `val`."""
     num_classes: int = MISSING
     classes: str | None = None
-    """File of class names, one a line, in the order of the labels."""
+    """File of class names, in any of the forms of data/README.md."""
+    format: str = "auto"
+    """Of the lists, where their content leaves it open: one of FORMATS in data/manifest.py."""
     decoder: str = "pyav"
-    """pyav or decord."""
+    """pyav, decord or torchcodec."""
+    decode_limit_s: float | None = 60.0
+    """Seconds for one video, after which it counts as failed; null for no limit."""
     max_missing: float = 0.05
     """The share of listed videos that may be missing before a run refuses to start."""
+    max_failed: float = 0.01
+    """Training: the share of drawn videos that may fail to decode before the run stops."""
 
 
 @dataclass
@@ -43,6 +53,10 @@ class ClipConfig:
     """Frames of a clip."""
     stride: int = MISSING
     """From one frame of a clip to the next, in frames of the video."""
+    fps: float | None = None
+    """Frames a second to which videos are resampled by time before they are counted; as they are if null."""
+    sampling: str = "released"
+    """Where clips start and what follows the last frame: released (the first) or clamped (the last again)."""
     jitter: list[int] = MISSING
     """Training: smallest and largest short side in pixels."""
     crop: int = MISSING
@@ -65,7 +79,7 @@ class OptimConfig:
     """Learning rate at a global batch of `reference_batch` clips; scales with the global batch."""
     reference_batch: int = MISSING
     clips_per_device: int = MISSING
-    """Clips of a step in each process."""
+    """Clips that pass through the network together, in each process."""
     steps: int = MISSING
     milestones: list[int] = MISSING
     """Steps at which the learning rate is divided by ten."""
@@ -92,6 +106,8 @@ class RuntimeConfig:
     """The folder of all runs."""
     devices: int = 1
     """Processes: one for each GPU, or on the CPU where there is none."""
+    accumulate: int = 1
+    """Passes of a step, whose gradients add up: 4 GPUs with 2 passes train as 8 GPUs do, on the same clips."""
     workers: int = 2
     """Loader processes for each of them."""
     threads: int | None = None
@@ -134,9 +150,13 @@ class TestDataConfig:
     root: str | None = None
     train: str | None = None
     val: str | None = None
+    train_census: str | None = None
+    val_census: str | None = None
     num_classes: int | None = None
     classes: str | None = None
+    format: str | None = None
     decoder: str | None = None
+    decode_limit_s: float | None = None
     max_missing: float | None = None
 
 
@@ -144,6 +164,8 @@ class TestDataConfig:
 class TestClipConfig:
     """Other views than those of the run; null is as in the run."""
 
+    fps: float | None = None
+    sampling: str | None = None
     short_side: int | None = None
     num_clips: int | None = None
     num_crops: int | None = None
@@ -177,8 +199,13 @@ OPERATIONAL = (
     "data.root",
     "data.train",
     "data.val",
+    "data.train_census",
+    "data.val_census",
     "data.classes",
+    "data.format",
+    "data.decode_limit_s",
     "data.max_missing",
+    "data.max_failed",
     "clip.short_side",
     "clip.num_clips",
     "clip.num_crops",

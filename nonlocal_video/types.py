@@ -6,19 +6,35 @@ Shape legend, used by every docstring:
 Clips are RGB in the layout (B, C, T, H, W); they stay uint8 until they are on the device.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
+class TimedLabel(NamedTuple):
+    """A class that a video shows from one moment to another."""
+
+    label: int
+    start_s: float
+    end_s: float
+
+
+Label = int | tuple[int, ...] | tuple[TimedLabel, ...] | None
+"""One class, several, several with their times, or none given, as in the lists of test sets."""
+
+
 class Entry(NamedTuple):
-    """One line of a list of videos."""
+    """One video of a list."""
 
     video: str
     """The video as the list names it; identifies the video in every report."""
     path: str
-    """Where the file is: the list's name, below the root."""
-    label: int
+    """Where it is: a video file, or a folder of JPEG frames."""
+    label: Label
+    num_frames: int | None = None
+    """What the list says of a folder of frames."""
 
 
 class Failure(NamedTuple):
@@ -26,16 +42,60 @@ class Failure(NamedTuple):
 
     video: str
     cause: str
+    by_chance: bool = False
+    """A time-out or a process that died: another run may not have it, and then it sees other clips."""
 
 
 class Sample(NamedTuple):
-    """One video: its views (V, 3, T, S, S) uint8. A video that could not be decoded has V = 0."""
+    """One training clip (1, 3, T, S, S) uint8."""
 
-    clips: Tensor
+    clip: Tensor
     label: int
     video: str
     failures: tuple[Failure, ...] = ()
-    """Testing: why V = 0. Training: the videos that this one replaces."""
+    """The videos that this one replaces."""
+
+
+class Views(NamedTuple):
+    """The testing views of a video, cut when they are needed: 30 views of 128 frames are 755 MB, their frames 80 MB."""
+
+    frames: Tensor
+    """(U, H, W, 3) uint8, each needed frame once."""
+    rows: Tensor
+    """(V', T) int64: the rows of `frames` that make each clip."""
+    corners: tuple[tuple[int, int], ...]
+    """Top and left of each crop."""
+    size: int
+    """S."""
+
+    @property
+    def num_views(self) -> int:
+        """V = clips x crops."""
+        return len(self.rows) * len(self.corners)
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        """The views of clip after clip, crop after crop, in pieces (up to `size`, 3, T, S, S) uint8."""
+        views = [(row, corner) for row in self.rows for corner in self.corners]
+        for start in range(0, len(views), size):
+            cut = [self._cut(row, *corner) for row, corner in views[start : start + size]]
+            yield torch.stack(cut).permute(0, 4, 1, 2, 3)
+
+    def _cut(self, row: Tensor, top: int, left: int) -> Tensor:
+        return self.frames[:, top : top + self.size, left : left + self.size][row]  # (T, S, S, 3)
+
+    def to(self, device: torch.device) -> "Views":
+        """The same on a device."""
+        return self._replace(
+            frames=self.frames.to(device, non_blocking=True), rows=self.rows.to(device, non_blocking=True)
+        )
+
+
+class TestItem(NamedTuple):
+    """One video to test: its views, or why there are none."""
+
+    label: int
+    video: str
+    views: Views | Failure
 
 
 class Prediction(NamedTuple):

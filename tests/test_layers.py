@@ -14,8 +14,10 @@ LAYERS = {
 FENCES = {
     "hydra": {"config.py"},
     "omegaconf": {"config.py"},
-    "av": {"data/decode.py", "data/encode.py"},
-    "decord": {"data/decode.py"},
+    "av": {"data/decoders/pyav.py", "data/decoders/examine.py", "data/encode.py"},
+    "decord": {"data/decoders/decord.py"},
+    "torchcodec": {"data/decoders/torchcodec.py"},
+    "PIL": {"data/decoders/frames.py"},
     "pycocotools": {"detection"},
     "pytorchvideo.transforms": set(),
 }

@@ -87,7 +87,7 @@ def test_training_writes_checkpoint_metrics_config_and_tensorboard(run: Path) ->
     assert [path.name for path in run.glob("checkpoints/*")] == ["step_00000004.pt"]
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [2, 4]
-    assert records[-1].keys() == {"step", "loss", "top1", "lr", "clips_per_s", "failed_videos"}
+    assert records[-1].keys() == {"step", "loss", "top1", "lr", "clips_per_s", "data_wait", "failed_videos"}
     assert records[-1]["lr"] == pytest.approx(0.005)
     assert "nonlocal_blocks" in (run / "config.yaml").read_text()
     assert list(run.glob("tensorboard/events*"))
@@ -140,6 +140,32 @@ def test_two_processes_train_the_same_way_however_they_are_started(miniature: Pa
         subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
     assert_same_weights(tmp_path / "own", tmp_path / "torchrun")
     assert (tmp_path / "own/metrics.jsonl").read_text().count("\n") == 2
+
+
+@pytest.mark.slow
+def test_half_the_processes_with_twice_the_passes_train_on_the_same_clips(miniature: Path, tmp_path: Path) -> None:
+    """Dropout and the clips that batch normalisation sees together are the same, too: float32 sums differ."""
+    arguments = ["experiment=miniature/c2d", "optim.clips_per_device=2", "optim.milestones=[]", "optim.lr=0.001"]
+    train(miniature, tmp_path, *arguments, "name=two", "runtime.devices=2")
+    train(miniature, tmp_path, *arguments, "name=one", "runtime.accumulate=2")
+    two, one = (losses(tmp_path / name) for name in ("two", "one"))
+    assert [step for step, _ in two] == [step for step, _ in one]
+    assert [loss for _, loss in two] == pytest.approx([loss for _, loss in one], rel=1e-4)
+    a, b = final_weights(tmp_path / "two"), final_weights(tmp_path / "one")
+    assert all(
+        torch.allclose(a[name], b[name], atol=1e-5) for name in a if "running" not in name and "num_" not in name
+    )
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_half_the_processes(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["experiment=miniature/c2d", "optim.clips_per_device=2", "name=run"]
+    train(miniature, tmp_path, *arguments, "runtime.devices=2", "optim.steps=2")
+    train(miniature, tmp_path, *arguments, "runtime.accumulate=2")
+    assert "batch 2 clips x 2 passes x 1 processes = 4" in capsys.readouterr().out
+    assert [step for step, _ in losses(tmp_path / "run")] == [2, 4]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nonlocal_video.data.manifest import read_classes
+from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import save_model

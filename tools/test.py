@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from nonlocal_video import build
 from nonlocal_video.config import build_model, evaluation_config, one_job, run_tool
-from nonlocal_video.data.loader import evaluation_loader
-from nonlocal_video.data.manifest import hash_entries
+from nonlocal_video.data.lists.manifest import hash_entries
+from nonlocal_video.data.loader import testing_loader
 from nonlocal_video.distributed import check_same, is_main, launch, local_device, rank, set_threads, world_size
 from nonlocal_video.engine.checkpoint import list_checkpoints, read_checkpoint
 from nonlocal_video.engine.evaluate import evaluate
@@ -19,7 +19,7 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import load_model, load_weights, read_model_file
 from nonlocal_video.reports.report import build_report, format_report, write_report
 from nonlocal_video.settings import TestConfig, TrainConfig, config_hash, recipe_hash
-from nonlocal_video.types import Entry, Failure
+from nonlocal_video.types import Failure
 
 
 class Job(NamedTuple):
@@ -28,8 +28,7 @@ class Job(NamedTuple):
     config: TestConfig
     run: TrainConfig
     weights: Path
-    entries: list[Entry]
-    missing: list[Entry]
+    videos: build.Found
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="test")
@@ -37,10 +36,10 @@ def main(cfg: DictConfig) -> None:
     with one_job():
         config, run = evaluation_config(cfg)
         weights = Path(config.weights) if config.weights else newest_checkpoint(Path(str(config.run)))
-        entries, missing = build.read_entries(run.data, "val")
+        found = build.find_videos(run.data, "val")
         # An unwritable folder fails here, before the work.
         (Path(str(config.run)) / "test" / str(config.name)).mkdir(parents=True, exist_ok=True)
-        launch(test, Job(config, run, weights, entries, missing), processes=config.runtime.devices)
+        launch(test, Job(config, run, weights, found), processes=config.runtime.devices)
 
 
 def newest_checkpoint(run: Path) -> Path:
@@ -55,24 +54,24 @@ def newest_checkpoint(run: Path) -> Path:
     return checkpoints[-1]
 
 
-def load(job: Job) -> tuple[Classifier, int | None]:
-    """The network with its weights, and the steps that it was trained for, if a checkpoint says it.
+def load(job: Job) -> tuple[Classifier, int | None, dict[str, object] | None]:
+    """The network with its weights, and the steps and the census that it was trained on, if a checkpoint says them.
 
     Raises:
         ValueError: not such a file, or one of another network.
     """
     if job.weights.suffix == ".safetensors":
-        model, step = load_model(job.weights), None
+        model, step, census = load_model(job.weights), None, None
     else:
         model, content = build_model(job.run), read_checkpoint(job.weights)
         load_weights(model, content["model"], where=job.weights)
-        step = content["step"]
+        step, census = content["step"], content["facts"].get("census")
     if model.options.num_classes != job.run.data.num_classes:
         raise ValueError(
             f"{job.weights}: got weights for {model.options.num_classes} classes, "
             f"expected {job.run.data.num_classes}, those of {job.run.data.name}"
         )
-    return model, step
+    return model, step, census
 
 
 def class_names(job: Job) -> list[str] | None:
@@ -85,17 +84,25 @@ def class_names(job: Job) -> list[str] | None:
 
 def test(job: Job) -> None:
     """Scores this process's share of the videos; the main process writes the report."""
-    runtime, run = job.config.runtime, Path(str(job.config.run))
+    runtime, run, found = job.config.runtime, Path(str(job.config.run)), job.videos
     set_threads(runtime.threads)
-    check_same("videos", (hash_entries(job.entries), job.weights.name))
-    model, step = load(job)
+    check_same("videos", (hash_entries(found.entries), job.weights.name))
+    model, step, train_census = load(job)
     model.to(local_device())
-    videos = build.build_evaluation_videos(job.run, job.entries)
-    loader = evaluation_loader(videos, rank=rank(), world_size=world_size(), workers=runtime.workers)
+    videos = build.build_testing_videos(job.run, found.entries)
+    loader = testing_loader(
+        videos,
+        rank=rank(),
+        world_size=world_size(),
+        workers=runtime.workers,
+        limit_s=job.run.data.decode_limit_s,
+    )
     start = time.perf_counter()
     evaluation = evaluate(model, loader, chunk=runtime.chunk, precision=runtime.precision)
     if is_main():
-        missing = [Failure(entry.video, f"{entry.path}: no such file") for entry in job.missing]
+        missing = [Failure(entry.video, f"{entry.path}: no such file") for entry in found.missing]
+        broken = [Failure(entry.video, f"{entry.path}: {cause}, says the census") for entry, cause in found.broken]
+        evaluation = evaluation._replace(failures=sorted([*evaluation.failures, *broken]))
         report = build_report(
             evaluation,
             missing,
@@ -113,6 +120,8 @@ def test(job: Job) -> None:
                     "num_clips": job.run.clip.num_clips,
                 },
                 "views": {"short_side": job.run.clip.short_side, "num_crops": job.run.clip.num_crops},
+                "census": found.census._asdict(),
+                "train_census": train_census,
                 "precision": runtime.precision,
                 "config_hash": config_hash(job.run),
                 "recipe_hash": recipe_hash(job.run),

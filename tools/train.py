@@ -10,8 +10,9 @@ from torch import Tensor
 
 from nonlocal_video import build
 from nonlocal_video.config import build_model, check_run, one_job, run_tool, train_config, write_run
-from nonlocal_video.data.loader import StepSampler, training_loader
-from nonlocal_video.data.manifest import hash_entries
+from nonlocal_video.data.census.usable import format_census, hash_listed
+from nonlocal_video.data.lists.manifest import hash_entries
+from nonlocal_video.data.loader import step_plan, training_loader
 from nonlocal_video.distributed import barrier, check_same, is_main, launch, local_device, rank, set_threads, world_size
 from nonlocal_video.engine.checkpoint import list_checkpoints, read_checkpoint, restore, save_checkpoint
 from nonlocal_video.engine.log import RunLog
@@ -24,7 +25,6 @@ from nonlocal_video.models.placement import format_places
 from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import read_model_file, save_model
 from nonlocal_video.settings import InitConfig, TrainConfig
-from nonlocal_video.types import Entry
 
 SHAPING = ("stem", "pool1_padding", "pool2", "inflation", "pairwise", "axes", "subsample", "w_z_bias", "bn_eps")
 """Options in which a file of weights usually agrees with the network that starts from it."""
@@ -34,34 +34,34 @@ class Job(NamedTuple):
     """What every process gets: the settings, and the videos, which were looked for once."""
 
     config: TrainConfig
-    entries: list[Entry]
-    missing: list[Entry]
+    videos: build.Found
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(cfg: DictConfig) -> None:
     with one_job():
         config = train_config(cfg)
-        entries, missing = build.read_entries(config.data, "train")
-        launch(run, Job(config, entries, missing), processes=config.runtime.devices)
+        launch(run, Job(config, build.find_videos(config.data, "train")), processes=config.runtime.devices)
 
 
 def run(job: Job) -> None:
     """Trains in this process, from the newest checkpoint if there is one."""
-    config, runtime, optim = job.config, job.config.runtime, job.config.optim
+    config, runtime, optim, found = job.config, job.config.runtime, job.config.optim, job.videos
     folder = Path(runtime.runs) / str(config.name)
     set_threads(runtime.threads)
     torch.manual_seed(config.seed)
     model = build_model(config)
-    global_batch = optim.clips_per_device * world_size()
+    clips_per_rank = optim.clips_per_device * runtime.accumulate
+    global_batch = clips_per_rank * world_size()
     lr = optim.lr * global_batch / optim.reference_batch
     check_run(config, folder)
     if is_main():
         print(describe(job, model, global_batch=global_batch, lr=lr), flush=True)
     facts = {
         "global_batch": global_batch,
-        "listed_videos": hash_entries(sorted(job.entries + job.missing)),
-        "present_videos": hash_entries(job.entries),
+        "listed_videos": hash_listed(found.entries + found.missing + [entry for entry, _ in found.broken]),
+        "present_videos": hash_entries(found.entries),
+        "census": found.census._asdict(),
         "processes": world_size(),
     }
     state = new_or_resumed(model, config, folder / "checkpoints", lr=lr, facts=facts)
@@ -69,22 +69,25 @@ def run(job: Job) -> None:
     log = None
     if is_main():
         write_run(config, folder)
-        (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in job.missing))
+        (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in found.missing))
         log = RunLog(folder, step=state.step)
-    sampler = StepSampler(
+    plan = step_plan(
         first_step=state.step,
         last_step=optim.steps,
-        clips_per_rank=optim.clips_per_device,
+        clips_per_rank=clips_per_rank,
         rank=rank(),
         world_size=world_size(),
     )
+    videos = build.build_training_videos(config, found.entries)
     train(
         state,
-        training_loader(build.build_training_videos(config, job.entries), sampler, workers=runtime.workers),
+        training_loader(videos, plan, workers=runtime.workers, limit_s=config.data.decode_limit_s),
         last_step=optim.steps,
         schedule=StepSchedule(lr, optim.milestones),
         seed=config.seed,
         precision=runtime.precision,
+        accumulate=runtime.accumulate,
+        max_failed=config.data.max_failed,
         log_every=runtime.log_every,
         write_log=log.write if log else None,
         checkpoint_every=runtime.checkpoint_every,
@@ -121,17 +124,17 @@ def new_or_resumed(
 
 def describe(job: Job, model: Classifier, *, global_batch: int, lr: float) -> str:
     """One screen on what is about to run."""
-    config, optim, options = job.config, job.config.optim, model.options
+    config, optim, options, passes = job.config, job.config.optim, model.options, job.config.runtime.accumulate
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    listed = len(job.entries) + len(job.missing)
     milestones = [str(milestone) for milestone in optim.milestones if milestone < optim.steps]
     return "\n".join(
         [
             f"run {config.name} on {world_size()} x {local_device().type}, {config.runtime.precision}",
             f"network {options.name}: {num_parameters / 1e6:.2f}M parameters, {options.stem} stem, {options.norm} norm",
             format_places(model),
-            f"data {config.data.name}: {listed} videos listed, {len(job.missing)} missing",
-            f"batch {optim.clips_per_device} clips x {world_size()} processes = {global_batch}",
+            f"data {config.data.name}: {job.videos.census.listed} videos listed, {job.videos.census.missing} missing",
+            format_census(job.videos.census._asdict()),
+            f"batch {optim.clips_per_device} clips x {passes} passes x {world_size()} processes = {global_batch}",
             f"learning rate {optim.lr:g} x {global_batch} / {optim.reference_batch} = {lr:g}, "
             f"/10 at {', '.join(milestones) or 'none'} of {optim.steps} steps",
         ]
@@ -178,7 +181,7 @@ def resume(state: TrainState, path: Path, *, facts: dict[str, object], last_step
     if before["global_batch"] != facts["global_batch"]:
         raise ValueError(
             f"{path}: was trained with a global batch of {before['global_batch']}, got {facts['global_batch']}: "
-            "set optim.clips_per_device so that clips x processes is the same"
+            "set runtime.accumulate so that clips x passes x processes is the same"
         )
     restore(state, content, where=path)
     if state.step > last_step:

@@ -1,30 +1,50 @@
-"""One item is one video: decoded once, all its views cut from that."""
+"""One item is one video: decoded once, everything that is needed cut from that."""
 
+import pickle
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from nonlocal_video.data.decode import Decoded, DecodeError, decode
-from nonlocal_video.types import Entry, Failure, Sample
+from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, decode
+from nonlocal_video.types import Entry, Failure, Sample, TestItem, Views
 
 _SHUFFLE, _SAMPLE = 1, 2  # Keep the two streams of one seed apart.
 MAX_ATTEMPTS = 10
 """Videos that may fail one after the other before training stops."""
 
+Started = Callable[[int], None]
+"""Hears the number of each attempt at an item before it begins."""
 
-class TrainingVideos(Dataset[Sample]):
+
+class SharedEntries(Sequence[Entry]):
+    """A list of videos that worker processes share: 240,000 entries are 100 MB in each process that holds its own."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        pickled = [pickle.dumps(tuple(entry)) for entry in entries]
+        self.ends = torch.tensor([len(one) for one in pickled]).cumsum(0).share_memory_()
+        self.bytes = torch.frombuffer(bytearray(b"".join(pickled)), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> Entry:  # type: ignore[override]
+        start = int(self.ends[row - 1]) if row else 0
+        return Entry(*pickle.loads(self.bytes[start : int(self.ends[row])].numpy().tobytes()))
+
+
+class TrainingVideos:
     """The endless training stream: sample i is a pure function of (seed, i).
 
     The list is shuffled anew in every pass. A video that cannot be decoded is replaced by another,
     drawn from (seed, i, attempt), and reported in `Sample.failures`.
 
     Args:
-        pick: frame indices (1, T) from the number of frames and a generator `rng`.
-        view: a clip (1, 3, T, S, S) from decoded frames and a generator `rng`.
+        pick: frame indices (1, T) from the times of the frames and a generator `rng`.
+        fit: from a video's height and width and a generator `rng` to what becomes of each frame.
+        decode: reads a file; `decode.decode` with its settings.
     """
 
     def __init__(
@@ -33,30 +53,50 @@ class TrainingVideos(Dataset[Sample]):
         *,
         seed: int,
         pick: Callable[..., np.ndarray],
-        view: Callable[..., Tensor],
-        decoder: str,
+        fit: Callable[..., Callable[[Tensor], Tensor]],
+        decode: Callable[..., Decoded] = decode,
     ) -> None:
-        self.entries, self.seed, self.pick, self.view, self.decoder = entries, seed, pick, view, decoder
+        self.entries, self.seed, self.pick, self.fit, self.decode = SharedEntries(entries), seed, pick, fit, decode
 
-    def __getitem__(self, index: int) -> Sample:
-        """Raises: DecodeError after `MAX_ATTEMPTS` videos in a row that cannot be decoded."""
+    def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample:
+        """Sample `index`.
+
+        Args:
+            lost: attempts at this sample in which a process was lost, and what is said of them.
+
+        Raises:
+            DecodeError: `MAX_ATTEMPTS` videos in a row cannot be decoded.
+        """
         failures: list[Failure] = []
         for attempt in range(MAX_ATTEMPTS):
-            rng = np.random.default_rng((_SAMPLE, self.seed, index, attempt))
-            row = self._row(index) if attempt == 0 else int(rng.integers(len(self.entries)))
-            entry = self.entries[row]
-            try:
-                decoded = decode(entry.path, partial(self.pick, rng=rng), decoder=self.decoder)
-            except DecodeError as error:
-                failures.append(Failure(entry.video, str(error)))
+            if attempt in lost:
+                failures.append(lost[attempt])
                 continue
-            return Sample(self.view(decoded, rng=rng), entry.label, entry.video, tuple(failures))
+            started(attempt)
+            entry, rng = self._draw(index, attempt)
+            try:
+                decoded = self.decode(entry.path, partial(self.pick, rng=rng), partial(self.fit, rng=rng))
+            except DecodeError as error:
+                failures.append(_failure(entry, error))
+                continue
+            clip = decoded.frames[decoded.rows].permute(0, 4, 1, 2, 3)  # (1, 3, T, S, S)
+            return Sample(clip, _class_of(entry), entry.video, tuple(failures))
         causes = "\n".join(f"  {failure.cause}" for failure in failures)
         raise DecodeError(f"{MAX_ATTEMPTS} videos in a row cannot be decoded:\n{causes}")
 
-    def _row(self, index: int) -> int:
+    def name(self, index: int, attempt: int) -> str:
+        """The video of an attempt at a sample."""
+        return self._draw(index, attempt)[0].video
+
+    def _draw(self, index: int, attempt: int) -> tuple[Entry, np.random.Generator]:
+        rng = np.random.default_rng((_SAMPLE, self.seed, index, attempt))
         num_pass, position = divmod(index, len(self.entries))
-        return int(_shuffled(len(self.entries), self.seed, num_pass)[position])
+        row = _shuffled(len(self.entries), self.seed, num_pass)[position] if attempt == 0 else rng.integers(len(self))
+        return self.entries[int(row)], rng
+
+    def __len__(self) -> int:
+        """The videos of one pass."""
+        return len(self.entries)
 
 
 @lru_cache(maxsize=2)
@@ -64,31 +104,55 @@ def _shuffled(num_entries: int, seed: int, num_pass: int) -> np.ndarray:
     return np.random.default_rng((_SHUFFLE, seed, num_pass)).permutation(num_entries)
 
 
-class EvaluationVideos(Dataset[Sample]):
-    """The listed videos in order, each with all its testing views; V = 0 for one that cannot be decoded.
+class TestingVideos:
+    """The listed videos in order, each with all its testing views.
 
     Args:
-        pick: frame indices (V, T) from the number of frames.
-        views: the views (V', 3, T, S, S) from decoded frames.
+        pick: frame indices (V', T) from the times of the frames.
+        fit: from a video's height and width to what becomes of each frame.
+        corners: from the height and width of these frames to the top and left of each square crop.
+        decode: reads a file; `decode.decode` with its settings.
     """
 
     def __init__(
         self,
         entries: Sequence[Entry],
         *,
-        pick: Callable[[int], np.ndarray],
-        views: Callable[[Decoded], Tensor],
-        decoder: str,
+        pick: Callable[[np.ndarray], np.ndarray],
+        fit: Callable[[int, int], Callable[[Tensor], Tensor]],
+        corners: Callable[[int, int], tuple[tuple[int, int], ...]],
+        decode: Callable[..., Decoded] = decode,
     ) -> None:
-        self.entries, self.pick, self.views, self.decoder = entries, pick, views, decoder
+        self.entries, self.pick, self.fit = SharedEntries(entries), pick, fit
+        self.corners, self.decode = corners, decode
+
+    def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> TestItem:
+        """Video `index`; without views if it cannot be decoded, or if its process was lost."""
+        entry = self.entries[index]
+        if lost:
+            return TestItem(_class_of(entry), entry.video, lost[0])
+        started(0)
+        try:
+            frames, rows = self.decode(entry.path, self.pick, self.fit)
+        except DecodeError as error:
+            return TestItem(_class_of(entry), entry.video, _failure(entry, error))
+        height, width = frames.shape[1:3]
+        return TestItem(
+            _class_of(entry), entry.video, Views(frames, rows, self.corners(height, width), min(height, width))
+        )
+
+    def name(self, index: int, _attempt: int) -> str:
+        """The video of an item."""
+        return self.entries[index].video
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, index: int) -> Sample:
-        entry = self.entries[index]
-        try:
-            decoded = decode(entry.path, self.pick, decoder=self.decoder)
-        except DecodeError as error:
-            return Sample(torch.empty(0), entry.label, entry.video, (Failure(entry.video, str(error)),))
-        return Sample(self.views(decoded), entry.label, entry.video)
+
+def _class_of(entry: Entry) -> int:
+    assert isinstance(entry.label, int), "other labels are refused when the list is read"
+    return entry.label
+
+
+def _failure(entry: Entry, error: DecodeError) -> Failure:
+    return Failure(entry.video, str(error), by_chance=isinstance(error, DecodeTimeoutError))

@@ -1,45 +1,118 @@
-"""Frames of a video file by their index: the only file that knows the video libraries."""
+"""Frames of a video by their index: one small function over all decoders."""
 
-import importlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
 
-import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+import torch
+from torch import Tensor
 
-Pick = Callable[[int], np.ndarray]
-"""From the number of frames of a video to the indices (V, T) to read."""
+from nonlocal_video.data.decoders.decord import import_decord, open_decord
+from nonlocal_video.data.decoders.frames import open_frames
+from nonlocal_video.data.decoders.pyav import AvError, open_pyav
+from nonlocal_video.data.decoders.source import Deadline, Source
+from nonlocal_video.data.decoders.torchcodec import import_torchcodec, open_torchcodec
+
+Pick = Callable[[np.ndarray], np.ndarray]
+"""From the presentation times (n,) of a video's frames, in seconds, to the indices (V, T) to read."""
+Fit = Callable[[int, int], Callable[[Tensor], Tensor]]
+"""From the height and width of a video to what becomes of each frame: (H, W, 3) uint8 -> (h, w, 3) uint8."""
+
+DECODERS: dict[str, Callable[[str, Deadline], AbstractContextManager[Source]]] = {
+    "pyav": open_pyav,
+    "decord": open_decord,
+    "torchcodec": open_torchcodec,
+}
+OPTIONAL: dict[str, tuple[Callable[[], object], str]] = {
+    "decord": (import_decord, "It has wheels for x86-64 Linux and Windows only"),
+    "torchcodec": (import_torchcodec, "It needs FFmpeg's shared libraries, and a version made for this torch"),
+}
+"""Decoders that not every machine has: how to import them, and what to know if that fails."""
+MAX_ASPECT = 32
+"""The long side of a frame over its short side. A file that says more would fill the memory when its short side is
+enlarged."""
 
 
 class DecodeError(ValueError):
     """A video that cannot be read; the message names the file and the cause."""
 
+    timed_out = False
+
+
+class DecodeTimeoutError(DecodeError):
+    """A video that could not be read within the limit, this time."""
+
+    timed_out = True
+
 
 class Decoded(NamedTuple):
     """Every frame that was asked for, once."""
 
-    frames: np.ndarray
-    """(U, H, W, 3) uint8 RGB, in the order of time."""
-    rows: np.ndarray
-    """(V, T): the row of `frames` at each place of each clip."""
+    frames: Tensor
+    """(U, h, w, 3) uint8 RGB, in the order of time."""
+    rows: Tensor
+    """(V, T) int64: the row of `frames` at each place of each clip."""
 
 
-def decode(path: str, pick: Pick, *, decoder: str = "pyav") -> Decoded:
-    """Reads the frames that `pick` chooses from the number of frames in the file.
+def decode(path: str, pick: Pick, fit: Fit, *, decoder: str = "pyav", limit_s: float | None = None) -> Decoded:
+    """Reads the frames that `pick` chooses, each cut to what `fit` makes of it before the next is read.
 
     Args:
-        decoder: a key of `DECODERS`. "pyav" is exact on every file we know; "decord" is an
-            alternative for ordinary H.264 (it hangs on MPEG-TS and shuffles frames of open GOPs).
+        path: a video file, or a folder of JPEG frames.
+        decoder: a key of `DECODERS`. "pyav" is exact on every file we know and reports damaged frames; the others
+            hand the files that they are known to misread to it.
+        limit_s: seconds after which this gives up. A library that hangs in its own code is not interrupted; the
+            loader ends such a process.
 
     Raises:
         DecodeError: the file is damaged, is not a video, or holds fewer frames than it says.
+        DecodeTimeoutError: the time was up.
     """
+    with _named(path):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ValueError("neither a regular file nor a folder of frames")  # Opening a fifo would wait for ever.
+        opener = open_frames if stat.S_ISDIR(mode) else DECODERS[decoder]
+        with opener(path, Deadline(limit_s)) as source:
+            indices = pick(source.seconds)
+            wanted, rows = np.unique(indices, return_inverse=True)
+            frames = _fitted(source.read(wanted.tolist()), fit, num_frames=len(wanted))
+    return Decoded(frames, torch.from_numpy(rows.reshape(indices.shape)))
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """What the libraries raise, as one exception with the file's name."""
     try:
-        return DECODERS[decoder](path, pick)
-    except (av.FFmpegError, RuntimeError, OSError, ValueError) as error:
-        # RuntimeError is decord's when it opens a file.
-        raise DecodeError(f"{path}: {' '.join(str(error).split())[:300] or type(error).__name__}") from error
+        yield
+    except (AvError, RuntimeError, OSError, ValueError, IndexError, MemoryError) as error:
+        kind = DecodeTimeoutError if isinstance(error, TimeoutError) else DecodeError
+        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise kind(f"{path}: {' '.join(cause.split())[:300]}") from error
+
+
+def _fitted(images: Iterator[np.ndarray], fit: Fit, *, num_frames: int) -> Tensor:
+    """(U, h, w, 3). One frame of full size is held at a time: 32 frames of an 8K video are 3 GB."""
+    shape, frames, count = None, torch.empty(0), 0
+    for image in images:
+        if shape is None:
+            shape = image.shape
+            if max(shape[:2]) > MAX_ASPECT * min(shape[:2]):
+                raise ValueError(f"frames of {shape[1]} x {shape[0]} pixels are longer than {MAX_ASPECT} : 1")
+            apply = fit(*shape[:2])
+        if image.shape != shape:
+            raise ValueError(f"the size changes from {shape[1]} x {shape[0]} to {image.shape[1]} x {image.shape[0]}")
+        frame = apply(torch.from_numpy(image))
+        if count == 0:
+            frames = torch.empty((num_frames, *frame.shape), dtype=torch.uint8)
+        frames[count] = frame
+        count += 1
+    if count < num_frames:
+        raise ValueError(f"only {count} of the {num_frames} frames asked for can be decoded")
+    return frames
 
 
 def check_decoder(decoder: str) -> None:
@@ -50,108 +123,12 @@ def check_decoder(decoder: str) -> None:
     """
     if decoder not in DECODERS:
         raise ValueError(f"data.decoder: got {decoder!r}, expected one of {', '.join(DECODERS)}")
-    if decoder == "decord":
+    if decoder in OPTIONAL:
+        import_it, hint = OPTIONAL[decoder]
         try:
-            _import_decord()
-        except (ImportError, OSError) as error:
+            import_it()
+        except (ImportError, OSError, RuntimeError) as error:
+            cause = str(error).strip().split("\n")[0][:200]
             raise ValueError(
-                f"data.decoder=decord: decord cannot be imported ({error}). It has wheels for x86-64 Linux and "
-                "Windows only; use data.decoder=pyav"
+                f"data.decoder={decoder}: {decoder} cannot be imported ({cause}). {hint}; use data.decoder=pyav"
             ) from error
-
-
-def _decode_pyav(path: str, pick: Pick) -> Decoded:
-    with av.open(path) as container:
-        stream = _video_stream(container)
-        # Containers lie about the number of frames; packets do not, and cost no decoding.
-        times = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
-        if not times:
-            raise ValueError("no frames")
-        wanted, rows = _unique(pick(len(times)))
-        frames = None
-        if None not in times and len(set(times)) == len(times):
-            ordered = sorted(time for time in times if time is not None)
-            frames = _read_at(container, stream, [ordered[i] for i in wanted])
-    if frames is None:
-        frames = _read_counting(path, wanted, num_frames=len(times))
-    return Decoded(np.stack(frames), rows)
-
-
-def _video_stream(container: Any) -> Any:
-    stream = container.streams.best("video")
-    if stream is None:
-        raise ValueError("no video stream")
-    stream.codec_context.thread_count = 1  # The loader's processes share the cores.
-    return stream
-
-
-def _read_at(container: Any, stream: Any, times: list[int]) -> list[np.ndarray] | None:
-    """The frames with these presentation times, from one seek; None if one of them does not come."""
-    container.seek(times[0], stream=stream)
-    wanted, to_rgb, at_keyframe = set(times), _ToRgb(), False
-    frames: list[np.ndarray] = []
-    for frame in container.decode(stream):
-        if not at_keyframe:
-            # Frames before the first key frame lean on a group of pictures that was not decoded.
-            at_keyframe = bool(frame.key_frame)
-            if at_keyframe and frame.pts is not None and frame.pts > times[0]:
-                return None
-        if at_keyframe and frame.pts in wanted:
-            frames.append(to_rgb(frame))
-            if len(frames) == len(times):
-                return frames
-    return None
-
-
-def _read_counting(path: str, wanted: list[int], *, num_frames: int) -> list[np.ndarray]:
-    """The frames at these sorted indices, counted from the start; every frame of the file must come."""
-    to_rgb, count, rows = _ToRgb(), 0, set(wanted)
-    frames: list[np.ndarray] = []
-    with av.open(path) as container:
-        for frame in container.decode(_video_stream(container)):
-            if count in rows:
-                frames.append(to_rgb(frame))
-            count += 1
-    if count != num_frames:
-        raise ValueError(f"{count} of {num_frames} frames can be decoded")
-    return frames
-
-
-class _ToRgb:
-    """Frames to (H, W, 3) uint8, upright: PyAV leaves the rotation that a phone notes in the file to us.
-
-    One reformatter for all frames, on one thread: `frame.to_ndarray(format="rgb24")` sets up a
-    threaded converter for every frame, which takes 8 to 20 times as long.
-    """
-
-    def __init__(self) -> None:
-        self.reformatter = VideoReformatter()
-
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        image = self.reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        return np.rot90(image, frame.rotation // 90) if frame.rotation else image
-
-
-def _decode_decord(path: str, pick: Pick) -> Decoded:
-    decord = _import_decord()
-    try:
-        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
-        wanted, rows = _unique(pick(len(reader)))
-        frames = reader.get_batch(wanted)
-    except decord.DECORDError as error:
-        raise ValueError(f"decord: {error}") from error
-    # pytorchvideo switches decord's output to torch tensors for the whole process.
-    return Decoded(frames.asnumpy() if hasattr(frames, "asnumpy") else frames.numpy(), rows)
-
-
-def _import_decord() -> Any:
-    importlib.import_module("torch")  # Imported before torch, decord can freeze a loader.
-    return importlib.import_module("decord")
-
-
-def _unique(indices: np.ndarray) -> tuple[list[int], np.ndarray]:
-    wanted, rows = np.unique(indices, return_inverse=True)
-    return wanted.tolist(), rows.reshape(indices.shape)
-
-
-DECODERS: dict[str, Callable[[str, Pick], Decoded]] = {"pyav": _decode_pyav, "decord": _decode_decord}

@@ -1,62 +1,151 @@
-"""From items to batches, in worker processes."""
+"""From items to batches, in worker processes that may die."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+import multiprocessing
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, Protocol
 
 import torch
-from torch.utils.data import DataLoader, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from nonlocal_video.data.dataset import EvaluationVideos, TrainingVideos
-from nonlocal_video.types import Batch, Sample
+from nonlocal_video.data.dataset import Started, TestingVideos, TrainingVideos
+from nonlocal_video.data.decode import DecodeError
+from nonlocal_video.data.workers import Board, Watch, end_with_parent, kill
+from nonlocal_video.types import Batch, Failure, Sample
 
-TIMEOUT_S = 600
-"""A worker that gives nothing for so long is taken for dead, and the run stops."""
+GRACE_S = 10.0
+"""A worker is ended so long after the limit at which the decoder should have given up by itself."""
+MAX_IDLE_DEATHS = 3
+"""Workers that may die one after the other without a video to blame."""
+START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
+"""Workers are children of a process that never ran a decoder: a fork of one that did can hang."""
 
 
-class StepSampler(Sampler[list[int]]):
+class Videos(Protocol):
+    """A source of items."""
+
+    def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Any: ...
+    def name(self, index: int, attempt: int) -> str: ...
+
+
+class Loader:
+    """The batches of a plan, in order, whatever becomes of the worker processes.
+
+    A worker that is at one video for longer than the limit is killed. When one is killed or dies, all start
+    again at the first batch that was not given out yet, and the video that it was at counts as failed.
+
+    Args:
+        plan: the item numbers of each batch.
+        collate: makes a batch from the list of its items.
+        workers: processes; 0 makes the items here, where a library that hangs hangs this process.
+        limit_s: seconds for one video; none if None.
+
+    Raises:
+        DecodeError: while iterating; workers die and no video is to blame, or an item cannot be replaced.
+    """
+
+    def __init__(
+        self,
+        videos: Videos,
+        plan: list[range],
+        *,
+        collate: Callable[[list[Any]], Any],
+        workers: int,
+        limit_s: float | None,
+    ) -> None:
+        self.videos, self.plan, self.collate, self.workers, self.limit_s = videos, plan, collate, workers, limit_s
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[Any]:
+        done, idle_deaths, lost = 0, 0, dict[int, dict[int, Failure]]()
+        while done < len(self.plan):
+            board = Board(max(self.workers, 1))
+            limit_s = self.limit_s + GRACE_S if self.limit_s is not None and self.workers else math.inf
+            with Watch(board, limit_s=limit_s) as watch:
+                try:
+                    for batch in self._start(board, lost, first=done):
+                        yield batch
+                        done, idle_deaths = done + 1, 0
+                except RuntimeError as error:
+                    if not str(error).startswith("DataLoader worker"):  # PyTorch's words for a worker that is gone.
+                        raise
+                    found = self._blame(board, watch, dead={int(pid) for pid in re.findall(r"\d+", str(error))})
+                    kill(board.pids())
+                    idle_deaths += not found
+                    if idle_deaths == MAX_IDLE_DEATHS:
+                        raise DecodeError(f"{idle_deaths} loader processes died, none at a video: {error}") from error
+                    for (index, attempt), failure in found.items():
+                        lost.setdefault(index, {})[attempt] = failure
+
+    def _start(self, board: Board, lost: dict[int, dict[int, Failure]], *, first: int) -> "DataLoader[Any]":
+        if self.workers:
+            multiprocessing.set_forkserver_preload(["__main__", "nonlocal_video.data.loader"])
+        return DataLoader(
+            _Items(self.videos, board, lost),
+            batch_sampler=self.plan[first:],  # type: ignore[arg-type]
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            multiprocessing_context=START_METHOD if self.workers else None,
+            worker_init_fn=_begin if self.workers else None,
+        )
+
+    def _blame(self, board: Board, watch: Watch, *, dead: set[int]) -> dict[tuple[int, int], Failure]:
+        """The attempts in which processes were lost."""
+        found = {}
+        for work in board.work():
+            if work.pid in dead:
+                video, ended = self.videos.name(work.item, work.attempt), work.pid in watch.ended
+                cause = f"was ended after {self.limit_s} s (data.decode_limit_s) and more" if ended else "died"
+                found[work.item, work.attempt] = Failure(video, f"{video}: its loader process {cause}", by_chance=True)
+        return found
+
+
+class _Items(Dataset[Any]):
+    """The items as PyTorch's loader asks for them, announced on the board."""
+
+    def __init__(self, videos: Videos, board: Board, lost: dict[int, dict[int, Failure]]) -> None:
+        self.videos, self.board, self.lost = videos, board, lost
+
+    def __getitem__(self, index: int) -> Any:
+        info = get_worker_info()
+        with self.board.working(info.id if info else 0, index) as started:
+            return self.videos.get(index, lost=self.lost.get(index, {}), started=started)
+
+
+def _begin(_worker: int) -> None:
+    end_with_parent()
+
+
+def training_loader(videos: TrainingVideos, plan: list[range], *, workers: int, limit_s: float | None) -> Loader:
+    """Batches of training clips; see `step_plan`."""
+    return Loader(videos, plan, collate=collate, workers=workers, limit_s=limit_s)
+
+
+def testing_loader(videos: TestingVideos, *, rank: int, world_size: int, workers: int, limit_s: float | None) -> Loader:
+    """Every world_size-th video from the rank-th: each video once, no padding."""
+    plan = [range(index, index + 1) for index in range(rank, len(videos), world_size)]
+    return Loader(videos, plan, collate=itemgetter(0), workers=workers, limit_s=limit_s)
+
+
+def step_plan(*, first_step: int, last_step: int, clips_per_rank: int, rank: int, world_size: int) -> list[range]:
     """For each step the stream's sample numbers that one rank trains on.
 
     Step s holds samples s x global batch .. (s + 1) x global batch - 1; ranks take equal slices.
     """
-
-    def __init__(self, *, first_step: int, last_step: int, clips_per_rank: int, rank: int, world_size: int) -> None:
-        self.steps = range(first_step, last_step)
-        self.clips_per_rank, self.rank, self.world_size = clips_per_rank, rank, world_size
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in self.steps:
-            start = (step * self.world_size + self.rank) * self.clips_per_rank
-            yield list(range(start, start + self.clips_per_rank))
-
-
-def training_loader(videos: TrainingVideos, sampler: StepSampler, *, workers: int) -> Iterable[Batch]:
-    """Batches of the steps of `sampler`, in order."""
-    return DataLoader(
-        videos,
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        timeout=TIMEOUT_S if workers else 0,
-    )
-
-
-def evaluation_loader(videos: EvaluationVideos, *, rank: int, world_size: int, workers: int) -> DataLoader[Sample]:
-    """Every world_size-th video from the rank-th: each video once, no padding."""
-    return DataLoader(
-        Subset(videos, range(rank, len(videos), world_size)),
-        batch_size=None,
-        num_workers=workers,
-        timeout=TIMEOUT_S if workers else 0,
-    )
+    starts = [(step * world_size + rank) * clips_per_rank for step in range(first_step, last_step)]
+    return [range(start, start + clips_per_rank) for start in starts]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples of one view each -> a batch (B, 3, T, S, S)."""
+    """Samples -> a batch (B, 3, T, S, S)."""
     return Batch(
-        torch.cat([sample.clips for sample in samples]),
+        torch.cat([sample.clip for sample in samples]),
         torch.tensor([sample.label for sample in samples]),
         tuple(failure for sample in samples for failure in sample.failures),
     )

@@ -1,63 +1,72 @@
-"""From decoded frames to the square views that a network sees; uint8 throughout."""
+"""What of a frame a network sees; uint8 throughout.
+
+Each function gives what `decode` applies to every frame, once it knows the size of the video.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from nonlocal_video.data.decode import Decoded
 
-
-def training_view(
-    decoded: Decoded, *, jitter: tuple[int, int], crop: int, flip: bool, rng: np.random.Generator
-) -> Tensor:
-    """One random view (1, 3, T, S, S) uint8: short side uniform in `jitter`, random crop, random flip (Sec. 4.1).
+def training_crop(
+    height: int, width: int, *, jitter: tuple[int, int], crop: int, flip: bool, rng: np.random.Generator
+) -> Callable[[Tensor], Tensor]:
+    """(H, W, 3) -> (S, S, 3): short side uniform in `jitter`, random crop, random flip (Sec. 4.1); for a whole clip.
 
     Args:
         jitter: smallest and largest short side in pixels, both included.
         crop: S in pixels.
-        flip: mirror left and right with probability 0.5, the whole clip at once.
+        flip: mirror left and right with probability 0.5.
     """
-    frames = resize_short_side(decoded.frames, int(rng.integers(jitter[0], jitter[1] + 1)))  # (U, H, W, 3)
-    top, left = (int(rng.integers(0, size - crop + 1)) for size in frames.shape[1:3])
-    view = _cut(frames, decoded.rows, top, left, crop)
-    return view.flip(-1) if flip and rng.random() < 0.5 else view
+    size = short_side_size(height, width, int(rng.integers(jitter[0], jitter[1] + 1)))
+    top, left = (int(rng.integers(0, side - crop + 1)) for side in size)
+    mirrored = flip and rng.random() < 0.5
+
+    def cut(frame: Tensor) -> Tensor:
+        square = resize(frame, size)[top : top + crop, left : left + crop]
+        return square.flip(1) if mirrored else square
+
+    return cut
 
 
-def testing_views(decoded: Decoded, *, short_side: int, num_crops: int) -> Tensor:
-    """The testing views (V x crops, 3, T, S, S) uint8 of each clip, S = the short side.
+def testing_frame(height: int, width: int, *, short_side: int) -> Callable[[Tensor], Tensor]:
+    """(H, W, 3) -> (h, w, 3) with this short side; `testing_corners` says where its crops are."""
+    size = short_side_size(height, width, short_side)
+    return lambda frame: resize(frame, size)
+
+
+def testing_corners(height: int, width: int, *, num_crops: int) -> tuple[tuple[int, int], ...]:
+    """Top and left of the square crops of a frame.
 
     Args:
-        num_crops: 1, the centre, or 3 along the longer side: at 0, floor((L - S) / 2) and twice
-            that, as in the released code.
+        num_crops: 1, the centre, or 3 along the longer side: at 0, floor((L - S) / 2) and twice that, as in the
+            released code.
     """
-    frames = resize_short_side(decoded.frames, short_side)  # (U, H, W, 3)
-    slack = [(size - short_side) // 2 for size in frames.shape[1:3]]
-    offsets = [(k * slack[0], k * slack[1]) for k in ((1,) if num_crops == 1 else (0, 1, 2))]
-    views = [_cut(frames, decoded.rows, top, left, short_side) for top, left in offsets]
-    return torch.stack(views, dim=1).flatten(0, 1)  # (V, crops, ...) -> (V crops, ...)
+    short_side = min(height, width)
+    slack = [(size - short_side) // 2 for size in (height, width)]
+    return tuple((k * slack[0], k * slack[1]) for k in ((1,) if num_crops == 1 else (0, 1, 2)))
 
 
-def resize_short_side(frames: np.ndarray, short_side: int) -> Tensor:
-    """(U, H, W, 3) uint8 -> the same with the short side given, the long one truncated; bilinear.
-
-    As OpenCV resizes in the released code: without antialiasing. On one thread, since PyTorch 2.6 rounds
-    otherwise with more: a clip must not depend on whether a loader process or the main one made it.
-    """
-    height, width = frames.shape[1:3]
+def short_side_size(height: int, width: int, short_side: int) -> list[int]:
+    """Height and width with the short side given and the long one truncated, as in the released code."""
     size = [int(side * short_side / min(height, width)) for side in (height, width)]
     # Rounding must not shorten the short side: side * s / side can fall just below s.
     size[0 if height <= width else 1] = short_side
-    images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    return size
+
+
+def resize(frame: Tensor, size: list[int]) -> Tensor:
+    """(H, W, 3) -> (h, w, 3), bilinear without antialiasing, as OpenCV resizes in the released code.
+
+    On one thread, since PyTorch 2.6 rounds otherwise with more: a clip must not depend on whether a loader
+    process or the main one made it.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return F.resize(images, size, antialias=False).permute(0, 2, 3, 1)
+        return F.resize(frame.permute(2, 0, 1), size, antialias=False).permute(1, 2, 0)
     finally:
         torch.set_num_threads(threads)
-
-
-def _cut(frames: Tensor, rows: np.ndarray, top: int, left: int, crop: int) -> Tensor:
-    """Frames (U, H, W, 3), rows (V, T) -> views (V, 3, T, S, S), channels last in memory."""
-    square = frames[:, top : top + crop, left : left + crop].contiguous()
-    return square[torch.from_numpy(rows)].permute(0, 4, 1, 2, 3)

@@ -26,6 +26,7 @@ def save_checkpoint(folder: Path, state: TrainState, *, facts: dict[str, Any], k
         "format": FORMAT,
         "step": state.step,
         "num_failures": state.num_failures,
+        "num_by_chance": state.num_by_chance,
         "facts": facts,
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
@@ -65,4 +66,6 @@ def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
     state.optimizer.load_state_dict(content["optimizer"])
     if content["scaler"]:  # Empty unless the precision was fp16.
         state.scaler.load_state_dict(content["scaler"])
-    state.step, state.num_failures = content["step"], content["num_failures"]
+    state.step, state.num_failures, state.num_by_chance = (
+        content[name] for name in ("step", "num_failures", "num_by_chance")
+    )

@@ -1,19 +1,21 @@
 """The testing loop: every listed video once, all its views together."""
 
+from collections.abc import Sequence
+
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from nonlocal_video.data.loader import Loader
 from nonlocal_video.distributed import gather, is_main, local_device
 from nonlocal_video.engine.train import autocast
 from nonlocal_video.metrics.topk import TopK
 from nonlocal_video.metrics.views import average_views
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.types import Evaluation, Failure, Prediction, Sample
+from nonlocal_video.types import Evaluation, Failure, Prediction, TestItem
 
 
 @torch.inference_mode()
-def evaluate(model: Classifier, loader: DataLoader[Sample], *, chunk: int, precision: str) -> Evaluation:
+def evaluate(model: Classifier, loader: Loader | Sequence[TestItem], *, chunk: int, precision: str) -> Evaluation:
     """Scores every video of this rank's loader; the numbers are reduced over the ranks once, at the end.
 
     Args:
@@ -27,18 +29,18 @@ def evaluate(model: Classifier, loader: DataLoader[Sample], *, chunk: int, preci
     predictions: list[Prediction] = []
     failures: list[Failure] = []
     bar = tqdm(total=len(loader), unit="video", desc="test", disable=None if is_main() else True)
-    for sample in loader:
+    for item in loader:
         bar.update()
-        if len(sample.clips) == 0:
-            failures.extend(sample.failures)
+        if isinstance(item.views, Failure):
+            failures.append(item.views)
             continue
         with autocast(device, precision):
-            parts = [model.scores(views.to(device, non_blocking=True)) for views in sample.clips.split(chunk)]
+            parts = [model.scores(views) for views in item.views.to(device).chunks(chunk)]
         views = torch.cat(parts).double().cpu()  # (V, K)
         scores = average_views(views)  # (K,)
-        clip_metric.update(views, torch.full((len(views),), sample.label))
-        video_metric.update(scores[None], torch.tensor([sample.label]))
-        predictions.append(Prediction(sample.video, sample.label, scores.tolist()))
+        clip_metric.update(views, torch.full((len(views),), item.label))
+        video_metric.update(scores[None], torch.tensor([item.label]))
+        predictions.append(Prediction(item.video, item.label, scores.tolist()))
     bar.close()
     video_metric.reduce()
     clip_metric.reduce()

@@ -17,3 +17,5 @@ class TrainState:
     """Steps done."""
     num_failures: int = 0
     """Videos that could not be decoded and were replaced, on all ranks."""
+    num_by_chance: int = 0
+    """Those of them that another run may decode (time-outs): it then sees other clips."""

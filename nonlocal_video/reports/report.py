@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from nonlocal_video.data.census.usable import format_census
 from nonlocal_video.files import whole_file
 from nonlocal_video.types import Evaluation, Failure
 
@@ -88,6 +89,8 @@ def format_report(report: dict[str, Any]) -> str:
         f"videos: {videos['listed']} listed, {videos['missing']} missing, {videos['failed']} failed, "
         f"{videos['decoded']} decoded",
     ]
+    if "census" in report:  # Reports of older tests have none.
+        lines.append(format_census(report["census"]))
     for key in ("top1", "top5"):
         if report.get(key) is not None:
             lines.append(

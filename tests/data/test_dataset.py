@@ -5,12 +5,11 @@ import pytest
 import torch
 
 from nonlocal_video.data.clips import random_clip, uniform_clips
-from nonlocal_video.data.dataset import MAX_ATTEMPTS, EvaluationVideos, TrainingVideos
+from nonlocal_video.data.dataset import MAX_ATTEMPTS, SharedEntries, TestingVideos, TrainingVideos
 from nonlocal_video.data.decode import DecodeError
-from nonlocal_video.data.loader import StepSampler, evaluation_loader, training_loader
-from nonlocal_video.data.manifest import read_list
-from nonlocal_video.data.transforms import testing_views, training_view
-from nonlocal_video.types import Entry
+from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.data.transforms import testing_corners, testing_frame, training_crop
+from nonlocal_video.types import Entry, Failure, Sample, TestItem, TimedLabel, Views
 
 
 @pytest.fixture
@@ -19,92 +18,106 @@ def entries(miniature: Path) -> list[Entry]:
 
 
 def training(entries: list[Entry], *, seed: int = 0) -> TrainingVideos:
-    view = partial(training_view, jitter=(55, 69), crop=48, flip=True)
-    return TrainingVideos(entries, seed=seed, pick=partial(random_clip, length=8, stride=4), view=view, decoder="pyav")
+    fit = partial(training_crop, jitter=(55, 69), crop=48, flip=True)
+    return TrainingVideos(entries, seed=seed, pick=partial(random_clip, length=8, stride=4), fit=fit)
 
 
-def evaluation(entries: list[Entry]) -> EvaluationVideos:
-    pick = partial(uniform_clips, num_clips=3, length=8, stride=2)
-    return EvaluationVideos(
-        entries, pick=pick, views=partial(testing_views, short_side=55, num_crops=3), decoder="pyav"
+def testing(entries: list[Entry]) -> TestingVideos:
+    return TestingVideos(
+        entries,
+        pick=partial(uniform_clips, num_clips=3, length=8, stride=2),
+        fit=partial(testing_frame, short_side=55),
+        corners=partial(testing_corners, num_crops=3),
     )
+
+
+def sample(videos: TrainingVideos, index: int, **lost: Failure) -> Sample:
+    return videos.get(index, lost={int(k[1:]): v for k, v in lost.items()}, started=lambda _: None)
+
+
+def item(videos: TestingVideos, index: int) -> TestItem:
+    return videos.get(index, lost={}, started=lambda _: None)
+
+
+def broken(folder: Path) -> Entry:
+    (folder / "broken.mp4").write_text("no video")
+    return Entry("broken.mp4", str(folder / "broken.mp4"), 0)
+
+
+def test_shared_entries_are_the_entries() -> None:
+    entries = [
+        Entry("a b,c.mp4", "/x/a b,c.mp4", 3),
+        Entry("d", "/x/d", (TimedLabel(1, 0.5, 2.0), TimedLabel(2, 0.0, 1.0)), 77),
+        Entry("\udce9.mp4", "/x/\udce9.mp4", None),
+    ]
+    shared = SharedEntries(entries)
+    assert [shared[i] for i in range(3)] == entries
+    assert len(shared) == 3
 
 
 def test_sample_is_a_pure_function_of_seed_and_number(entries: list[Entry]) -> None:
     first, again, other = training(entries), training(entries), training(entries, seed=1)
-    assert torch.equal(first[30].clips, again[30].clips)
-    assert first[30].clips.shape == (1, 3, 8, 48, 48)
-    assert [first[i].video for i in range(24)] != [other[i].video for i in range(24)]
+    assert torch.equal(sample(first, 30).clip, sample(again, 30).clip)
+    assert sample(first, 30).clip.shape == (1, 3, 8, 48, 48)
+    assert sample(first, 30).clip.dtype == torch.uint8
+    assert [first.name(i, 0) for i in range(24)] != [other.name(i, 0) for i in range(24)]
 
 
 def test_every_pass_holds_every_video_once_in_another_order(entries: list[Entry]) -> None:
     videos = training(entries)
-    passes = [[videos[i].video for i in range(start, start + 24)] for start in (0, 24)]
+    passes = [[sample(videos, i).video for i in range(start, start + 24)] for start in (0, 24)]
     assert sorted(passes[0]) == sorted(passes[1]) == sorted(entry.video for entry in entries)
     assert passes[0] != passes[1]
 
 
 def test_two_passes_see_other_clips_of_a_video(entries: list[Entry]) -> None:
     videos = training(entries[:1])
-    assert not torch.equal(videos[0].clips, videos[1].clips)
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_a_step_holds_the_same_samples_for_any_number_of_ranks(world_size: int) -> None:
-    samplers = [
-        StepSampler(first_step=3, last_step=5, clips_per_rank=8 // world_size, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    steps = [[number for part in parts for number in part] for parts in zip(*samplers, strict=True)]
-    assert steps == [list(range(24, 32)), list(range(32, 40))]
-
-
-def test_batches_do_not_depend_on_workers_or_on_where_the_run_began(entries: list[Entry]) -> None:
-    def batches(first_step: int, workers: int) -> list:
-        sampler = StepSampler(first_step=first_step, last_step=4, clips_per_rank=4, rank=0, world_size=1)
-        return list(training_loader(training(entries), sampler, workers=workers))
-
-    whole, resumed = batches(0, 0), batches(2, 2)
-    assert len(resumed) == 2
-    for own, other in zip(whole[2:], resumed, strict=True):
-        assert torch.equal(own.clips, other.clips)
-        assert torch.equal(own.labels, other.labels)
+    assert not torch.equal(sample(videos, 0).clip, sample(videos, 1).clip)
 
 
 def test_a_broken_video_is_replaced_counted_and_named(entries: list[Entry], tmp_path: Path) -> None:
-    (tmp_path / "broken.mp4").write_text("no video")
-    broken = Entry("broken.mp4", str(tmp_path / "broken.mp4"), 0)
-    videos = training([broken, *entries[:3]])
-    samples = [videos[i] for i in range(4)]
-    assert all(len(sample.clips) == 1 for sample in samples)
-    (replaced,) = [sample for sample in samples if sample.failures]
+    listed = [broken(tmp_path), *entries[:3]]
+    samples = [sample(training(listed), i) for i in range(4)]
+    assert all(len(one.clip) == 1 for one in samples)
+    (replaced,) = [one for one in samples if one.failures]
     assert replaced.video in {entry.video for entry in entries[:3]}
     assert replaced.failures[0].video == "broken.mp4"
-    again = training([broken, *entries[:3]])[samples.index(replaced)]
-    assert torch.equal(again.clips, replaced.clips)
+    assert not replaced.failures[0].by_chance
+    assert torch.equal(sample(training(listed), samples.index(replaced)).clip, replaced.clip)
+
+
+def test_an_attempt_that_lost_its_process_is_passed_over(entries: list[Entry]) -> None:
+    videos, lost = training(entries), Failure("v", "its loader process died", by_chance=True)
+    assert sample(videos, 5, _0=lost).failures == (lost,)
+    assert sample(videos, 5, _0=lost).video == videos.name(5, 1)
+    assert sample(videos, 5, _1=lost).failures == ()
 
 
 def test_training_stops_when_nothing_can_be_decoded(tmp_path: Path) -> None:
-    (tmp_path / "broken.mp4").write_text("no video")
-    videos = training([Entry("broken.mp4", str(tmp_path / "broken.mp4"), 0)])
     with pytest.raises(DecodeError, match=rf"{MAX_ATTEMPTS} videos in a row cannot be decoded:\n.*broken\.mp4"):
-        videos[0]
+        sample(training([broken(tmp_path)]), 0)
 
 
-def test_evaluation_gives_all_views_of_each_video_and_names_the_broken(entries: list[Entry], tmp_path: Path) -> None:
-    (tmp_path / "broken.mp4").write_text("no video")
-    videos = evaluation([entries[0], Entry("broken.mp4", str(tmp_path / "broken.mp4"), 1)])
-    assert videos[0].clips.shape == (9, 3, 8, 55, 55)
-    assert len(videos[1].clips) == 0
-    assert videos[1].failures[0].video == "broken.mp4"
+def test_testing_gives_all_views_of_each_video_and_names_the_broken(entries: list[Entry], tmp_path: Path) -> None:
+    videos = testing([entries[0], broken(tmp_path)])
+    views = item(videos, 0).views
+    assert isinstance(views, Views)
+    assert next(views.chunks(9)).shape == (9, 3, 8, 55, 55)
+    failure = item(videos, 1).views
+    assert isinstance(failure, Failure)
+    assert failure.video == "broken.mp4"
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
-def test_ranks_share_the_videos_without_padding(entries: list[Entry], world_size: int) -> None:
-    videos = evaluation(entries[:4])
-    found = [
-        sample.video
-        for rank in range(world_size)
-        for sample in evaluation_loader(videos, rank=rank, world_size=world_size, workers=0)
-    ]
-    assert sorted(found) == [entry.video for entry in entries[:4]]
+def test_views_of_128_frames_hold_each_frame_once(tmp_path: Path, entries: list[Entry]) -> None:
+    """Thirty views of 128 frames of 70 frames would be 55 times as much."""
+    videos = TestingVideos(
+        entries[:1],
+        pick=partial(uniform_clips, num_clips=10, length=128, stride=1),
+        fit=partial(testing_frame, short_side=64),
+        corners=partial(testing_corners, num_crops=3),
+    )
+    views = item(videos, 0).views
+    assert isinstance(views, Views)
+    assert len(views.frames) <= 88
+    assert views.num_views == 30
+    assert next(views.chunks(1)).shape == (1, 3, 128, 64, 64)

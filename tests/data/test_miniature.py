@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nonlocal_video.data.decode import decode
-from nonlocal_video.data.manifest import read_classes, read_list
+from nonlocal_video.data.lists.classes import read_classes
+from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.miniature import GAP, QUESTIONS, Scene, draw_scene, make_miniature
 
 SCENES = [draw_scene(index, seed=0) for index in range(1280)]
@@ -66,9 +67,9 @@ def test_videos_show_their_scene(miniature: Path) -> None:
     for index in range(8):
         scene = draw_scene(index, seed=0)
         first, last = scene.squares
-        frames = decode(str(miniature / f"videos/train_{index:04d}.mp4"), lambda n: np.arange(n)[None]).frames.astype(
-            int
-        )
+        path = str(miniature / f"videos/train_{index:04d}.mp4")
+        decoded = decode(path, lambda seconds: np.arange(len(seconds))[None], lambda _h, _w: lambda frame: frame)
+        frames = decoded.frames.numpy().astype(int)
         assert frames.shape == (scene.num_frames, scene.height, scene.width, 3)
         for square in scene.squares:
             inside = frames[square.first + 2, square.top + 3 : square.top + square.side - 3][

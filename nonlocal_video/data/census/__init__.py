@@ -1,0 +1,1 @@
+"""What the videos of a list are really like."""

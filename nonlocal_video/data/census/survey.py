@@ -1,0 +1,232 @@
+"""Every video of a list examined, in processes that can be killed; a stopped survey goes on where it was."""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import stat
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import TimeoutError as OutOfTime
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pebble import ProcessExpired, ProcessPool
+from tqdm import tqdm
+
+from nonlocal_video.data.decoders.examine import Finding, examine
+from nonlocal_video.data.workers import end_with_parent
+from nonlocal_video.files import whole_file
+from nonlocal_video.types import Entry, Label, TimedLabel
+
+VIDEOS = "videos.jsonl"
+"""The file of a census folder with a line for each video."""
+GRACE_S = 5.0
+"""A process is ended so long after the limit at which `examine` should have given up by itself."""
+
+Stamp = tuple[int, int]
+"""Bytes and time of the last change (ns) of a file or a folder: another stamp is another content."""
+
+
+class Depth(NamedTuple):
+    """How thoroughly videos are examined."""
+
+    limit_s: float
+    """Seconds for each."""
+    decode_all: bool
+
+
+class Record(NamedTuple):
+    """A listed video and what was found."""
+
+    video: str
+    path: str
+    label: Label
+    stamp: Stamp | None
+    depth: Depth
+    finding: Finding
+
+
+def survey(entries: Sequence[Entry], folder: Path, *, depth: Depth, jobs: int) -> list[Record]:
+    """Examines all videos and keeps the records in `folder`/videos.jsonl; those of unchanged files are not made again.
+
+    Each record is written when it is made. In the end the file has the list's videos in the list's order.
+
+    Raises:
+        ValueError: another survey is writing there, or the folder holds other files or the survey of other videos.
+        OSError: the folder cannot be written.
+    """
+    with _claimed(folder):
+        there, missing = _look(entries)
+        known = {
+            record.path: record
+            for record in _read_kept(folder, entries)
+            if record.path in there and record.stamp == there[record.path] and _holds(record, depth)
+        }
+        with (
+            (folder / VIDEOS).open("a") as file,
+            closing(_examined([path for path in there if path not in known], depth=depth, jobs=jobs)) as findings,
+            tqdm(total=len(there), initial=len(known), desc="examining", unit="video") as bar,
+        ):
+            broken = sum(record.finding.group == "broken" for record in known.values())
+            for path, finding in findings:
+                known[path] = Record("", path, None, there[path], depth, finding)
+                file.write(_line(known[path]))
+                file.flush()
+                broken += finding.group == "broken"
+                bar.set_postfix(missing=len(missing), broken=broken, refresh=False)
+                bar.update()
+        records = [_record(entry, known.get(entry.path), missing.get(entry.path, ""), depth) for entry in entries]
+        with whole_file(folder / VIDEOS) as whole:
+            whole.writelines(_line(record).encode() for record in records)
+    return records
+
+
+def _record(entry: Entry, record: Record | None, why_missing: str, depth: Depth) -> Record:
+    if record is None:
+        return Record(entry.video, entry.path, entry.label, None, depth, Finding("missing", why_missing))
+    finding = record.finding
+    if entry.num_frames is not None:
+        finding = finding._replace(claimed=entry.num_frames)
+    return record._replace(video=entry.video, path=entry.path, label=entry.label, finding=finding)
+
+
+def _holds(record: Record, depth: Depth) -> bool:
+    """Whether a record of an unchanged file can stand for one that would be made now."""
+    if record.finding.by_chance or record.depth.decode_all != depth.decode_all:
+        return False
+    return record.finding.state != "timed out" or record.depth.limit_s >= depth.limit_s
+
+
+# Files
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Holds the folder against other surveys, if it is new or that of one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / VIDEOS).exists():
+        raise ValueError(f"--out: {folder}: got a folder with other files, expected a new one or that of a census")
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ValueError(f"--out: {folder}: another check_data.py is writing there") from None
+    finally:
+        os.close(number)
+
+
+def _look(entries: Sequence[Entry]) -> tuple[dict[str, Stamp], dict[str, str]]:
+    """The paths that are there, with their stamps, and the others, with the reasons."""
+    there, missing = dict[str, Stamp](), dict[str, str]()
+    paths = list(dict.fromkeys(entry.path for entry in entries))
+    with ThreadPoolExecutor(16) as pool:  # On a network disk many questions wait together.
+        for path, found in zip(paths, pool.map(_stamp, paths, chunksize=64), strict=True):
+            if isinstance(found, str):
+                missing[path] = found
+            else:
+                there[path] = found
+    return there, missing
+
+
+def _stamp(path: str) -> Stamp | str:
+    """Or why there is no video; what a run takes for missing is missing here."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        if os.path.islink(path):
+            return f"a link that leads nowhere: {os.readlink(path)}"
+        return "" if isinstance(error, FileNotFoundError) else str(getattr(error, "strerror", error))
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        return "neither a regular file nor a folder of frames"
+    return status.st_size, status.st_mtime_ns
+
+
+def _read_kept(folder: Path, entries: Sequence[Entry]) -> list[Record]:
+    """What an earlier survey left; an unfinished last line is cut off."""
+    path = folder / VIDEOS
+    path.touch()
+    with path.open("r+b") as file:
+        end = 0
+        for line in file:
+            end += len(line) if line.endswith(b"\n") else 0
+        file.truncate(end)
+    records, listed = read_records(folder), {entry.path for entry in entries}
+    if records and not any(record.path in listed for record in records):
+        raise ValueError(
+            f"--out: {folder} holds the census of other videos (such as {records[0].path}): take another folder"
+        )
+    return records
+
+
+def read_records(folder: Path) -> list[Record]:
+    """The records of a folder.
+
+    Raises:
+        ValueError: it has none, or a line is not a record.
+    """
+    path = folder / VIDEOS
+    if not path.is_file():
+        raise ValueError(f"{folder}: not the folder of a census (it has no {VIDEOS})")
+    records = []
+    with path.open() as file:
+        for number, line in enumerate(file, 1):
+            try:
+                records.append(_parsed(json.loads(line)))
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(f"{path}:{number}: not a record of this version ({error}): delete the file") from error
+    return records
+
+
+def _line(record: Record) -> str:
+    content = {**record._asdict(), "depth": record.depth._asdict(), "finding": record.finding._asdict()}
+    return json.dumps(content) + "\n"
+
+
+def _parsed(content: Mapping[str, Any]) -> Record:
+    label, stamp = content["label"], content["stamp"]
+    # Words that many records share are held once.
+    found: dict[str, Any] = {k: sys.intern(v) if isinstance(v, str) else v for k, v in content["finding"].items()}
+    if isinstance(label, list):
+        label = tuple(TimedLabel(*item) if isinstance(item, list) else item for item in label)
+    stamp = None if stamp is None else (stamp[0], stamp[1])
+    return Record(content["video"], content["path"], label, stamp, Depth(**content["depth"]), Finding(**found))
+
+
+# Processes
+
+
+def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tuple[str, Finding], None, None]:
+    """Findings as they are made; few paths wait at a time, however many there are."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([examine.__module__])  # Loaded once and shared.
+    pool, waiting, rest = None, dict[Future[Finding], str](), iter(paths)
+    try:
+        while True:
+            for path in islice(rest, 4 * jobs - len(waiting)):
+                pool = pool or ProcessPool(min(jobs, len(paths)), initializer=end_with_parent, context=context)
+                future: Future[Finding] = pool.schedule(
+                    examine, args=(path,), kwargs=depth._asdict(), timeout=depth.limit_s + GRACE_S
+                )
+                waiting[future] = path
+            if not waiting:
+                return
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), _outcome(future.result, depth)
+    finally:
+        if pool is not None:
+            pool.stop()
+            pool.join()
+
+
+def _outcome(result: Callable[[], Finding], depth: Depth) -> Finding:
+    try:
+        return result()
+    except OutOfTime:
+        return Finding("timed out", f"its process was stuck and was ended after {depth.limit_s:g} s (--limit) and more")
+    except ProcessExpired as error:
+        return Finding("broken", f"its process ended with exit code {error.exitcode}", by_chance=True)

@@ -1,0 +1,96 @@
+"""Which of the listed videos a run can use, in a form that fits beside a number."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_video.data.census.survey import Record
+from nonlocal_video.data.lists.manifest import hash_entries
+from nonlocal_video.types import Entry
+
+CENSUS = "census.json"
+"""The file of a census folder that a run reads."""
+
+
+class Census(NamedTuple):
+    """What a list of videos came to."""
+
+    hash: str
+    """The same where the same videos with the same labels were listed and used."""
+    listed: int
+    missing: int
+    broken: int
+    """Known to be; those that a run finds broken are counted by the run."""
+    checked: str
+    """How it was looked: for their presence, by packets, or by frames, all decoded."""
+
+
+def take_census(usable: Iterable[Entry], missing: Iterable[Entry], broken: Iterable[Entry], *, checked: str) -> Census:
+    """The census of a list that was sorted into these three."""
+    groups = {"usable": list(usable), "missing": list(missing), "broken": list(broken)}
+    lines = sorted(f"{entry.video} {entry.label} {state}\n" for state, group in groups.items() for entry in group)
+    name = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:12]
+    return Census(name, len(lines), len(groups["missing"]), len(groups["broken"]), checked)
+
+
+def census_of(entries: Sequence[Entry], records: Sequence[Record], *, checked: str) -> Census:
+    """The census of a list that was surveyed."""
+    groups: dict[str, list[Entry]] = {"usable": [], "missing": [], "broken": []}
+    for entry, record in zip(entries, records, strict=True):
+        groups[record.finding.group].append(entry)
+    return take_census(groups["usable"], groups["missing"], groups["broken"], checked=checked)
+
+
+def hash_listed(entries: Iterable[Entry]) -> str:
+    """Names a list, in whatever order it is."""
+    return hash_entries(sorted(entries, key=lambda entry: entry.video))
+
+
+def split_broken(
+    present: Sequence[Entry], missing: Sequence[Entry], folder: str | None
+) -> tuple[list[Entry], list[tuple[Entry, str]], Census]:
+    """The videos to use, those that the census in `folder` found broken with the causes, and the census this makes.
+
+    A file of another size than then is used again. Without a folder nothing is known to be broken.
+
+    Raises:
+        ValueError: no census there, or that of another list.
+    """
+    if folder is None:
+        return list(present), [], take_census(present, missing, (), checked="presence")
+    path = Path(folder) / CENSUS
+    if not path.is_file():
+        raise ValueError(f"{folder}: no census (no {CENSUS}); make it with python tools/check_data.py, or run it again")
+    content = json.loads(path.read_text())
+    if content["listed_hash"] != hash_listed([*present, *missing]):
+        raise ValueError(
+            f"{folder}: is the census of another list ({content['list']}, {content['census']['listed']} videos), "
+            f"expected one of these {len(present) + len(missing)} videos and labels"
+        )
+    causes = {
+        entry.video: content["broken"][entry.video]["cause"]
+        for entry in present
+        if entry.video in content["broken"] and _is_same(entry.path, content["broken"][entry.video]["bytes"])
+    }
+    used = [entry for entry in present if entry.video not in causes]
+    broken = [entry for entry in present if entry.video in causes]
+    census = take_census(used, missing, broken, checked=content["census"]["checked"])
+    return used, [(entry, causes[entry.video]) for entry in broken], census
+
+
+def _is_same(path: str, size: int) -> bool:
+    status = os.stat(path)
+    return stat.S_ISDIR(status.st_mode) or status.st_size == size
+
+
+def format_census(census: Mapping[str, object]) -> str:
+    """In one line."""
+    how = {"presence": "files only looked for", "packets": "files opened, not decoded", "frames": "all decoded before"}
+    return (
+        f"census {census['hash']}: {census['listed']} listed, {census['missing']} missing, "
+        f"{census['broken']} known broken ({how[str(census['checked'])]})"
+    )

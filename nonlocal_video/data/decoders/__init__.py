@@ -1,0 +1,1 @@
+"""The video libraries, one file each; nothing else but `encode.py` imports one."""

@@ -1,0 +1,232 @@
+"""One video, looked at from its first to its last byte, for the census."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import av
+
+from nonlocal_video.data.decode import MAX_ASPECT
+from nonlocal_video.data.decoders.frames import list_frames, open_frames
+from nonlocal_video.data.decoders.pyav import AvError, Index, open_index
+from nonlocal_video.data.decoders.source import Deadline
+
+FOLDER = "folder of frames"
+_CHUNK_BYTES = 2**22
+
+
+class Finding(NamedTuple):
+    """What became of a video when it was examined, in plain values; None and "" for what was not found out."""
+
+    state: str
+    """ok, opens (nothing was decoded), missing, broken or timed out."""
+    cause: str = ""
+    by_chance: bool = False
+    """Whether the same file may be found otherwise another time: a disk that cannot be read, a process that died."""
+    size_bytes: int | None = None
+    content: str = ""
+    """The same for files, or folders of frames, that hold the same bytes."""
+    container: str = ""
+    codec: str = ""
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    """The mean."""
+    duration_s: float | None = None
+    claimed: int | None = None
+    """Frames that the container states; those that the list states, of a folder."""
+    packets: int | None = None
+    """Frames that are there undecoded: what clips are picked from."""
+    found: int | None = None
+    """Frames that can be decoded, and whole."""
+    damaged: int | None = None
+    """Frames that come out of the decoder, but not whole, or leaning on one that is not."""
+    rotation: int | None = None
+    """Degrees, counter-clockwise."""
+    open_gops: bool | None = None
+    """Whether frames of H.264 lean on others beyond a key frame; unknown for other codecs."""
+
+    @property
+    def group(self) -> str:
+        """usable, missing or broken: what a run makes of the state."""
+        return {"ok": "usable", "opens": "usable", "missing": "missing"}.get(self.state, "broken")
+
+
+def examine(path: str, *, limit_s: float, decode_all: bool) -> Finding:
+    """Reads a video file, or a folder of JPEG frames, to its end.
+
+    A video is "ok" if every frame that a clip may ask for can be decoded and is whole.
+
+    Args:
+        limit_s: seconds after which this gives up; a call into a library that hangs is not interrupted.
+        decode_all: decode every frame; packets are only counted otherwise, and what is whole "opens".
+    """
+    finding = Finding("broken")
+    try:
+        for stage in _stages(path, Deadline(limit_s), decode_all):
+            finding = stage
+    except (AvError, RuntimeError, OSError, ValueError, IndexError, MemoryError) as error:
+        if isinstance(error, TimeoutError):
+            return finding._replace(state="timed out", cause=f"not examined within {limit_s:g} s (--limit)")
+        by_chance = isinstance(error, OSError | MemoryError) and not isinstance(error, AvError)
+        return finding._replace(state="broken", cause=_shown(error), by_chance=by_chance)
+    return finding
+
+
+def _shown(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
+def _stages(path: str, deadline: Deadline, decode_all: bool) -> Iterator[Finding]:
+    """What is known after each stage; the last one has the state, the others would be broken if they were the last."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError("neither a regular file nor a folder of frames")  # Opening a fifo would wait for ever.
+    if stat.S_ISDIR(mode):
+        names = list_frames(path)
+        finding = _hashed([os.path.join(path, name) for name in names], deadline, named=True)
+        finding = finding._replace(container=FOLDER, codec="jpeg", packets=len(names))
+        yield finding
+        yield _decoded_folder(finding, path, deadline) if decode_all else finding._replace(state="opens")
+        return
+    finding = _hashed([path], deadline, named=False)
+    yield finding
+    if not finding.size_bytes:
+        raise ValueError("the file is empty")
+    index = open_index(path, deadline)
+    finding = _indexed(finding, index)
+    yield finding
+    if index.ticks is not None:
+        _seek(path, index.ticks)
+    yield _decoded_file(finding, path, index, deadline) if decode_all else finding._replace(state="opens")
+
+
+def _hashed(paths: list[str], deadline: Deadline, *, named: bool) -> Finding:
+    """The size and the content's hash of files together."""
+    content, size = hashlib.blake2b(digest_size=16), 0
+    for path in paths:
+        if named:
+            content.update(f"{os.path.basename(path)}\0{os.path.getsize(path)}\0".encode(errors="surrogateescape"))
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                deadline.check()
+                content.update(chunk)
+                size += len(chunk)
+    return Finding("broken", size_bytes=size, content=content.hexdigest())
+
+
+def _indexed(finding: Finding, index: Index) -> Finding:
+    count, last = len(index.seconds), float(index.seconds[-1])
+    fps = (count - 1) / last if last > 0 else None  # False for NaN as well.
+    return finding._replace(
+        container=index.container,
+        codec=index.codec,
+        fps=None if fps is None else round(fps, 3),
+        duration_s=None if fps is None else round(count / fps, 3),
+        claimed=index.claimed or None,
+        packets=count,
+        open_gops=not index.closed if index.codec == "h264" else None,
+    )
+
+
+def _seek(path: str, ticks: list[int]) -> None:
+    """Fails where seeking does: `open_pyav` begins with it, and a damaged index can forbid it."""
+    container: Any
+    with av.open(path) as container:
+        for tick in (ticks[0], ticks[len(ticks) // 2], ticks[-1]):
+            try:
+                container.seek(tick, stream=container.streams.best("video"))
+            except AvError as error:
+                raise ValueError(f"no place in it can be looked up: {_shown(error)}") from error
+
+
+class _Tally:
+    """Counts decoded frames, and what would make `decode` refuse them."""
+
+    def __init__(self) -> None:
+        self.found, self.damaged, self.rotation = 0, 0, 0
+        self.size: tuple[int, int] | None = None
+        self.cause = ""
+
+    def blame(self, cause: str) -> None:
+        """The first one stays."""
+        self.cause = self.cause or cause
+
+    def measure(self, width: int, height: int) -> None:
+        if self.size is None:
+            self.size = width, height
+            if max(self.size) > MAX_ASPECT * min(self.size):
+                self.blame(f"frames of {width} x {height} pixels are longer than {MAX_ASPECT} : 1")
+        elif self.size != (width, height):
+            self.blame(f"the size changes from {self.size[0]} x {self.size[1]} to {width} x {height}")
+
+    def conclude(self, finding: Finding) -> Finding:
+        packets = finding.packets or 0
+        if self.found != packets or self.damaged:
+            why = f" ({self.cause})" if self.cause else ""
+            few = self.found <= packets
+            self.cause = f"{self.found} {'of' if few else 'instead of'} {packets} frames can be decoded{why}"
+        width, height = self.size or (None, None)
+        return finding._replace(
+            state="broken" if self.cause else "ok",
+            cause=self.cause,
+            width=width,
+            height=height,
+            found=self.found,
+            damaged=self.damaged,
+            rotation=self.rotation,
+        )
+
+
+def _decoded_file(finding: Finding, path: str, index: Index, deadline: Deadline) -> Finding:
+    """Decodes all frames, on one thread and without turning them to RGB; damage is judged as `open_pyav` does."""
+    tally, started, damaged = _Tally(), False, False
+    missing, latest = (None, 0) if index.ticks is None else (set(index.ticks), index.ticks[0])
+    container: Any
+    with av.open(path) as container:
+        stream = container.streams.best("video")
+        stream.codec_context.thread_count = 1
+        for packet in container.demux(stream):
+            deadline.check()
+            started |= packet.is_keyframe
+            if not started:
+                continue
+            try:
+                frames = packet.decode()
+            except AvError as error:
+                tally.blame(_shown(error))
+                damaged = True
+                continue
+            for frame in frames:
+                damaged = bool(frame.is_corrupt) or (damaged and not frame.key_frame)
+                if missing is not None and frame.pts not in missing:
+                    continue
+                tally.rotation = tally.rotation or round(frame.rotation)
+                tally.measure(frame.width, frame.height)
+                tally.damaged += damaged
+                tally.found += not damaged
+                if missing is not None:
+                    missing.remove(frame.pts)
+                    if frame.pts < latest:
+                        tally.blame("frames come out of order")
+                    latest = frame.pts
+    return tally.conclude(finding)
+
+
+def _decoded_folder(finding: Finding, path: str, deadline: Deadline) -> Finding:
+    """Decodes every image."""
+    tally = _Tally()
+    with open_frames(path, deadline) as source:
+        for index in range(finding.packets or 0):
+            try:
+                (image,) = source.read([index])
+            except (RuntimeError, ValueError) as error:
+                tally.blame(_shown(error))
+                tally.damaged += 1
+                continue
+            tally.measure(image.shape[1], image.shape[0])
+            tally.found += 1
+    return tally.conclude(finding)

@@ -1,0 +1,29 @@
+"""What every decoder gives, and how long it may take."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Source(NamedTuple):
+    """A video that is open."""
+
+    seconds: np.ndarray
+    """(n,) float64: when each frame is shown; NaN where nobody says. n is the number of packets, counted."""
+    read: Callable[[list[int]], Iterator[np.ndarray]]
+    """Frames (H, W, 3) uint8 RGB, upright, of sorted indices, one after the other; ends early if they do not come."""
+
+
+class Deadline:
+    """A limit in seconds for one video; None for none."""
+
+    def __init__(self, limit_s: float | None) -> None:
+        self.limit_s = limit_s
+        self.end = None if limit_s is None else time.monotonic() + limit_s
+
+    def check(self) -> None:
+        """Raises: TimeoutError when the time is up."""
+        if self.end is not None and time.monotonic() > self.end:
+            raise TimeoutError(f"not decoded within {self.limit_s:g} s (data.decode_limit_s)")

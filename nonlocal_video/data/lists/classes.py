@@ -1,0 +1,224 @@
+"""Names of classes: the files that list them, and the check that labels follow their order."""
+
+import csv
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import permutations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torchvision.models._meta import _KINETICS400_CATEGORIES
+
+from nonlocal_video.types import Entry
+
+KINETICS400: tuple[str, ...] = tuple(_KINETICS400_CATEGORIES)
+"""In the order of the labels of PySlowFast, mmaction2, torchvision and the released code."""
+
+_IDS = {"id", "index", "idx", "label", "class_id", "class_index", "class_idx", "label_id", "category_id", "number"}
+_NAMES = {"name", "class", "classname", "class_name", "label_name", "label", "category", "action", "display_name"}
+_LEADING = re.compile(r"(\d+)(\s*[,;\t:]\s*|\s+)(\S.*)")
+_CHARADES = re.compile(r"c(\d{3})()\s+(\S.*)")
+_ENDING = re.compile(r"(.*\S)(\s*[,;\t]\s*|\s+)(\d+)")
+
+
+class Column(NamedTuple):
+    """Numbers that stand before or behind every name of a file."""
+
+    ids: list[int]
+    names: list[str]
+    surely_ids: bool
+    """Whether they can be nothing but ids, not words of the names."""
+
+
+def read_classes(path: str, *, num_classes: int | None = None) -> list[str]:
+    """Class names in the order of the labels, from any of the published forms.
+
+    One name a line; a name and its id on each line, in either order, with or without a header; Charades' `c000 name`;
+    a JSON list, {name: id} or {id: name}. Numbers are taken for ids only where every line has one.
+
+    Raises:
+        ValueError: no such file, ids that are not 0 to K - 1, the same name twice, or another number of names than
+            `num_classes`.
+    """
+    if not os.path.isfile(path):
+        raise ValueError(f"data.classes: {path}: no such file")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"data.classes: {path}: expected text in UTF-8, got {error}") from error
+    names = _from_json(text, path) if text.startswith(("{", "[")) else _from_lines(text, path)
+    if num_classes is not None and len(names) != num_classes:
+        raise ValueError(f"data.classes: {path} has {len(names)} names, expected data.num_classes={num_classes}")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"data.classes: {path} has the name {name!r} {count} times")
+    return names
+
+
+def _from_json(text: str, path: str) -> list[str]:
+    expected = f"data.classes: {path}: expected a JSON list of names, {{name: id}} or {{id: name}}"
+    try:  # Pairs, since a dictionary would drop a name that is there twice.
+        content: Any = json.loads(text, object_pairs_hook=tuple)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{expected}, got no JSON: {error}") from error
+    if isinstance(content, list):
+        if not all(isinstance(name, str) for name in content):
+            raise ValueError(expected)
+        return [_unquoted(name) for name in content]
+    if all(_is_id(value) for _, value in content):
+        pairs = [(int(value), name) for name, value in content]
+    elif all(_is_id(key) and isinstance(value, str) for key, value in content):
+        pairs = [(int(key), value) for key, value in content]
+    else:
+        raise ValueError(expected)
+    return _ordered([number for number, _ in pairs], [name for _, name in pairs], path)
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int or (isinstance(value, str) and re.fullmatch(r"\d+", value) is not None)
+
+
+def _from_lines(text: str, path: str) -> list[str]:
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    columns = (_headed(lines) if lines else []) or [
+        column for pattern in (_CHARADES, _LEADING, _ENDING) if (column := _column(lines, pattern)) is not None
+    ]
+    fitting = [column for column in columns if sorted(column.ids) == list(range(len(column.ids)))]
+    if len(fitting) > 1:
+        raise ValueError(f"data.classes: {path}: ids before and behind the names, expected one of them; write id,name")
+    for column in fitting or [column for column in columns if column.surely_ids]:
+        return _ordered(column.ids, column.names, path)
+    return [_unquoted(line) for line in lines]
+
+
+def _headed(lines: Sequence[str]) -> list[Column]:
+    """The columns under a header such as `id,name`; none if the first line is no header."""
+    for delimiter in (",", "\t", ";", " "):
+        header, *rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        words = [word.strip().lower() for word in header]
+        for ids, names in permutations(range(len(words)), 2):
+            if words[ids] in _IDS and words[names] in _NAMES:
+                if delimiter == " " and len(words) == 2:  # Names have spaces: all but the id is the name.
+                    cut = 1 if ids == 0 else -1
+                    table = [[" ".join(row[:cut]), " ".join(row[cut:])] for row in rows]
+                else:
+                    table = rows
+                long = min(map(len, table), default=0) > max(ids, names)
+                if long and all(row[ids].strip().isdecimal() for row in table):
+                    return [Column([int(row[ids]) for row in table], [row[names] for row in table], True)]
+    return []
+
+
+def _column(lines: Sequence[str], pattern: re.Pattern[str]) -> Column | None:
+    """The ids and names of lines that all have both, by a pattern of three groups."""
+    found = [match for line in lines if (match := pattern.fullmatch(line))]
+    if not lines or len(found) < len(lines):
+        return None
+    first, last = (3, 1) if pattern is _ENDING else (1, 3)
+    ids, names = [int(match.group(first)) for match in found], [match.group(last) for match in found]
+    spaced = any(match.group(2).isspace() for match in found)
+    if spaced and len(set(names)) < len(names):
+        return None  # `class 0`, `class 1`: the numbers belong to the names.
+    usual = len(set(ids) & set(range(len(ids)))) > len(ids) / 2
+    return Column(ids, names, usual or not spaced)
+
+
+def _ordered(ids: Sequence[int], names: Sequence[str], path: str) -> list[str]:
+    """The names in the order of their ids, which must be 0 to K - 1."""
+    counts = Counter(ids)
+    for number in sorted(counts):
+        if counts[number] > 1:
+            both = ", ".join(repr(name) for i, name in zip(ids, names, strict=True) if i == number)
+            raise ValueError(f"data.classes: {path}: the id {number} is there {counts[number]} times ({both})")
+    for number in range(len(ids)):
+        if number not in counts:
+            raise ValueError(
+                f"data.classes: {path}: the id {number} is missing; {len(ids)} names have ids from {min(ids)} to "
+                f"{max(ids)}, expected 0 to {len(ids) - 1}"
+            )
+    return [_unquoted(name) for _, name in sorted(zip(ids, names, strict=True))]
+
+
+def _unquoted(name: str) -> str:
+    name = name.strip()
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
+        return name[1:-1].replace('""', '"').strip()
+    return name
+
+
+@lru_cache(maxsize=4096)
+def normalised(name: str) -> str:
+    """What the spellings of a class have in common: `petting animal (not cat)`, `petting_animal_-not_cat-`."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def class_ids(classes: Sequence[str]) -> dict[str, int]:
+    """The label of each normalised name; names that only their punctuation tells apart are left out."""
+    counts = Counter(map(normalised, classes))
+    return {key: label for label, name in enumerate(classes) if counts[key := normalised(name)] == 1 and key}
+
+
+def check_label_order(entries: Sequence[Entry], classes: Sequence[str]) -> None:
+    """Refuses labels that number the classes in another order than `classes`.
+
+    The folder of a video often bears the name of its class; other folders say nothing.
+
+    Raises:
+        ValueError: the names are those of Kinetics-400 in another order than everyone's, or a video below the folder of
+            a class has the label of another one.
+    """
+    _check_kinetics400(classes)
+    wrong, checked = misplaced(entries, classes)
+    if wrong:
+        raise ValueError(_other_order(wrong, checked, classes))
+
+
+def misplaced(entries: Sequence[Entry], classes: Sequence[str]) -> tuple[list[tuple[Entry, int]], int]:
+    """The videos below the folder of a class that have the label of another one, with the label of the folder.
+
+    The second value is how many videos are below the folder of a class.
+    """
+    ids, labels_of_folders = class_ids(classes), dict[str, int | None]()
+    checked, wrong = 0, list[tuple[Entry, int]]()
+    for entry in entries:
+        folder = os.path.dirname(entry.path.rstrip("/"))
+        if folder not in labels_of_folders:
+            labels_of_folders[folder] = ids.get(normalised(os.path.basename(folder)))
+        label = labels_of_folders[folder]
+        if label is None or entry.label is None:
+            continue
+        checked += 1
+        listed = (entry.label,) if isinstance(entry.label, int) else [getattr(x, "label", x) for x in entry.label]
+        if label not in listed:
+            wrong.append((entry, label))
+    return wrong, checked
+
+
+def _check_kinetics400(classes: Sequence[str]) -> None:
+    keys, usual = [normalised(name) for name in classes], [normalised(name) for name in KINETICS400]
+    if keys != usual and sorted(keys) == sorted(usual):
+        label = next(i for i in range(len(usual)) if keys[i] != usual[i])
+        raise ValueError(
+            f"data.classes: the names are those of Kinetics-400 in another order: {label} is {classes[label]!r}, "
+            f"expected {KINETICS400[label]!r}, as in every published list and weight file (alphabetical)"
+        )
+
+
+def _other_order(wrong: Sequence[tuple[Entry, int]], checked: int, classes: Sequence[str]) -> str:
+    entry, label = wrong[0]
+    shifts = {entry.label - label if isinstance(entry.label, int) else None for entry, label in wrong}
+    shift = shifts.pop()
+    hint = "check that data.classes has the names in the order of the list's labels"
+    if not shifts and shift is not None and len(wrong) == checked and checked > 1:
+        hint = f"all labels are shifted by {shift:+d}"
+    got = f"{entry.label}"
+    if isinstance(entry.label, int) and 0 <= entry.label < len(classes):
+        got = f"{entry.label} ({classes[entry.label]!r})"
+    return (
+        f"{len(wrong)} of {checked} videos below a folder with the name of a class have the label of another: "
+        f"{entry.video} has {got}, expected {label} ({classes[label]!r}); {hint}"
+    )

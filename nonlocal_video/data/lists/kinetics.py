@@ -1,0 +1,123 @@
+"""The official lists of Kinetics-400, -600 and -700: classes by their names, videos by their YouTube ids."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_video.data.lists.classes import KINETICS400, class_ids, normalised
+from nonlocal_video.data.lists.videofiles import find_videos
+from nonlocal_video.types import Entry
+
+_COLUMNS = {
+    "label": ("label", "class", "label_name", "class_name"),
+    "id": ("youtube_id", "id", "video_id"),
+    "start": ("time_start", "start", "start_time"),
+    "end": ("time_end", "end", "end_time"),
+    "split": ("split",),
+}
+
+
+class Clip(NamedTuple):
+    """A row of a list."""
+
+    line: int
+    stem: str
+    """`ID_000012_000022`, as the downloaders call the file."""
+    name: str
+    """Of the class; empty in lists of test videos."""
+    split: str
+
+
+def is_kinetics(header: str) -> bool:
+    """Whether a list that begins with this line is an official one."""
+    words = _words(next(csv.reader([header]), []))
+    columns = _places(words)
+    return "youtube_id" in words or {"id", "start", "end"} <= columns.keys()
+
+
+def read_kinetics(
+    path: str, *, root: str | None, num_classes: int | None, classes: Sequence[str] | None
+) -> list[tuple[int, Entry]]:
+    """The entries with the numbers of their lines; a video that is nowhere below `root` has the path it would have.
+
+    Args:
+        classes: the names in the order of the labels; Kinetics-400's if None.
+
+    Raises:
+        ValueError: no root, a bad row, or a class without a label.
+    """
+    if root is None:
+        raise ValueError(
+            f"{path}: an official list tells no paths, expected data.root, the folder to look for videos in"
+        )
+    clips = _read_clips(path)
+    labels = _labels(path, clips, classes, num_classes)
+    files = find_videos(root)
+    entries = []
+    for clip in clips:
+        found = files.find(clip.stem, split=clip.split, name=clip.name)
+        label = labels[clip.name] if clip.name else None
+        entries.append((clip.line, Entry(clip.stem, found or os.path.join(root, f"{clip.stem}.mp4"), label)))
+    return entries
+
+
+def _read_clips(path: str) -> list[Clip]:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file, skipinitialspace=True, strict=True)
+        places = _places(_words(next(rows, [])))
+        for name in ("id", "start", "end"):
+            if name not in places:
+                raise ValueError(f"{path}:1: no column {' or '.join(_COLUMNS[name])}, expected a path and a label "
+                                 "on each line, or the header of an official list of Kinetics")  # fmt: skip
+        try:
+            return [_clip(row, places, f"{path}:{rows.line_num}", rows.line_num) for row in rows if any(row)]
+        except csv.Error as error:
+            raise ValueError(f"{path}:{rows.line_num}: {error}") from error
+
+
+def _clip(row: Sequence[str], places: dict[str, int], where: str, line: int) -> Clip:
+    if len(row) <= max(places.values()):
+        raise ValueError(
+            f"{where}: got {','.join(row)!r}, expected {max(places.values()) + 1} fields, as in the header"
+        )
+    values = {name: row[place].strip() for name, place in places.items()}
+    try:
+        start, end = (int(float(values[name])) for name in ("start", "end"))
+    except (ValueError, OverflowError) as error:
+        got = f"{values['start']!r} and {values['end']!r}"
+        raise ValueError(f"{where}: got times {got}, expected two numbers of seconds") from error
+    if not values["id"]:
+        raise ValueError(f"{where}: got {','.join(row)!r}, expected a YouTube id")
+    split = values.get("split") or Path(where).stem
+    return Clip(line, f"{values['id']}_{start:06d}_{end:06d}", values.get("label", "").strip('"'), split)
+
+
+def _words(header: Sequence[str]) -> list[str]:
+    return [word.strip().lower().replace("-", "_").replace(" ", "_") for word in header]
+
+
+def _places(words: Sequence[str]) -> dict[str, int]:
+    """Where the columns are that the header names."""
+    return {name: words.index(word) for name, known in _COLUMNS.items() for word in reversed(known) if word in words}
+
+
+def _labels(path: str, clips: Sequence[Clip], classes: Sequence[str] | None, num_classes: int | None) -> dict[str, int]:
+    """The label of each name in the list, however it is spelt."""
+    ids = class_ids(KINETICS400 if classes is None else classes)
+    exact = {name: label for label, name in enumerate(classes or ())}
+    labels = dict[str, int]()
+    for clip in clips:
+        if clip.name in labels or not clip.name:
+            continue
+        label = exact.get(clip.name, ids.get(normalised(clip.name)))
+        if classes is None and (label is None or num_classes not in (None, 400)):
+            raise ValueError(
+                f"{path}:{clip.line}: got the class {clip.name!r}, expected data.classes, a file of all class names in "
+                "the order of the labels (only that of Kinetics-400 with its 400 classes is known without)"
+            )
+        if label is None:
+            raise ValueError(f"{path}:{clip.line}: got the class {clip.name!r}, expected one of data.classes")
+        labels[clip.name] = label
+    return labels

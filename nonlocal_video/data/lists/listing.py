@@ -1,0 +1,115 @@
+"""Our own lists: made from a folder of videos, written one `path label` a line."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nonlocal_video.data.lists.classes import class_ids, normalised
+from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
+from nonlocal_video.types import Entry, TimedLabel
+
+SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing"])
+
+
+class Folder(NamedTuple):
+    """What a folder of videos, FOLDER/CLASS/video.mp4, holds."""
+
+    entries: list[Entry]
+    classes: list[str]
+    num_other: int
+    """Files that were not taken for videos."""
+
+
+def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
+    """The videos of a folder of class folders, by class and name.
+
+    Args:
+        classes: the class names in the order of the labels; the alphabetical order if None. The
+            folders may spell them otherwise (`petting_animal_-not_cat-`).
+
+    Raises:
+        ValueError: no class folders, no videos, folders of splits, or a folder of no class.
+    """
+    names = sorted(item.name for item in os.scandir(folder) if item.is_dir() and not item.name.startswith("."))
+    if not names:
+        raise ValueError(f"{folder}: got no folders, expected one for each class: {folder}/CLASS/video.mp4")
+    splits = [name for name in names if name.lower() in SPLITS and any(map(os.path.isdir, (folder / name).iterdir()))]
+    if splits:
+        raise ValueError(f"{folder}: got the folders {', '.join(splits)}, expected classes: take {folder / splits[0]}")
+    labels = _labels(folder, names, classes)
+    entries, num_other = list[Entry](), 0
+    for name in names:
+        for parent, inner, files in os.walk(folder / name):
+            inner[:] = sorted(item for item in inner if not item.startswith("."))
+            videos = sorted(file for file in files if _is_video(file))
+            num_other += len(files) - len(videos)
+            paths = [os.path.join(parent, file) for file in videos]
+            entries += [Entry(os.path.relpath(path, folder), path, labels[name]) for path in paths]
+    if not entries:
+        raise ValueError(f"{folder}: got no videos in {len(names)} folders, expected {', '.join(VIDEO_EXTENSIONS)}")
+    num_other += sum(item.is_file() for item in os.scandir(folder))
+    return Folder(entries, list(classes) if classes is not None else names, num_other)
+
+
+def _is_video(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1][1:].lower() in VIDEO_EXTENSIONS
+
+
+def _labels(folder: Path, names: Sequence[str], classes: Sequence[str] | None) -> Mapping[str, int]:
+    if classes is None:
+        return {name: label for label, name in enumerate(names)}
+    exact = {name: label for label, name in enumerate(classes)}
+    similar = class_ids(classes)
+    labels = {name: exact.get(name, similar.get(normalised(name), -1)) for name in names}
+    unknown = [name for name in names if labels[name] < 0]
+    if unknown:
+        shown = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+        raise ValueError(f"{folder}: {len(unknown)} of {len(names)} folders are no classes of --classes: {shown}")
+    if len(set(labels.values())) < len(labels):
+        same = sorted(name for name in names if list(labels.values()).count(labels[name]) > 1)
+        raise ValueError(f"{folder}: got folders of the same class: {', '.join(same[:4])}")
+    return labels
+
+
+def check_listable(entries: Sequence[Entry]) -> None:
+    """Fails if our list cannot hold what another one says.
+
+    Raises:
+        ValueError: labels with times, or folders of frames.
+    """
+    for entry in entries:
+        if entry.num_frames is not None:
+            raise ValueError(f"{entry.video}: got a folder of frames, expected videos; train with this list as it is")
+        if isinstance(entry.label, tuple) and any(isinstance(label, TimedLabel) for label in entry.label):
+            raise ValueError(
+                f"{entry.video}: got labels with times, which our list cannot hold; train with this as it is"
+            )
+
+
+def listed_names(entries: Sequence[Entry], *, root: Path) -> list[str]:
+    """The path of each entry below the root; absolute for those outside of it."""
+    base = os.path.abspath(root)
+    places = [os.path.relpath(entry.path, base) for entry in entries]
+    return [
+        os.path.abspath(entry.path) if place.split(os.sep)[0] == os.pardir else place
+        for entry, place in zip(entries, places, strict=True)
+    ]
+
+
+def format_list(names: Sequence[str], entries: Sequence[Entry]) -> str:
+    """The lines of a list: the path, then the labels, with spaces between them.
+
+    Raises:
+        ValueError: a path with a line break.
+    """
+    return "".join(f"{_line(name, entry)}\n" for name, entry in zip(names, entries, strict=True))
+
+
+def _line(name: str, entry: Entry) -> str:
+    if "\n" in name or "\r" in name:
+        raise ValueError(f"got the path {name!r}, expected one without line breaks: rename it")
+    if name != name.strip() or name.startswith('"'):
+        name = '"' + name.replace('"', '""') + '"'
+    labels = entry.label if isinstance(entry.label, tuple) else () if entry.label is None else (entry.label,)
+    return " ".join([name, *map(str, labels)])

@@ -1,0 +1,153 @@
+"""Lists of videos, in every form that people have: one list of entries comes out."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from nonlocal_video.data.lists import pathlist
+from nonlocal_video.data.lists.charades import is_charades, is_frame_list, read_charades, read_frame_list
+from nonlocal_video.data.lists.kinetics import is_kinetics, read_kinetics
+from nonlocal_video.data.lists.pathlist import read_path_list
+from nonlocal_video.data.lists.videofiles import with_replacements
+from nonlocal_video.types import Entry
+
+FORMATS = ("auto", *pathlist.FORMS, "kinetics", "charades", "charades_frames")
+
+
+def read_list(
+    path: str,
+    *,
+    root: str | None,
+    num_classes: int | None,
+    classes: Sequence[str] | None = None,
+    form: str = "auto",
+    one_label: bool = False,
+) -> list[Entry]:
+    """The entries of a list of videos.
+
+    Args:
+        root: the folder that relative paths start from; the working directory if None.
+        num_classes: labels go from 0 to this; any if None.
+        classes: their names, which the official lists of Kinetics use instead of labels.
+        form: one of `FORMATS`; found from the content if "auto".
+        one_label: refuse videos without a label or with several.
+
+    Raises:
+        ValueError: no such list or root, an empty list, a line that is not of the form, lines of which the form is not
+            certain, a label out of range, a video listed twice.
+    """
+    check_sources(path, root=root)
+    if form not in FORMATS:
+        raise ValueError(f"data.format: got {form!r}, expected one of {', '.join(FORMATS)}")
+    form = _detect(path) if form == "auto" else form
+    if form == "kinetics":
+        numbered = read_kinetics(path, root=root, num_classes=num_classes, classes=classes)
+    elif form == "charades":
+        numbered = read_charades(path, root=root)
+    elif form == "charades_frames":
+        numbered = read_frame_list(path, root=root)
+    else:
+        numbered = read_path_list(path, root=root, num_classes=num_classes, form=form)
+    if not numbered:
+        raise ValueError(f"{path}: the list is empty")
+    _check_labels(path, numbered, num_classes)
+    _check_distinct(path, numbered)
+    if one_label:
+        _check_one_label(path, numbered)
+    entries = [entry for _, entry in numbered]
+    return entries if form == "kinetics" else with_replacements(entries, root)
+
+
+def check_sources(path: str, *, root: str | None) -> None:
+    """Makes sure that there are a list and a root.
+
+    Raises:
+        ValueError: one of them is not there.
+    """
+    if not os.path.isfile(path):
+        raise ValueError(f"{path}: no such list of videos")
+    if root is not None and not os.path.isdir(root):
+        raise ValueError(f"data.root: got {root}, expected an existing folder")
+
+
+def _detect(path: str) -> str:
+    """The form of a list with a header; "auto" for the others."""
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+        header = file.readline(4096).strip()
+    if "\0" in header:
+        raise ValueError(f"{path}: not a text file, expected a list of videos")
+    if is_frame_list(header):
+        return "charades_frames"
+    if is_charades(header):
+        return "charades"
+    return "kinetics" if is_kinetics(header) else "auto"
+
+
+def _check_labels(path: str, numbered: Sequence[tuple[int, Entry]], num_classes: int | None) -> None:
+    """Makes sure that the labels are in range."""
+    expected = f"0 to {num_classes - 1}" if num_classes is not None else "0 or more"
+    for line, entry in numbered:
+        labels = (entry.label,) if isinstance(entry.label, int) else entry.label or ()
+        for item in labels:
+            label = item if isinstance(item, int) else item.label
+            if label < 0 or (num_classes is not None and label >= num_classes):
+                raise ValueError(f"{path}:{line}: got label {label}, expected {expected}")
+
+
+def _check_distinct(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
+    """Makes sure that no video is counted twice."""
+    before = dict[str, tuple[int, Entry]]()
+    for line, entry in numbered:
+        first, other = before.setdefault(os.path.normpath(entry.video), (line, entry))
+        if first != line:
+            labels = "" if other.label == entry.label else f", with the labels {other.label} and {entry.label}"
+            raise ValueError(
+                f"{path}:{line}: got {entry.video} again, expected each video once: it is in line {first}, too{labels}"
+            )
+
+
+def _check_one_label(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
+    for line, entry in numbered:
+        if entry.label is None:
+            raise ValueError(
+                f"{path}:{line}: got {entry.video!r}, expected a path and a label, such as 'videos/a.mp4 3': a list "
+                "without labels cannot be trained or tested on"
+            )
+        if not isinstance(entry.label, int):
+            raise ValueError(
+                f"{path}:{line}: got several labels, or labels with times, expected one label a video; multi-label "
+                "lists cannot be trained with cross entropy yet"
+            )
+
+
+def split_missing(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """The entries whose file or folder of frames exists, and the others; both in the list's order."""
+    with ThreadPoolExecutor(16) as pool:  # A stat on a network disk waits; many wait together.
+        exists = list(pool.map(_is_there, [entry.path for entry in entries]))
+    present = [entry for entry, here in zip(entries, exists, strict=True) if here]
+    return present, [entry for entry, here in zip(entries, exists, strict=True) if not here]
+
+
+def _is_there(path: str) -> bool:
+    return os.path.isfile(path) or os.path.isdir(path)
+
+
+def check_missing(missing: Sequence[Entry], *, num_listed: int, max_missing: float) -> None:
+    """Refuses a list of which more than the share `max_missing` is missing.
+
+    Raises:
+        ValueError: with the count and the first missing paths.
+    """
+    if len(missing) > max_missing * num_listed:
+        names = ", ".join(entry.path for entry in missing[:3])
+        raise ValueError(
+            f"{len(missing)} of {num_listed} listed videos are missing ({names}, ...), more than "
+            f"data.max_missing={max_missing} allows: check data.root, or raise the limit"
+        )
+
+
+def hash_entries(entries: Sequence[Entry]) -> str:
+    """Names a list of videos, wherever their root is, in 12 characters."""
+    lines = "".join(f"{entry.video} {entry.label}\n" for entry in entries)
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()[:12]

@@ -1,0 +1,136 @@
+"""Lists of one path a line, as PySlowFast, mmaction2 and the released code write them."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from nonlocal_video.types import Entry, Label
+
+FORMS = ("path", "path_label", "path_frames_label", "path_labels")
+VIDEO_EXTENSIONS = ("mp4", "mkv", "webm", "avi", "mov", "mpg", "mpeg", "wmv", "flv", "m4v", "3gp", "ts")
+
+_VIDEO = re.compile(rf".*\.(?:{'|'.join(VIDEO_EXTENSIONS)})(?=[\s,]|$)", re.IGNORECASE)  # Up to the last one.
+_QUOTED = re.compile(r'"((?:[^"]|"")+)"(?=[\s,]|$)')
+_NUMBERS = re.compile(r"(?:(?:\s*,\s*|\s+)-?\d+)*\s*")
+# What separates the last number separates all of them: in 'video 12,3' the label of 'video 12' is 3.
+_BETWEEN = (r" *\t\s*", r"\s*,\s*", r"(?:\s*,\s*|\s+)")
+_TRAILING = tuple(re.compile(rf"(.*?)((?:{between}-?\d+)+)") for between in _BETWEEN)
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+
+
+class Line(NamedTuple):
+    """A line, taken apart."""
+
+    number: int
+    text: str
+    path: str
+    """Empty if what follows the path is no number."""
+    ends: bool
+    """Whether the end of the path is certain: it was quoted, or has the extension of a video."""
+    numbers: tuple[int, ...]
+
+
+def read_path_list(path: str, *, root: str | None, num_classes: int | None, form: str) -> list[tuple[int, Entry]]:
+    """The entries with the numbers of their lines.
+
+    Args:
+        form: one of `FORMS`, or "auto".
+
+    Raises:
+        ValueError: a line that is of no form, or lines that could be of two.
+    """
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+        lines = [split_line(text.strip(), number) for number, text in enumerate(file, 1) if text.strip()]
+    form = _detect(path, lines, num_classes) if form == "auto" else form
+    return [(line.number, _entry(path, line, root, form)) for line in lines]
+
+
+def split_line(text: str, number: int) -> Line:
+    """A path and the whole numbers after it.
+
+    A quoted path ends with its quote and one with the extension of a video with that; any other is what stands
+    before the last numbers.
+    """
+    found = _QUOTED.match(text) or _VIDEO.match(text)
+    if found and "/" not in (rest := text[found.end() :]):  # Else it was the name of a folder.
+        rest = rest.replace('"', "")
+        quoted = found.re is _QUOTED
+        path = found.group(1).replace('""', '"') if quoted else found.group()
+        return Line(number, text, path if _NUMBERS.fullmatch(rest) else "", True, _numbers(rest))
+    for pattern in _TRAILING:
+        if found := pattern.fullmatch(text):
+            return Line(number, text, found.group(1), False, _numbers(found.group(2)))
+    return Line(number, text, text, False, ())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in re.findall(r"-?\d+", text))
+
+
+def _detect(path: str, lines: Sequence[Line], num_classes: int | None) -> str:
+    """The form that all lines together have."""
+    if not any(line.numbers or not line.path for line in lines):
+        return "path"
+    for line in lines:
+        if not line.numbers:
+            _refuse(path, line)
+    counts = {len(line.numbers) for line in lines}
+    if counts == {1}:
+        return "path_label"
+    folder = next((line for line in lines if not line.ends and len(line.numbers) > 1), None)
+    if counts == {2}:
+        folders = folder is not None and not any(_SUFFIX.search(line.path) for line in lines if not line.ends)
+        if folders or (num_classes is not None and any(line.numbers[0] >= num_classes for line in lines)):
+            return "path_frames_label"
+        _refuse_ambiguous(path, lines[0], ("path_frames_label", "path_labels"))
+    if folder:  # A folder's name may end in numbers, too.
+        _refuse_ambiguous(path, folder, ("path_label", "path_frames_label", "path_labels"))
+    return "path_labels"
+
+
+def _entry(path: str, line: Line, root: str | None, form: str) -> Entry:
+    video, numbers = line.path, line.numbers
+    if form == "path" and numbers:
+        video, numbers = line.text, ()
+    elif form == "path_label" and len(numbers) > 1 and not line.ends:
+        video, numbers = line.text[: _last_number(line.text)].rstrip(" \t,"), numbers[-1:]
+    low, high = {"path": (0, 0), "path_label": (1, 1), "path_frames_label": (2, None), "path_labels": (1, None)}[form]
+    if not video or len(numbers) < low or (high is not None and len(numbers) > high):
+        _refuse(path, line, form)
+    label: Label = None
+    frames = None
+    if form == "path_label":
+        label = numbers[0]
+    elif form == "path_labels":
+        label = numbers
+    elif form == "path_frames_label":
+        frames, label = numbers[0], numbers[1] if len(numbers) == 2 else numbers[1:]
+        if frames < 0:
+            raise ValueError(f"{path}:{line.number}: got {frames} frames, expected 0 or more")
+    return Entry(video, os.path.join(root, video) if root else video, label, frames)
+
+
+def _last_number(text: str) -> int:
+    """Where the last number of a line begins."""
+    return len(text) - len(re.split(r"[\s,]", text)[-1])
+
+
+def _refuse(path: str, line: Line, form: str = "path_label") -> NoReturn:
+    expected = {
+        "path": "a path alone",
+        "path_label": "a path and a label, such as 'videos/a.mp4 3'",
+        "path_frames_label": "a path, a number of frames and a label, such as 'frames/a 120 3'",
+        "path_labels": "a path and its labels, such as 'videos/a.mp4 3 17'",
+    }[form]
+    raise ValueError(f"{path}:{line.number}: got {line.text!r}, expected {expected}")
+
+
+def _refuse_ambiguous(path: str, line: Line, forms: Sequence[str]) -> NoReturn:
+    meanings = {
+        "path_label": "the last number is the label, those before it belong to the path",
+        "path_frames_label": "a number of frames, then the label",
+        "path_labels": "several labels",
+    }
+    choices = ", or ".join(f"data.format={form} ({meanings[form]})" for form in forms)
+    raise ValueError(f"{path}:{line.number}: {line.text!r} can be read in more than one way, say which: {choices}")

@@ -1,0 +1,213 @@
+"""Files that are no whole video, and what becomes of them: python -m tests.data.bad_videos prints a table."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from nonlocal_video.data.clips import random_clip
+from nonlocal_video.data.decode import DECODERS, DecodeError, check_decoder, decode
+from nonlocal_video.data.transforms import training_crop
+from tests.data.videos import textured_frames, write
+
+LIMIT_S = 20.0
+
+
+def whole(path: Path, *, front: bool = False) -> bytes:
+    """A good video of 120 frames; its index in front of the pictures, or behind them as usual."""
+    options = {"movflags": "+faststart"} if front else {}
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=30, options={"g": "12", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for image in textured_frames(120, height=64, width=96):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def zero_bytes(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("this is not a video\n" * 100)
+
+
+def audio_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def cut_with_index_in_front(path: Path) -> None:
+    content = whole(path, front=True)
+    path.write_bytes(content[: len(content) // 2])
+
+
+def cut_with_index_behind(path: Path) -> None:
+    content = whole(path)
+    path.write_bytes(content[: len(content) // 2])
+
+
+def hole_in_the_middle(path: Path) -> None:
+    content = bytearray(whole(path, front=True))
+    third = len(content) // 3
+    content[third : 2 * third] = bytes(third)
+    path.write_bytes(content)
+
+
+def index_of_another_file(path: Path) -> None:
+    """The index is whole, but the pictures behind it are not those it speaks of."""
+    content = whole(path, front=True)
+    start = content.index(b"mdat") + 4
+    path.write_bytes(content[:start] + np.random.default_rng(0).bytes(len(content) - start))
+
+
+def empty_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def absent(_path: Path) -> None:
+    pass
+
+
+def no_permission(path: Path) -> None:
+    whole(path)
+    path.chmod(0)
+
+
+def far_too_wide(path: Path) -> None:
+    write(path, width=4096, height=16, num_frames=3)
+
+
+def size_that_changes(path: Path) -> None:
+    """Two MPEG streams in one file."""
+    write(path.with_name("a.ts"), num_frames=40)
+    write(path.with_name("b.ts"), num_frames=40, height=96, width=128)
+    path.write_bytes(path.with_name("a.ts").read_bytes() + path.with_name("b.ts").read_bytes())
+
+
+BROKEN: list[Callable[[Path], None]] = [
+    zero_bytes, text, audio_only, cut_with_index_in_front, cut_with_index_behind, hole_in_the_middle,
+    index_of_another_file, empty_folder, fifo, link_to_itself, absent, no_permission, far_too_wide, size_that_changes,
+]  # fmt: skip
+"""Each must be an error with the file's name, within the limit."""
+
+
+def one_pixel(path: Path) -> None:
+    write(path, height=1, width=1, pix_fmt="yuv444p")
+
+
+def ultra_hd_8k(path: Path) -> None:
+    """7680 x 4320 pixels."""
+    write(path, height=4320, width=7680, num_frames=8, preset="ultrafast")
+
+
+def wrong_extension(path: Path) -> None:
+    write(path.with_name("video.webm"), codec="libvpx-vp9", cpu_used="8")
+    shutil.move(path.with_name("video.webm"), path)
+
+
+def one_frame(path: Path) -> None:
+    write(path, num_frames=1)
+
+
+ODD: list[Callable[[Path], None]] = [one_pixel, ultra_hd_8k, wrong_extension, one_frame]
+"""Unusual, but videos: each must give a clip."""
+
+
+def flipped(content: bytes, number: int) -> bytes:
+    """One to twenty random bytes of a file changed, the same for a number always."""
+    rng, spoilt = np.random.default_rng(number), bytearray(content)
+    for place in rng.integers(0, len(content), rng.integers(1, 21)):
+        spoilt[place] ^= int(rng.integers(1, 256))
+    return bytes(spoilt)
+
+
+def outcome(path: str, decoder: str) -> tuple[str, float, str]:
+    """What a training clip of this file is: "clip" or the error; how long that took, and which clip it is."""
+    rng, start = np.random.default_rng(0), time.perf_counter()
+    try:
+        decoded = decode(
+            path,
+            lambda seconds: random_clip(seconds, length=32, stride=2, rng=rng),
+            lambda height, width: training_crop(height, width, jitter=(256, 320), crop=224, flip=True, rng=rng),
+            decoder=decoder,
+            limit_s=LIMIT_S,
+        )
+    except DecodeError as error:
+        return f"error: {str(error).removeprefix(f'{path}: ')}", time.perf_counter() - start, ""
+    digest = hashlib.sha256(decoded.frames.numpy().tobytes()).hexdigest()
+    return "clip", time.perf_counter() - start, digest
+
+
+def main() -> None:
+    decoders = [name for name in DECODERS if _usable(name)]
+    print("| file | " + " | ".join(decoders) + " |")
+    print("|---|" + "---|" * len(decoders))
+    with tempfile.TemporaryDirectory() as folder, ProcessPool(1) as pool:
+        for make in (*BROKEN, *ODD):
+            if make is no_permission and os.geteuid() == 0:
+                continue  # Root may read it.
+            path = Path(folder) / make.__name__ / "video.mp4"
+            path.parent.mkdir()
+            make(path)
+            futures = [pool.schedule(outcome, (str(path), name), timeout=LIMIT_S + 10) for name in decoders]
+            cells = [_cell(future) for future in futures]
+            print(f"| {make.__name__.replace('_', ' ')} | " + " | ".join(cells) + " |", flush=True)
+        whole_file, path = whole(Path(folder) / "whole.mp4", front=True), Path(folder) / "flipped.mp4"
+        right = {name: outcome(str(Path(folder) / "whole.mp4"), name)[2] for name in decoders}
+        counts: list[dict[str, int]] = [{} for _ in decoders]
+        for number in range(200):
+            path.write_bytes(flipped(whole_file, number))
+            for name, count in zip(decoders, counts, strict=True):
+                what = _flipped_outcome(pool.schedule(outcome, (str(path), name), timeout=LIMIT_S + 10), right[name])
+                count[what] = count.get(what, 0) + 1
+        cells = [", ".join(f"{number} x {what}" for what, number in sorted(count.items())) for count in counts]
+        print("| 200 files with 1 to 20 random bytes changed | " + " | ".join(cells) + " |")
+
+
+def _usable(decoder: str) -> bool:
+    try:
+        check_decoder(decoder)
+    except ValueError:
+        return False
+    return True
+
+
+def _cell(future: ProcessFuture) -> str:
+    try:
+        what, seconds, _ = future.result()
+    except (TimeoutError, ProcessExpired) as error:
+        return f"**{type(error).__name__}**"
+    return f"{what}, {seconds:.1f} s"
+
+
+def _flipped_outcome(future: ProcessFuture, right: str) -> str:
+    try:
+        what, _, digest = future.result()
+    except (TimeoutError, ProcessExpired) as error:
+        return f"**{type(error).__name__}**"
+    return "error" if what != "clip" else "right clip" if digest == right else "**wrong clip**"
+
+
+if __name__ == "__main__":
+    main()
