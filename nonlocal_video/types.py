@@ -77,11 +77,12 @@ class Views(NamedTuple):
         """The views of clip after clip, crop after crop, in pieces (up to `size`, 3, T, S, S) uint8."""
         views = [(row, corner) for row in self.rows for corner in self.corners]
         for start in range(0, len(views), size):
-            cut = [self._cut(row, *corner) for row, corner in views[start : start + size]]
-            yield torch.stack(cut).permute(0, 4, 1, 2, 3)
-
-    def _cut(self, row: Tensor, top: int, left: int) -> Tensor:
-        return self.frames[:, top : top + self.size, left : left + self.size][row]  # (T, S, S, 3)
+            part = views[start : start + size]
+            chunk = self.frames.new_empty((len(part), self.rows.shape[1], self.size, self.size, 3))
+            for view, (row, (top, left)) in zip(chunk, part, strict=True):
+                square = self.frames[:, top : top + self.size, left : left + self.size]
+                torch.index_select(square, 0, row, out=view)  # Many times faster than square[row].
+            yield chunk.permute(0, 4, 1, 2, 3)
 
     def to(self, device: torch.device) -> "Views":
         """The same on a device."""

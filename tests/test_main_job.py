@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.data import bad_videos
+
 ROOT = Path(__file__).parent.parent
 FAST = [
     "optim.clips_per_device=4", "optim.reference_batch=4", "optim.steps=4", "optim.milestones=[3]", "clip.length=8",
@@ -229,6 +231,43 @@ def test_missing_and_broken_videos_are_counted_named_and_do_not_stop_a_run(
     assert report["videos"] == {"listed": 11, "missing": 1, "failed": 1, "decoded": 9}
     assert [failure["video"] for failure in report["failures"]] == ["missing.mp4", "broken.mp4"]
     assert report["top1_of_listed"] == pytest.approx(report["top1"] * 9 / 11)
+
+
+@pytest.mark.slow
+def test_a_run_survives_every_kind_of_broken_file(miniature: Path, tmp_path: Path) -> None:
+    """In loader processes; a fifo and a link to itself count as missing, the others as failed."""
+    lines = (miniature / "relation_train.txt").read_text().splitlines()[:4]
+    for spoil in bad_videos.BROKEN:
+        place = tmp_path / spoil.__name__ / "video.mp4"
+        place.parent.mkdir()
+        spoil(place)
+        lines.append(f"{place} 0")
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    limits = ["data.max_missing=1", "data.max_failed=1", "data.decode_limit_s=20"]
+    arguments = train_arguments(miniature, tmp_path, "experiment=miniature/c2d", "name=run", "runtime.workers=2")
+    command = [sys.executable, "tools/train.py", *arguments, f"data.train={tmp_path / 'list.txt'}", *limits]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=300)
+    failed = {json.loads(line)["video"] for line in (tmp_path / "run/failed_videos.jsonl").read_text().splitlines()}
+    missing = set((tmp_path / "run/missing_videos.txt").read_text().splitlines())
+    unreadable = {str(tmp_path / spoil.__name__ / "video.mp4") for spoil in bad_videos.BROKEN}
+    if os.geteuid() == 0:
+        unreadable.discard(str(tmp_path / "no_permission/video.mp4"))
+    assert {str(tmp_path / name / "video.mp4") for name in ("fifo", "link_to_itself", "absent")} == missing
+    assert failed
+    assert failed <= unreadable - missing
+    assert (
+        f"4 steps, {len(json_lines(tmp_path / 'run/failed_videos.jsonl'))} videos could not be decoded" in done.stdout
+    )
+    report = evaluate(
+        tmp_path / "run", f"data.val={tmp_path / 'list.txt'}", "name=all", *limits[:1], "runtime.workers=2"
+    )
+    assert report["videos"]["failed"] == len(unreadable - missing)
+    assert report["videos"]["missing"] == len(missing)
+    assert report["top1_of_listed"] == pytest.approx(report["top1"] * report["videos"]["decoded"] / len(lines))
+
+
+def json_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_real_videos_are_decoded_classified_and_reported(run: Path, tmp_path: Path) -> None:

@@ -79,8 +79,7 @@ class TrainingVideos:
             except DecodeError as error:
                 failures.append(_failure(entry, error))
                 continue
-            clip = decoded.frames[decoded.rows].permute(0, 4, 1, 2, 3)  # (1, 3, T, S, S)
-            return Sample(clip, _class_of(entry), entry.video, tuple(failures))
+            return Sample(_clip(decoded), _class_of(entry), entry.video, tuple(failures))
         causes = "\n".join(f"  {failure.cause}" for failure in failures)
         raise DecodeError(f"{MAX_ATTEMPTS} videos in a row cannot be decoded:\n{causes}")
 
@@ -147,6 +146,14 @@ class TestingVideos:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+
+def _clip(decoded: Decoded) -> Tensor:
+    """(1, 3, T, S, S), without copying the frames of a clip that does not wrap round."""
+    frames, row = decoded.frames, decoded.rows[0]
+    if not torch.equal(row, torch.arange(len(frames))):
+        frames = frames.index_select(0, row)
+    return frames.permute(3, 0, 1, 2)[None]
 
 
 def _class_of(entry: Entry) -> int:

@@ -39,13 +39,9 @@ enlarged."""
 class DecodeError(ValueError):
     """A video that cannot be read; the message names the file and the cause."""
 
-    timed_out = False
-
 
 class DecodeTimeoutError(DecodeError):
     """A video that could not be read within the limit, this time."""
-
-    timed_out = True
 
 
 class Decoded(NamedTuple):

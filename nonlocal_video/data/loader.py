@@ -78,7 +78,10 @@ class Loader:
                     kill(board.pids())
                     idle_deaths += not found
                     if idle_deaths == MAX_IDLE_DEATHS:
-                        raise DecodeError(f"{idle_deaths} loader processes died, none at a video: {error}") from error
+                        raise DecodeError(
+                            f"{idle_deaths} loader processes died between videos; is the memory, or the shared memory in "
+                            f"/dev/shm, full? ({error})"
+                        ) from error
                     for (index, attempt), failure in found.items():
                         lost.setdefault(index, {})[attempt] = failure
 

@@ -1,19 +1,17 @@
-"""Files that are no whole video, and what becomes of them: python -m tests.data.bad_videos prints a table."""
+"""Files that are no whole video, and unusual ones."""
 
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from nonlocal_video.data.clips import random_clip
-from nonlocal_video.data.decode import DECODERS, DecodeError, check_decoder, decode
+from nonlocal_video.data.decode import DecodeError, decode
 from nonlocal_video.data.transforms import training_crop
 from tests.data.videos import textured_frames, write
 
@@ -157,57 +155,3 @@ def outcome(path: str, decoder: str) -> tuple[str, float, str]:
         return f"error: {str(error).removeprefix(f'{path}: ')}", time.perf_counter() - start, ""
     digest = hashlib.sha256(decoded.frames.numpy().tobytes()).hexdigest()
     return "clip", time.perf_counter() - start, digest
-
-
-def main() -> None:
-    decoders = [name for name in DECODERS if _usable(name)]
-    print("| file | " + " | ".join(decoders) + " |")
-    print("|---|" + "---|" * len(decoders))
-    with tempfile.TemporaryDirectory() as folder, ProcessPool(1) as pool:
-        for make in (*BROKEN, *ODD):
-            if make is no_permission and os.geteuid() == 0:
-                continue  # Root may read it.
-            path = Path(folder) / make.__name__ / "video.mp4"
-            path.parent.mkdir()
-            make(path)
-            futures = [pool.schedule(outcome, (str(path), name), timeout=LIMIT_S + 10) for name in decoders]
-            cells = [_cell(future) for future in futures]
-            print(f"| {make.__name__.replace('_', ' ')} | " + " | ".join(cells) + " |", flush=True)
-        whole_file, path = whole(Path(folder) / "whole.mp4", front=True), Path(folder) / "flipped.mp4"
-        right = {name: outcome(str(Path(folder) / "whole.mp4"), name)[2] for name in decoders}
-        counts: list[dict[str, int]] = [{} for _ in decoders]
-        for number in range(200):
-            path.write_bytes(flipped(whole_file, number))
-            for name, count in zip(decoders, counts, strict=True):
-                what = _flipped_outcome(pool.schedule(outcome, (str(path), name), timeout=LIMIT_S + 10), right[name])
-                count[what] = count.get(what, 0) + 1
-        cells = [", ".join(f"{number} x {what}" for what, number in sorted(count.items())) for count in counts]
-        print("| 200 files with 1 to 20 random bytes changed | " + " | ".join(cells) + " |")
-
-
-def _usable(decoder: str) -> bool:
-    try:
-        check_decoder(decoder)
-    except ValueError:
-        return False
-    return True
-
-
-def _cell(future: ProcessFuture) -> str:
-    try:
-        what, seconds, _ = future.result()
-    except (TimeoutError, ProcessExpired) as error:
-        return f"**{type(error).__name__}**"
-    return f"{what}, {seconds:.1f} s"
-
-
-def _flipped_outcome(future: ProcessFuture, right: str) -> str:
-    try:
-        what, _, digest = future.result()
-    except (TimeoutError, ProcessExpired) as error:
-        return f"**{type(error).__name__}**"
-    return "error" if what != "clip" else "right clip" if digest == right else "**wrong clip**"
-
-
-if __name__ == "__main__":
-    main()

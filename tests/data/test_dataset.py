@@ -1,3 +1,4 @@
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import torch
 from nonlocal_video.data.clips import random_clip, uniform_clips
 from nonlocal_video.data.dataset import MAX_ATTEMPTS, SharedEntries, TestingVideos, TrainingVideos
 from nonlocal_video.data.decode import DecodeError
+from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.transforms import testing_corners, testing_frame, training_crop
 from nonlocal_video.types import Entry, Failure, Sample, TestItem, TimedLabel, Views
+from tests.conftest import numbered_frames, numbers_in
 
 
 @pytest.fixture
@@ -63,6 +66,21 @@ def test_sample_is_a_pure_function_of_seed_and_number(entries: list[Entry]) -> N
     assert [first.name(i, 0) for i in range(24)] != [other.name(i, 0) for i in range(24)]
 
 
+@pytest.mark.parametrize("num_frames", [75, 10])
+def test_a_clip_holds_its_frames_in_order_and_loops(tmp_path: Path, num_frames: int) -> None:
+    write_video(tmp_path / "v.mp4", numbered_frames(num_frames))
+    videos = TrainingVideos(
+        [Entry("v.mp4", str(tmp_path / "v.mp4"), 0)],
+        seed=0,
+        pick=partial(random_clip, length=32, stride=2),
+        fit=partial(training_crop, jitter=(64, 64), crop=64, flip=False),
+    )
+    clip = sample(videos, 0).clip
+    assert clip.shape == (1, 3, 32, 64, 64)
+    numbers = numbers_in(clip[0].permute(1, 2, 3, 0).numpy())
+    assert numbers == [(numbers[0] + 2 * i) % num_frames for i in range(32)]
+
+
 def test_every_pass_holds_every_video_once_in_another_order(entries: list[Entry]) -> None:
     videos = training(entries)
     passes = [[sample(videos, i).video for i in range(start, start + 24)] for start in (0, 24)]
@@ -84,6 +102,16 @@ def test_a_broken_video_is_replaced_counted_and_named(entries: list[Entry], tmp_
     assert replaced.failures[0].video == "broken.mp4"
     assert not replaced.failures[0].by_chance
     assert torch.equal(sample(training(listed), samples.index(replaced)).clip, replaced.clip)
+
+
+def test_a_file_deleted_during_the_run_is_replaced(entries: list[Entry], tmp_path: Path) -> None:
+    path = tmp_path / "there.mp4"
+    shutil.copy(entries[0].path, path)
+    videos = training([Entry("there.mp4", str(path), 0), *entries[1:3]])
+    assert not any(sample(videos, i).failures for i in range(3))
+    path.unlink()
+    causes = [failure.cause for i in range(3) for failure in sample(videos, i).failures]
+    assert causes == [f"{path}: No such file or directory"]
 
 
 def test_an_attempt_that_lost_its_process_is_passed_over(entries: list[Entry]) -> None:

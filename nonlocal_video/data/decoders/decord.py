@@ -1,6 +1,7 @@
 """decord: the user's list of packages has it; it reads ordinary H.264 files, and the others go to PyAV."""
 
 import importlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,7 +49,7 @@ def open_decord(path: str, deadline: Deadline) -> Iterator[Source]:
             try:
                 frames = reader.get_batch(chunk)
             except decord.DECORDError as error:
-                raise ValueError(f"decord: {error}") from error
+                raise _plain(error) from error
             # pytorchvideo switches decord's output to torch tensors for the whole process.
             frames = frames.asnumpy() if hasattr(frames, "asnumpy") else frames.numpy()
             frame_bytes, start = frames[0].nbytes, start + len(chunk)
@@ -61,4 +62,9 @@ def _reader(decord: Any, path: str) -> Any:
     try:
         return decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
     except decord.DECORDError as error:
-        raise ValueError(f"decord: {error}") from error
+        raise _plain(error) from error
+
+
+def _plain(error: Exception) -> ValueError:
+    """Without the times and the places in decord's source that its messages are full of."""
+    return ValueError("decord: " + re.sub(r"\[[\d:]+\] \S+: ", "", str(error)))

@@ -84,7 +84,7 @@ def read_index(container: Any, stream: Any, deadline: Deadline) -> Index:
     known = sorted(time for time in times if time is not None)
     exact = len(set(known)) == len(times)
     if exact:
-        seconds = np.array([float((tick - known[0]) * stream.time_base) for tick in known])
+        seconds = (np.array(known) - known[0]) * float(stream.time_base)
     else:
         seconds = np.arange(len(times)) / float(stream.average_rate or np.nan)
     return Index(
