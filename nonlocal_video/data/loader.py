@@ -5,6 +5,7 @@ import multiprocessing
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -69,6 +70,8 @@ class Loader:
             with Watch(board, limit_s=limit_s) as watch:
                 try:
                     for batch in self._start(board, lost, first=done):
+                        if isinstance(batch, DecodeError):
+                            raise batch
                         yield batch
                         done, idle_deaths = done + 1, 0
                 except RuntimeError as error:
@@ -79,8 +82,8 @@ class Loader:
                     idle_deaths += not found
                     if idle_deaths == MAX_IDLE_DEATHS:
                         raise DecodeError(
-                            f"{idle_deaths} loader processes died between videos; is the memory, or the shared memory in "
-                            f"/dev/shm, full? ({error})"
+                            f"{idle_deaths} loader processes died between videos; is the memory, or the shared memory "
+                            f"in /dev/shm, full? ({error})"
                         ) from error
                     for (index, attempt), failure in found.items():
                         lost.setdefault(index, {})[attempt] = failure
@@ -91,7 +94,7 @@ class Loader:
         return DataLoader(
             _Items(self.videos, board, lost),
             batch_sampler=self.plan[first:],  # type: ignore[arg-type]
-            collate_fn=self.collate,
+            collate_fn=partial(_collate_or_error, collate=self.collate),
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context=START_METHOD if self.workers else None,
@@ -116,9 +119,17 @@ class _Items(Dataset[Any]):
         self.videos, self.board, self.lost = videos, board, lost
 
     def __getitem__(self, index: int) -> Any:
+        """An error is an item, too: raised in a worker, its message would be a page of tracebacks."""
         info = get_worker_info()
         with self.board.working(info.id if info else 0, index) as started:
-            return self.videos.get(index, lost=self.lost.get(index, {}), started=started)
+            try:
+                return self.videos.get(index, lost=self.lost.get(index, {}), started=started)
+            except DecodeError as error:
+                return error
+
+
+def _collate_or_error(items: list[Any], *, collate: Callable[[list[Any]], Any]) -> Any:
+    return next((item for item in items if isinstance(item, DecodeError)), None) or collate(items)
 
 
 def _begin(_worker: int) -> None:

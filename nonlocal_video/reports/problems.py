@@ -92,6 +92,14 @@ def _contents(records: Sequence[Record], context: Context) -> list[Problem]:
             [_line(r.video, f"{r.finding.packets} frames") for r in short],
         ),
         Problem(
+            "cut_off", "Shorter than they state",
+            "Probably cut off while they were copied: get them again. The frames that are there are used.",
+            [
+                _line(r.video, f"{r.finding.stated_s:g} s stated, {r.finding.duration_s:g} s there")
+                for r in suspicions.cut_off(records)
+            ],
+        ),
+        Problem(
             "miscounted", "Another number of frames than the file, or the list, states",
             "They can be used: frames are counted, not believed. Other programs may stumble over them.",
             [

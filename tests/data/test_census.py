@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,6 +15,7 @@ from nonlocal_video.data.census.suspicions import (
     beyond,
     compare,
     count_classes,
+    cut_off,
     differ,
     duplicates,
     known_classes,
@@ -248,6 +250,18 @@ def test_short_and_miscounted_videos() -> None:
     records = [record("a", 0, packets=63), record("b", 0, packets=64, claimed=64), record("c", 0, claimed=99)]
     assert [one.video for one in short(records, 64)] == ["a"]
     assert [one.video for one in miscounted(records)] == ["c"]
+
+
+def test_a_file_that_lost_its_end_is_suspicious(tmp_path: Path) -> None:
+    """Matroska: every frame that is left can be decoded."""
+    frames = [np.full((64, 64, 3), k, np.uint8) for k in range(240)]
+    write_video(tmp_path / "whole.mkv", frames)
+    content = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(content[: len(content) // 2])
+    found = [examine(str(tmp_path / name), limit_s=20, decode_all=True) for name in ("whole.mkv", "cut.mkv")]
+    assert [finding.state for finding in found] == ["ok", "ok"]
+    records = [record(name, 0)._replace(finding=finding) for name, finding in zip(("whole", "cut"), found, strict=True)]
+    assert [one.video for one in cut_off(records)] == ["cut"]
 
 
 def test_classes_are_counted_with_those_that_have_no_videos() -> None:

@@ -69,6 +69,12 @@ def miscounted(records: Sequence[Record]) -> list[Record]:
     return [r for r in records if r.finding.packets and r.finding.claimed not in (None, r.finding.packets)]
 
 
+def cut_off(records: Sequence[Record]) -> list[Record]:
+    """Videos that end well before the time that they state: some containers show no other sign of a missing end."""
+    times = [(r, r.finding.stated_s, r.finding.duration_s) for r in records]
+    return [r for r, stated_s, there_s in times if stated_s and there_s and there_s < 0.9 * stated_s - 1]
+
+
 def duplicates(records: Sequence[Record]) -> list[list[Record]]:
     """Groups of usable videos with the same content."""
     groups: defaultdict[str, list[Record]] = defaultdict(list)

@@ -35,6 +35,8 @@ class Finding(NamedTuple):
     fps: float | None = None
     """The mean."""
     duration_s: float | None = None
+    stated_s: float | None = None
+    """The duration that the container states."""
     claimed: int | None = None
     """Frames that the container states; those that the list states, of a folder."""
     packets: int | None = None
@@ -126,6 +128,7 @@ def _indexed(finding: Finding, index: Index) -> Finding:
         codec=index.codec,
         fps=None if fps is None else round(fps, 3),
         duration_s=None if fps is None else round(count / fps, 3),
+        stated_s=None if index.stated_s is None else round(index.stated_s, 3),
         claimed=index.claimed or None,
         packets=count,
         open_gops=not index.closed if index.codec == "h264" else None,

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import av
@@ -21,6 +22,8 @@ class Index(NamedTuple):
     codec: str
     claimed: int
     """The number of frames that the container states; 0 if it states none."""
+    stated_s: float | None
+    """The duration that it states."""
     ticks: list[int] | None
     """The presentation times, sorted, in units of the stream; None unless every frame has one of its own."""
     seconds: np.ndarray
@@ -64,14 +67,15 @@ def read_index(container: Any, stream: Any, deadline: Deadline) -> Index:
     the file cuts off.
 
     Raises:
-        ValueError: no frames, or none that can be decoded.
+        ValueError: no frames, none that can be decoded, or a file that was cut off.
     """
     times: list[int | None] = []
-    first_key, closed = None, stream.codec_context.name == "h264"
+    first_key, closed, num_whole = None, stream.codec_context.name == "h264", 0
     for packet in container.demux(stream):
         deadline.check()
         if not packet.size or packet.is_corrupt:
             continue
+        num_whole += 1
         if packet.is_keyframe:
             first_key = first_key or packet
             closed = closed and _has_idr(bytes(packet))
@@ -81,14 +85,23 @@ def read_index(container: Any, stream: Any, deadline: Deadline) -> Index:
             times.append(packet.pts)
     if not times:
         raise ValueError("no frames" if first_key else "no key frame, so that no frame can be decoded")
+    if "mp4" in container.format.name and num_whole < stream.frames:  # The index in front lists every frame.
+        raise ValueError(f"the file ends after {num_whole} of {stream.frames} frames")
     known = sorted(time for time in times if time is not None)
     exact = len(set(known)) == len(times)
     if exact:
         seconds = (np.array(known) - known[0]) * float(stream.time_base)
     else:
         seconds = np.arange(len(times)) / float(stream.average_rate or np.nan)
+    stated = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
     return Index(
-        container.format.name, stream.codec_context.name, stream.frames, known if exact else None, seconds, closed
+        container.format.name,
+        stream.codec_context.name,
+        stream.frames,
+        float(stated) or None,
+        known if exact else None,
+        seconds,
+        closed,
     )
 
 
