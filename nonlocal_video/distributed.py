@@ -58,7 +58,10 @@ def _run_rank(job: Callable[[Any], None], argument: Any, store: str, rank: int, 
         torch.cuda.set_device(local_device())
     dist.init_process_group(backend, init_method=store, rank=rank, world_size=processes, timeout=TIMEOUT)
     job(argument)
-    dist.destroy_process_group()  # Not after an error: it could wait for ranks that wait for this one.
+    # Not after an error: both could wait for ranks that wait for this one. The barrier lets gloo's thread free what it
+    # gathered: PyTorch 2.6 can hang for ever where the group is destroyed meanwhile.
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def started_by_torchrun() -> bool:
@@ -134,9 +137,3 @@ def gather(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     dist.gather_object(value, values if is_main() else None)
     return values if is_main() else []
-
-
-def barrier() -> None:
-    """Returns when every rank has come here."""
-    if dist.is_initialized():
-        dist.barrier()

@@ -13,7 +13,7 @@ from nonlocal_video.config import build_model, check_run, one_job, run_tool, tra
 from nonlocal_video.data.census.usable import format_census, hash_listed
 from nonlocal_video.data.lists.manifest import hash_entries
 from nonlocal_video.data.loader import step_plan, training_loader
-from nonlocal_video.distributed import barrier, check_same, is_main, launch, local_device, rank, set_threads, world_size
+from nonlocal_video.distributed import check_same, is_main, launch, local_device, rank, set_threads, world_size
 from nonlocal_video.engine.checkpoint import list_checkpoints, read_checkpoint, restore, save_checkpoint
 from nonlocal_video.engine.log import RunLog
 from nonlocal_video.engine.optim import StepSchedule, build_sgd
@@ -101,7 +101,6 @@ def run(job: Job) -> None:
             f"trained {state.step} steps, {state.num_failures} videos could not be decoded: {folder}/model.safetensors"
         )
         print(f"next: python tools/test.py run={folder}\n      tensorboard --logdir {runtime.runs}", flush=True)
-    barrier()
 
 
 def new_or_resumed(

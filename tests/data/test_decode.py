@@ -25,16 +25,9 @@ from nonlocal_video.data.decoders import torchcodec as torchcodec_module
 from nonlocal_video.data.encode import write_video
 from tests.conftest import numbered_frames, numbers_in
 from tests.data import bad_videos, videos
+from tests.data.robustness import usable as can_use
 
 REAL = Path(__file__).parents[3] / "shared" / "videos"
-
-
-def can_use(decoder: str) -> bool:
-    try:
-        check_decoder(decoder)
-    except ValueError:
-        return False
-    return True
 
 
 @pytest.fixture(params=[pytest.param(d, marks=pytest.mark.skipif(not can_use(d), reason=f"no {d}")) for d in DECODERS])
