@@ -9,7 +9,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
@@ -18,7 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nonlocal_video.data.clips import SAMPLING
+from nonlocal_video.checks import check_name, check_shared, check_training
 from nonlocal_video.distributed import started_by_torchrun
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.files import whole_file
@@ -28,7 +27,6 @@ from nonlocal_video.settings import (
     MISSING,
     ClipConfig,
     DataConfig,
-    RuntimeConfig,
     TestConfig,
     TrainConfig,
     flat,
@@ -88,18 +86,7 @@ def train_config(cfg: DictConfig) -> TrainConfig:
     config.name = check_name(
         config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
     )
-    _expect(len(config.clip.jitter) == 2, "clip.jitter", config.clip.jitter, "two short sides: [low, high]")
-    low, high = config.clip.jitter
-    _expect(config.seed >= 0, "seed", config.seed, "0 or more")
-    _expect(
-        config.clip.crop <= low <= high, "clip.jitter", config.clip.jitter, f"crop {config.clip.crop} <= low <= high"
-    )
-    _expect(config.optim.steps > 0, "optim.steps", config.optim.steps, "1 or more")
-    _expect(config.optim.clips_per_device > 0, "optim.clips_per_device", config.optim.clips_per_device, "1 or more")
-    _expect(config.optim.reference_batch > 0, "optim.reference_batch", config.optim.reference_batch, "1 or more")
-    for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
-        _expect(getattr(config.runtime, name) > 0, f"runtime.{name}", getattr(config.runtime, name), "1 or more")
-    _check_shared(config.data, config.clip, config.runtime)
+    check_training(config)
     return config
 
 
@@ -134,7 +121,7 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
         words = [run.data.name, *words] if alone else words
         config.name = "-".join([f"{run.clip.num_clips}x{run.clip.num_crops}", *words])
     check_name(config.name)
-    _check_shared(run.data, run.clip, config.runtime)
+    check_shared(run.data, run.clip, config.runtime)
     return config, run
 
 
@@ -174,17 +161,6 @@ def _move(data: DataConfig, root: str | None) -> None:
             if moved.exists() or not Path(path).exists():
                 setattr(data, name, str(moved))
     data.root = root
-
-
-def check_name(name: str) -> str:
-    """A name that pastes unquoted.
-
-    Raises:
-        ValueError: other characters than letters, digits, `_`, `.` and `-`.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) or len(name) > 200:
-        raise ValueError(f"name: got {name!r}, expected up to 200 letters, digits, '_', '.' and '-'")
-    return name
 
 
 def check_run(config: TrainConfig, folder: Path) -> None:
@@ -264,32 +240,6 @@ def _to_settings(cfg: Any) -> Any:
     if missing:
         raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
     return OmegaConf.to_object(cfg)
-
-
-def _check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> None:
-    limit_s = data.decode_limit_s
-    _expect(limit_s is None or limit_s > 0, "data.decode_limit_s", limit_s, "more than 0, or null")
-    for name in ("max_missing", "max_failed"):
-        _expect(0 <= getattr(data, name) <= 1, f"data.{name}", getattr(data, name), "a share from 0 to 1")
-    _expect(clip.length > 0 and clip.stride > 0, "clip.length, clip.stride", (clip.length, clip.stride), "1 or more")
-    _expect(clip.fps is None or clip.fps > 0, "clip.fps", clip.fps, "more than 0, or null")
-    _expect(clip.sampling in SAMPLING, "clip.sampling", clip.sampling, " or ".join(SAMPLING))
-    _expect(clip.num_clips > 0, "clip.num_clips", clip.num_clips, "1 or more")
-    _expect(clip.num_crops in (1, 3), "clip.num_crops", clip.num_crops, "1 or 3")
-    _expect(runtime.devices > 0, "runtime.devices", runtime.devices, "1 or more")
-    _expect(runtime.accumulate > 0, "runtime.accumulate", runtime.accumulate, "1 or more")
-    _expect(runtime.workers >= 0, "runtime.workers", runtime.workers, "0 or more")
-    _expect(runtime.threads is None or runtime.threads > 0, "runtime.threads", runtime.threads, "1 or more, or null")
-    _expect(runtime.chunk > 0, "runtime.chunk", runtime.chunk, "1 or more")
-    _expect(runtime.precision in ("fp32", "bf16", "fp16"), "runtime.precision", runtime.precision, "fp32, bf16 or fp16")
-    gpus = torch.cuda.device_count()
-    _expect(not gpus or runtime.devices <= gpus, "runtime.devices", runtime.devices, f"at most {gpus}, the GPUs here")
-    _expect(bool(gpus) or runtime.precision != "fp16", "runtime.precision", "fp16", "fp32 or bf16 without a GPU")
-
-
-def _expect(holds: bool, what: str, got: object, expected: str) -> None:
-    if not holds:
-        raise ValueError(f"{what}: got {got}, expected {expected}")
 
 
 def _name_from(overrides: list[str], *, unnamed: tuple[str, ...] = UNNAMED) -> list[str]:

@@ -9,7 +9,8 @@ LAYERS = {
     "data": 1, "models": 1, "metrics": 1,
     "engine": 2, "detection": 2, "reports": 2,
     "settings": 3,
-    "config": 4, "build": 4,
+    "checks": 4, "build": 4,
+    "config": 5,
 }  # fmt: skip
 FENCES = {
     "hydra": {"config.py"},
