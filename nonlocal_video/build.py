@@ -1,17 +1,19 @@
 """From settings to the videos that a run trains or tests on."""
 
+import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.data.census.usable import Census, split_broken
 from nonlocal_video.data.clips import random_clip, uniform_clips
-from nonlocal_video.data.dataset import TestingVideos, TrainingVideos
+from nonlocal_video.data.dataset import TRAIN, TestingVideos, TrainingVideos, ValidationVideos
 from nonlocal_video.data.decode import Decoded, check_decoder, decode
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, read_classes
 from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
 from nonlocal_video.data.transforms import testing_corners, testing_frame, training_crop
-from nonlocal_video.settings import ClipConfig, DataConfig, TrainConfig
+from nonlocal_video.settings import ClipConfig, DataConfig, InitConfig, TrainConfig
 from nonlocal_video.types import Entry
 
 
@@ -78,16 +80,54 @@ def class_names(config: DataConfig) -> list[str] | None:
     return read_classes(config.classes, num_classes=config.num_classes) if config.classes is not None else None
 
 
-def build_training_videos(config: TrainConfig, entries: list[Entry]) -> TrainingVideos:
-    """The training stream of clips."""
-    clip = config.clip
-    return TrainingVideos(
-        entries,
-        seed=config.seed,
-        pick=partial(random_clip, **_frames_of(clip)),
-        fit=partial(training_crop, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
-        decode=_decode_with(config.data),
+def count_classes(config: DataConfig) -> int:
+    """The number of classes: `data.num_classes`, or where that is null, that of the names in the file `data.classes`.
+
+    Raises:
+        ValueError: neither is given, they differ, or a bad file.
+    """
+    names = class_names(config)
+    number = len(names) if names is not None else config.num_classes
+    if number is None:
+        raise ValueError(
+            "data.num_classes: got null, expected the number of classes, or data.classes=FILE with their names"
+        )
+    return number
+
+
+def check_start(config: InitConfig) -> None:
+    """Makes sure, before the videos are looked for, that the weights to start from are there.
+
+    Raises:
+        ValueError: they are not; says how to get them.
+    """
+    if config.weights is None or os.path.isfile(config.weights):
+        return
+    run = Path(config.weights).parent.name
+    first = f"experiment=kinetics/{run.removeprefix('kinetics_')} writes it at its end; " if "kinetics_" in run else ""
+    raise ValueError(
+        f"init.weights: {config.weights}: no such file; {first}"
+        "give another one with init.weights=FILE, or start from random weights with init.weights=null"
     )
+
+
+def build_training_videos(config: TrainConfig, entries: list[Entry], *, stream: int = TRAIN) -> TrainingVideos:
+    """A stream of training clips; `stream` as in `TrainingVideos`."""
+    return TrainingVideos(entries, seed=config.seed, stream=stream, **_training_clips(config))
+
+
+def build_validation_videos(config: TrainConfig, entries: list[Entry]) -> ValidationVideos:
+    """One clip of each video, as in training."""
+    return ValidationVideos(entries, seed=config.seed, **_training_clips(config))
+
+
+def _training_clips(config: TrainConfig) -> dict[str, Any]:
+    clip = config.clip
+    return {
+        "pick": partial(random_clip, **_frames_of(clip)),
+        "fit": partial(training_crop, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
+        "decode": _decode_with(config.data),
+    }
 
 
 def build_testing_videos(config: TrainConfig, entries: list[Entry]) -> TestingVideos:

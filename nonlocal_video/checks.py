@@ -5,7 +5,7 @@ import re
 import torch
 
 from nonlocal_video.data.clips import SAMPLING
-from nonlocal_video.settings import ClipConfig, DataConfig, RuntimeConfig, TrainConfig
+from nonlocal_video.settings import ClipConfig, DataConfig, OptimConfig, RuntimeConfig, TrainConfig
 
 
 def check_name(name: str) -> str:
@@ -31,12 +31,28 @@ def check_training(config: TrainConfig) -> None:
     _expect(
         config.clip.crop <= low <= high, "clip.jitter", config.clip.jitter, f"crop {config.clip.crop} <= low <= high"
     )
-    _expect(config.optim.steps > 0, "optim.steps", config.optim.steps, "1 or more")
-    _expect(config.optim.clips_per_device > 0, "optim.clips_per_device", config.optim.clips_per_device, "1 or more")
-    _expect(config.optim.reference_batch > 0, "optim.reference_batch", config.optim.reference_batch, "1 or more")
     for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
         _expect(getattr(config.runtime, name) > 0, f"runtime.{name}", getattr(config.runtime, name), "1 or more")
+    validate_every = config.runtime.validate_every
+    _expect(validate_every >= 0, "runtime.validate_every", validate_every, "0 for none, or more")
+    _check_optim(config.optim)
     check_shared(config.data, config.clip, config.runtime)
+
+
+def _check_optim(optim: OptimConfig) -> None:
+    """Raises: ValueError: an impossible value."""
+    for name in ("steps", "clips_per_device", "reference_batch"):
+        _expect(getattr(optim, name) > 0, f"optim.{name}", getattr(optim, name), "1 or more")
+    for name in ("lr", "momentum", "weight_decay", "warmup_steps", "precise_bn", "backbone_lr"):
+        _expect(getattr(optim, name) >= 0, f"optim.{name}", getattr(optim, name), "0 or more")
+    rises = all(a < b for a, b in zip(optim.milestones, optim.milestones[1:], strict=False))
+    _expect(rises, "optim.milestones", optim.milestones, "steps that rise")
+    _expect(optim.schedule in ("steps", "cosine"), "optim.schedule", optim.schedule, "steps or cosine")
+    _expect(optim.nonfinite in ("stop", "skip"), "optim.nonfinite", optim.nonfinite, "stop or skip")
+    _expect(optim.clip_norm is None or optim.clip_norm > 0, "optim.clip_norm", optim.clip_norm, "more than 0, or null")
+    nesterov = not optim.nesterov or optim.momentum > 0
+    _expect(nesterov, "optim.momentum", optim.momentum, "more than 0 with optim.nesterov")
+    _expect(not optim.sync_bn or torch.cuda.is_available(), "optim.sync_bn", True, "false: it needs GPUs, none is here")
 
 
 def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> None:
@@ -58,6 +74,7 @@ def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> 
     _expect(runtime.accumulate > 0, "runtime.accumulate", runtime.accumulate, "1 or more")
     _expect(runtime.workers >= 0, "runtime.workers", runtime.workers, "0 or more")
     _expect(runtime.threads is None or runtime.threads > 0, "runtime.threads", runtime.threads, "1 or more, or null")
+    _expect(runtime.timeout_s > 0, "runtime.timeout_s", runtime.timeout_s, "more than 0 seconds")
     _expect(runtime.chunk > 0, "runtime.chunk", runtime.chunk, "1 or more")
     _expect(runtime.precision in ("fp32", "bf16", "fp16"), "runtime.precision", runtime.precision, "fp32, bf16 or fp16")
     gpus = torch.cuda.device_count()

@@ -17,25 +17,19 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nonlocal_video.build import count_classes
 from nonlocal_video.checks import check_name, check_shared, check_training
-from nonlocal_video.distributed import started_by_torchrun
 from nonlocal_video.engine.checkpoint import list_checkpoints
+from nonlocal_video.evaluation import move, run_of_file
 from nonlocal_video.files import whole_file
+from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.weights.file import read_model_file
-from nonlocal_video.settings import (
-    MISSING,
-    ClipConfig,
-    DataConfig,
-    TestConfig,
-    TrainConfig,
-    flat,
-    science,
-    within,
-)
+from nonlocal_video.science import flat, science, within
+from nonlocal_video.settings import MISSING, DataConfig, TestConfig, TrainConfig
 
 UNNAMED = (
-    "name", "run", "runtime", "roots", "lists", "data.root", "data.max_missing", "data.train_census", "data.val_census",
+    "name", "run", "runtime", "roots", "lists", "starts", "data.root", "data.max_missing", "data.train_census",
+    "data.val_census",
 )  # fmt: skip
 """Settings that do not go into the name of a run or of a report."""
 
@@ -56,6 +50,9 @@ def run_tool(main: Callable[[], None]) -> None:
         cause = f" ({str(error.__cause__).splitlines()[0]})" if composing else ""
         print(f"error: {error}{cause}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 @contextmanager
@@ -63,8 +60,8 @@ def one_job() -> Iterator[None]:
     """Names a sweep's job when it fails; Hydra itself tells of the first failure only, and at the end."""
     hydra = HydraConfig.get()
     try:
-        if hydra.mode == RunMode.MULTIRUN and started_by_torchrun():
-            raise ValueError("a sweep (-m) cannot run under torchrun; set runtime.devices instead")
+        if hydra.mode == RunMode.MULTIRUN and (started_by_torchrun() or started_by_srun()):
+            raise ValueError("a sweep (-m) cannot run under torchrun or srun; set runtime.devices instead")
         yield
     except ValueError as error:
         if hydra.mode == RunMode.MULTIRUN:
@@ -82,6 +79,11 @@ def train_config(cfg: DictConfig) -> TrainConfig:
     cfg.choices = {
         group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith(("hydra", "."))
     }
+    if (
+        not any(OmegaConf.is_missing(cfg.data, key) for key in ("num_classes", "classes"))
+        and cfg.data.num_classes is None
+    ):
+        cfg.data.num_classes = count_classes(DataConfig(num_classes=None, classes=cfg.data.classes))
     config: TrainConfig = _to_settings(cfg)
     config.name = check_name(
         config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
@@ -100,10 +102,10 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     """
     config: TestConfig = _to_settings(cfg)
     alone = config.run is None
-    run = _run_of_file(config) if config.run is None else read_run(Path(config.run))
+    run = run_of_file(config) if config.run is None else read_run(Path(config.run))
     config.run = config.run or str(Path(config.runtime.runs) / str(run.name))
     choice = run.choices["data"]
-    _move(run.data, config.data.root or config.roots.get(choice))
+    move(run.data, config.data.root or config.roots.get(choice))
     run.data.val = config.lists.get(choice, {}).get("val", run.data.val)
     for section in ("data", "clip"):
         changes = getattr(config, section)
@@ -125,44 +127,6 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     return config, run
 
 
-def _run_of_file(config: TestConfig) -> TrainConfig:
-    """What a run with the network of a .safetensors file would be."""
-    if config.weights is None or not config.weights.endswith(".safetensors"):
-        raise ValueError("these settings need a value: run=..., or weights=FILE.safetensors")
-    data, options = config.data, read_model_file(config.weights, with_weights=False).options
-    if data.val is None:
-        raise ValueError(
-            "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"
-        )
-    name, crop = data.name or Path(data.val).stem, options["crop"]
-    return TrainConfig(
-        name=Path(config.weights).stem,
-        model=options,
-        data=DataConfig(name=name, root=None, train="", val=data.val, num_classes=options["num_classes"]),
-        clip=ClipConfig(
-            length=options["clip_length"],
-            stride=options["clip_stride"],
-            jitter=[crop, crop],
-            crop=crop,
-            short_side=round(crop * 256 / 224),
-        ),
-        choices={"model": options["name"] or options["depth"], "data": name},
-    )
-
-
-def _move(data: DataConfig, root: str | None) -> None:
-    """Moves the data set to another root; files below the old one move along, unless only the old ones exist."""
-    if root is None:
-        return
-    for name in ("train", "val", "classes"):
-        path = getattr(data, name)
-        if path is not None and data.root is not None and Path(path).is_relative_to(data.root):
-            moved = Path(root) / Path(path).relative_to(data.root)
-            if moved.exists() or not Path(path).exists():
-                setattr(data, name, str(moved))
-    data.root = root
-
-
 def check_run(config: TrainConfig, folder: Path) -> None:
     """Makes sure that a run folder is free, or holds the same run.
 
@@ -176,7 +140,7 @@ def check_run(config: TrainConfig, folder: Path) -> None:
     if changed:
         raise ValueError(
             f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed) + "\n"
-            "Give this run another name=..., or delete that folder"
+            "Give this run another name=..., with init.weights=FILE if it is to begin with that one's weights"
         )
 
 
@@ -238,7 +202,8 @@ def _to_settings(cfg: Any) -> Any:
     plain = flat(OmegaConf.to_container(cfg, resolve=True))
     missing = [key for key, value in plain.items() if value == MISSING]
     if missing:
-        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
+        hint = " (null begins with random weights)" if missing[-1] == "init.weights" else ""
+        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}{hint}")
     return OmegaConf.to_object(cfg)
 
 

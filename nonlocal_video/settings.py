@@ -6,9 +6,7 @@ Settings are dataclasses, so that a typo fails while composing. A component (the
 `MISSING` values come from the YAML files in `configs/`, or must be given on the command line.
 """
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 MISSING: Any = "???"  # What OmegaConf takes for a value that was not given.
@@ -30,7 +28,8 @@ class DataConfig:
     """Folder of a census of `train` (tools/check_data.py); the videos that it found broken are taken out."""
     val_census: str | None = None
     """The same for `val`."""
-    num_classes: int = MISSING
+    num_classes: int | None = MISSING
+    """As many as there are names in `classes` if null."""
     classes: str | None = None
     """File of class names, in any of the forms of data/README.md."""
     format: str = "auto"
@@ -81,21 +80,35 @@ class OptimConfig:
     clips_per_device: int = MISSING
     """Clips that pass through the network together, in each process."""
     steps: int = MISSING
+    schedule: str = "steps"
+    """steps: divided by ten at each milestone; cosine: to 0 at the last step."""
     milestones: list[int] = MISSING
     """Steps at which the learning rate is divided by ten."""
+    warmup_steps: int = 0
+    """Steps in which the learning rate first grows from 0, linearly."""
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 1e-4
+    """Not of batch normalisation."""
+    clip_norm: float | None = None
+    """Gradients of a larger norm are scaled down to it; null for no limit."""
+    backbone_lr: float = 1.0
+    """Fine-tuning: factor of the learning rate of all but the classifier; 0 trains the classifier only."""
+    sync_bn: bool = False
+    """Batch normalisation over the clips of all GPUs, not of each."""
+    precise_bn: int = 0
+    """Batches of each process whose statistics replace the running averages for evaluation; 0 keeps these."""
+    nonfinite: str = "stop"
+    """A loss or gradient that is not finite: stop, or skip and count the step."""
 
 
 @dataclass
 class InitConfig:
     """Weights to start from, besides random ones."""
 
-    imagenet: str | None = None
-    """A torchvision ResNet state dict, or the released Caffe2 .pkl, inflated over time."""
     weights: str | None = None
-    """A checkpoint of another run or a .safetensors file, for fine-tuning: everything but the classifier."""
+    """All but the classifier: ImageNet weights (torchvision's state dict, or the released Caffe2 .pkl), inflated over
+    time; a checkpoint of a run; or a .safetensors file that training or tools/import_weights.py wrote."""
 
 
 @dataclass
@@ -114,9 +127,22 @@ class RuntimeConfig:
     """Threads of each process on the CPU; the cores divided by the processes if null."""
     precision: str = "fp32"
     """fp32, bf16 or fp16."""
+    channels_last: bool = True
+    """Memory format of the feature maps: channels last, or first."""
+    compile: bool = False
+    """torch.compile."""
+    recompute: bool = False
+    """Activation checkpointing: residual blocks keep their inputs only, and compute the rest again for the gradient."""
+    fused: bool = True
+    """PyTorch's fused optimiser step."""
+    timeout_s: float = 1800.0
+    """How long a process waits for the others before it gives up."""
     log_every: int = 20
     checkpoint_every: int = 200
     keep_checkpoints: int = 2
+    """The newest ones; the best is kept besides."""
+    validate_every: int = 0
+    """Steps between validations by single clips; 0 for none."""
     chunk: int = 10
     """Testing: views of a video that run through the network together."""
 
@@ -132,6 +158,8 @@ class TrainConfig:
     """The folders of data sets on this machine, by their names in configs/data."""
     lists: dict[str, dict[str, str]] = field(default_factory=dict)
     """Their lists `train` and `val`, where they are not below the root."""
+    starts: dict[str, str] = field(default_factory=dict)
+    """Files of weights on this machine that experiments start from, such as imagenet_r50."""
     model: dict[str, Any] = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
@@ -178,70 +206,16 @@ class TestConfig:
     run: str | None = None
     """The folder of a training run."""
     weights: str | None = None
-    """Which of its checkpoints; the newest if null. A .safetensors file needs no run: it says its network and clips."""
+    """A checkpoint, or best: that of the best single-clip validation; the newest if null. A .safetensors file needs no
+    run: it says its network and clips."""
     name: str | None = None
     """The report's folder in the run's `test` folder; made from clips x crops and the command line if null."""
     roots: dict[str, str] = field(default_factory=dict)
     """The folders of data sets on this machine, by their names in configs/data."""
     lists: dict[str, dict[str, str]] = field(default_factory=dict)
     """Their lists `train` and `val`, where they are not below the root."""
+    starts: dict[str, str] = field(default_factory=dict)
+    """Files of weights on this machine that experiments start from, such as imagenet_r50."""
     data: TestDataConfig = field(default_factory=TestDataConfig)
     clip: TestClipConfig = field(default_factory=TestClipConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-
-
-OPERATIONAL = (
-    "name",
-    "runtime",
-    "choices",
-    "roots",
-    "lists",
-    "data.root",
-    "data.train",
-    "data.val",
-    "data.train_census",
-    "data.val_census",
-    "data.classes",
-    "data.format",
-    "data.decode_limit_s",
-    "data.max_missing",
-    "data.max_failed",
-    "clip.short_side",
-    "clip.num_clips",
-    "clip.num_crops",
-    "optim.clips_per_device",
-    "optim.steps",
-)
-"""Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
-
-
-def science(config: TrainConfig) -> dict[str, Any]:
-    """The settings that make a run what it is, by their dotted names."""
-    return {key: value for key, value in flat(asdict(config)).items() if not within(key, OPERATIONAL)}
-
-
-def config_hash(config: TrainConfig) -> str:
-    """Names the scientific settings in 12 characters."""
-    return _hash(science(config))
-
-
-def recipe_hash(config: TrainConfig) -> str:
-    """Names the scientific settings but for seed and data: what the runs of one row of a table share."""
-    recipe = {k: v for k, v in science(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
-    return _hash({**recipe, "optim.steps": config.optim.steps})
-
-
-def _hash(settings: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def within(key: str, names: tuple[str, ...]) -> bool:
-    """Whether a dotted name is one of these or lies below one."""
-    return any(key == name or key.startswith(f"{name}.") for name in names)
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries by their dotted names."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}" if prefix else key).items()}

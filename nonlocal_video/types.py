@@ -126,3 +126,5 @@ class Batch(NamedTuple):
     clips: Tensor
     labels: Tensor
     failures: tuple[Failure, ...] = ()
+    videos: tuple[str, ...] = ()
+    """Those of the clips, in their order."""

@@ -5,12 +5,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "types": 0, "distributed": 0, "files": 0,
-    "data": 1, "models": 1, "metrics": 1,
+    "types": 0, "distributed": 0, "files": 0, "signals": 0,
+    "launch": 1, "data": 1, "models": 1, "metrics": 1,
     "engine": 2, "detection": 2, "reports": 2,
     "settings": 3,
-    "checks": 4, "build": 4,
-    "config": 5,
+    "science": 4, "checks": 4, "evaluation": 4, "build": 4, "recipe": 4,
+    "config": 5, "resume": 5,
+    "training": 6,
 }  # fmt: skip
 FENCES = {
     "hydra": {"config.py"},

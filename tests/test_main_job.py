@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.data import bad_videos
 
@@ -89,7 +90,8 @@ def test_training_writes_checkpoint_metrics_config_and_tensorboard(run: Path) ->
     assert [path.name for path in run.glob("checkpoints/*")] == ["step_00000004.pt"]
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [2, 4]
-    assert records[-1].keys() == {"step", "loss", "top1", "lr", "clips_per_s", "data_wait", "failed_videos"}
+    assert records[-1].keys() == {"step", "loss", "top1", "lr", "clips_per_s", "data_wait", "failed_videos",
+                                  "skipped_steps", "nonlocal/res3.1"}  # fmt: skip
     assert records[-1]["lr"] == pytest.approx(0.005)
     assert "nonlocal_blocks" in (run / "config.yaml").read_text()
     assert list(run.glob("tensorboard/events*"))
@@ -157,6 +159,18 @@ def test_half_the_processes_with_twice_the_passes_train_on_the_same_clips(miniat
     assert all(
         torch.allclose(a[name], b[name], atol=1e-5) for name in a if "running" not in name and "num_" not in name
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["compile=true", "recompute=true", "channels_last=false", "fused=false"])
+def test_options_for_speed_and_memory_change_only_the_rounding(option: str, miniature: Path, tmp_path: Path) -> None:
+    """Float32 losses of three steps at a small rate, within 1e-4 of themselves."""
+    arguments = ["experiment=miniature/nl_i3d", "optim.lr=0.001", "optim.steps=3", "runtime.log_every=1"]
+    train(miniature, tmp_path, *arguments, "name=plain")
+    train(miniature, tmp_path, *arguments, "name=option", f"runtime.{option}")
+    plain, other = ([loss for _, loss in losses(tmp_path / name)] for name in ("plain", "option"))
+    assert other == pytest.approx(plain, rel=1e-4)
+    assert len(plain) == 3
 
 
 @pytest.mark.slow
@@ -295,13 +309,28 @@ def test_fine_tuning_makes_a_fresh_classifier_and_says_so(
 ) -> None:
     weights = run / "checkpoints/step_00000004.pt"
     (tmp_path / "classes.txt").write_text("a\nb\nc\n")
-    new = ["data.num_classes=3", f"data.classes={tmp_path}/classes.txt", "model=nl_i3d_small", "optim.lr=0"]
+    new = ["data.num_classes=null", f"data.classes={tmp_path}/classes.txt", "model=nl_i3d_small", "optim.lr=0"]
     train(miniature, tmp_path, *new, f"init.weights={weights}", "name=tuned")
     out = capsys.readouterr().out
-    assert "fresh: the classifier and 0 non-local blocks; unused: fc.weight, fc.bias" in out
+    assert "fresh classifier: 3 classes" in out
+    assert f"3 classes of {tmp_path}/classes.txt" in out
     tuned, before = final_weights(tmp_path / "tuned"), final_weights(run)
     assert tuned["fc.weight"].shape[0] == 3
     assert torch.equal(tuned["backbone.conv1.weight"], before["backbone.conv1.weight"])
+
+
+@pytest.mark.parametrize(("factor", "moves"), [(0, False), (0.5, True)])
+def test_fine_tuning_trains_the_classifier_alone_or_the_backbone_more_slowly(
+    factor: float, moves: bool, run: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = f"init.weights={run}/model.safetensors"
+    train(miniature, tmp_path, "model=nl_i3d_small", weights, f"optim.backbone_lr={factor}", "name=tuned")
+    out = capsys.readouterr().out
+    assert ("backbone at 0.5 of the rate" if moves else "classifier only") in out
+    tuned, before = final_weights(tmp_path / "tuned"), final_weights(run)
+    changed = {name for name in before if not torch.equal(tuned[name], before[name])}
+    assert {"fc.weight", "fc.bias"} <= changed
+    assert any(name.startswith("backbone.") for name in changed) == moves
 
 
 BAD_TRAINING = {
@@ -327,8 +356,16 @@ BAD_TRAINING = {
     "clip too short": (["clip.length=4"], "too small"),
     "blocks that do not exist": (["model.nonlocal_blocks=5"], "nonlocal_blocks: got 5"),
     "bad pairwise": (["model.pairwise=cosine"], "pairwise: got 'cosine'"),
-    "absent weights": (["init.weights=none.pt"], "none.pt: cannot be read"),
-    "foreign imagenet weights": (["init.imagenet={tmp}/empty.txt"], "empty.txt: cannot be read"),
+    "absent weights": (["init.weights=none.pt"], "init.weights: none.pt: no such file"),
+    "foreign weights": (["init.weights={tmp}/label.txt"], "label.txt: "),
+    "batch normalisation over all GPUs": (["optim.sync_bn=true"], "optim.sync_bn: got True, expected false: it needs"),
+    "unknown schedule": (["optim.schedule=linear"], "optim.schedule: got linear, expected steps or cosine"),
+    "milestones out of order": (["optim.milestones=[3,2]"], "optim.milestones: got [3, 2], expected steps that rise"),
+    "unknown answer to infinity": (["optim.nonfinite=hope"], "optim.nonfinite: got hope, expected stop or skip"),
+    "no gradient at all": (["optim.clip_norm=0"], "optim.clip_norm: got 0.0, expected more than 0, or null"),
+    "negative rate": (["optim.backbone_lr=-1"], "optim.backbone_lr: got -1.0, expected 0 or more"),
+    "classes unknown": (["data.num_classes=null", "data.classes=null"], "data.num_classes: got null"),
+    "half precision without a GPU": (["runtime.precision=fp16"], "expected fp32 or bf16 without a GPU"),
 }  # fmt: skip
 
 
@@ -353,6 +390,87 @@ def test_a_finished_run_goes_on_to_the_same_weights_as_one_of_that_length(miniat
     train(miniature, tmp_path, "name=parts", "optim.steps=20", *short)
     train(miniature, tmp_path, "name=parts", "optim.steps=40", *short)
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["runtime.checkpoint_every=2", "name=run"]
+    train(miniature, tmp_path, *arguments)
+    whole = final_weights(tmp_path / "run")
+    newest = tmp_path / "run/checkpoints/step_00000004.pt"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    capsys.readouterr()
+    train(miniature, tmp_path, *arguments)
+    out = capsys.readouterr().out
+    assert "warning:" in out
+    assert "step_00000004.pt: cannot be read" in out
+    assert "resumed from" in out
+    again = final_weights(tmp_path / "run")
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_videos(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        train(miniature, tmp_path, "name=run", "optim.lr=1e30", "optim.milestones=[]", "runtime.log_every=100")
+    message = capsys.readouterr().err
+    assert "the loss is nan at step 2" in message
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    facts = json.loads((tmp_path / "run/nonfinite.json").read_text())
+    assert [fact["step"] for fact in facts][:2] == [1, 2]
+    assert all(len(fact["videos"]) == 4 and fact["lr"] == 1e30 for fact in facts)
+    assert {Path(video).suffix for fact in facts for video in fact["videos"]} == {".mp4"}
+
+
+def test_precise_statistics_are_exported_and_tested_but_never_trained_with(miniature: Path, tmp_path: Path) -> None:
+    arguments = ["optim.milestones=[]", "runtime.checkpoint_every=2"]
+    train(miniature, tmp_path, *arguments, "name=plain")
+    train(miniature, tmp_path, *arguments, "name=precise", "optim.precise_bn=3", "runtime.validate_every=4")
+    assert_same_weights(tmp_path / "plain", tmp_path / "precise")
+    assert losses(tmp_path / "plain") == losses(tmp_path / "precise")
+    checkpoints = {path.stem: torch.load(path, weights_only=True) for path in tmp_path.glob("precise/checkpoints/*.pt")}
+    precise = {name: content["precise_bn"] for name, content in checkpoints.items()}
+    assert precise["step_00000004"].keys() == {k for k in final_weights(tmp_path / "plain") if "running_" in k}
+    exported = load_file(tmp_path / "precise/model.safetensors")
+    name = "backbone.bn1.running_var"
+    assert torch.equal(exported[name], precise["step_00000004"][name])
+    assert not torch.equal(exported[name], final_weights(tmp_path / "precise")[name])
+    assert evaluate(tmp_path / "precise")["batch_norm"] == "precise"
+    assert evaluate(tmp_path / "plain")["batch_norm"] == "running averages"
+
+
+def test_the_best_checkpoint_is_kept_and_tested_by_its_name(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validated = [
+        "runtime.validate_every=1",
+        "runtime.keep_checkpoints=1",
+        "optim.lr=0",
+    ]  # So that the first is the best.
+    train(miniature, tmp_path, "name=run", *validated)
+    assert [path.stem for path in sorted(tmp_path.glob("run/checkpoints/*.pt"))] == ["step_00000001", "step_00000004"]
+    records = json_lines(tmp_path / "run/validation.jsonl")
+    assert [(record["step"], record["videos"], record["failed"]) for record in records] == [
+        (i, 9, 0) for i in range(1, 5)
+    ]
+    assert evaluate(tmp_path / "run", "weights=best", "name=best")["step"] == 1
+    train(miniature, tmp_path, "name=other")
+    arguments = [f"run={tmp_path}/other", "weights=best"]
+    assert "weights=best: it was not validated while it trained" in error_of(capsys, "test.py", *arguments)
+
+
+def test_a_cosine_of_another_length_is_another_run(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cosine = ["name=run", "optim.schedule=cosine", "optim.warmup_steps=2"]
+    train(miniature, tmp_path, *cosine)
+    rates = [record["lr"] for record in json_lines(tmp_path / "run/metrics.jsonl")]
+    assert rates == pytest.approx([0.05 * 0.5 * (1 + 0.5**0.5) * 2 / 3, 0.05 * 0.5 * (1 - 0.5**0.5)])
+    arguments = train_arguments(miniature, tmp_path, *cosine, "optim.steps=9")
+    assert "optim.steps: was 4, now 9" in error_of(capsys, "train.py", *arguments)
 
 
 def test_a_moved_data_set_is_tested_at_its_new_root(run: Path, miniature: Path, tmp_path: Path) -> None:
@@ -381,7 +499,7 @@ def test_a_report_of_other_videos_has_another_name(run: Path, miniature: Path, t
 @pytest.mark.skipif((ROOT / "configs/local.yaml").exists(), reason="configs/local.yaml may name a root")
 def test_kinetics_without_a_root_asks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     message = error_of(capsys, "train.py", "experiment=kinetics/nl_i3d_r50_32x2")
-    assert message == "these settings need a value: data.root=...\n"
+    assert message == "these settings need a value: data.root=..., init.weights=... (null begins with random weights)\n"
 
 
 def test_another_setting_in_the_same_folder_is_refused_with_the_difference(
@@ -495,7 +613,8 @@ def test_fine_tuning_takes_a_file_of_weights(
 ) -> None:
     train(miniature, tmp_path, "experiment=miniature/nl_i3d", "name=tuned", f"init.weights={run}/model.safetensors")
     out = capsys.readouterr().out
-    assert "fresh: the classifier and 0 non-local blocks; unused: fc.bias, fc.weight" in out
+    assert "fresh classifier: 2 classes" in out
+    assert "fresh non-local blocks" not in out
     assert "note:" not in out
     weights = f"init.weights={run}/model.safetensors"
     train(miniature, tmp_path, "experiment=miniature/nl_i3d", "name=other", weights, "model.subsample=after")

@@ -11,7 +11,9 @@ from torch import Tensor
 from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, decode
 from nonlocal_video.types import Entry, Failure, Sample, TestItem, Views
 
-_SHUFFLE, _SAMPLE = 1, 2  # Keep the two streams of one seed apart.
+TRAIN, PRECISE_BN, VALIDATE = 1, 3, 5
+"""Streams of random numbers from one seed; the first two have the next number as well: one is for the order of the
+videos, one for their clips."""
 MAX_ATTEMPTS = 10
 """Videos that may fail one after the other before training stops."""
 
@@ -36,12 +38,13 @@ class SharedEntries(Sequence[Entry]):
 
 
 class TrainingVideos:
-    """The endless training stream: sample i is a pure function of (seed, i).
+    """An endless stream of training clips: sample i is a pure function of (stream, seed, i).
 
     The list is shuffled anew in every pass. A video that cannot be decoded is replaced by another,
-    drawn from (seed, i, attempt), and reported in `Sample.failures`.
+    drawn from (stream, seed, i, attempt), and reported in `Sample.failures`.
 
     Args:
+        stream: TRAIN, or PRECISE_BN for the statistics of batch normalisation.
         pick: frame indices (1, T) from the times of the frames and a generator `rng`.
         fit: from a video's height and width and a generator `rng` to what becomes of each frame.
         decode: reads a file; `decode.decode` with its settings.
@@ -55,8 +58,10 @@ class TrainingVideos:
         pick: Callable[..., np.ndarray],
         fit: Callable[..., Callable[[Tensor], Tensor]],
         decode: Callable[..., Decoded] = decode,
+        stream: int = TRAIN,
     ) -> None:
         self.entries, self.seed, self.pick, self.fit, self.decode = SharedEntries(entries), seed, pick, fit, decode
+        self.stream = stream
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample:
         """Sample `index`.
@@ -88,10 +93,10 @@ class TrainingVideos:
         return self._draw(index, attempt)[0].video
 
     def _draw(self, index: int, attempt: int) -> tuple[Entry, np.random.Generator]:
-        rng = np.random.default_rng((_SAMPLE, self.seed, index, attempt))
-        num_pass, position = divmod(index, len(self.entries))
-        row = _shuffled(len(self.entries), self.seed, num_pass)[position] if attempt == 0 else rng.integers(len(self))
-        return self.entries[int(row)], rng
+        rng = np.random.default_rng((self.stream + 1, self.seed, index, attempt))
+        num_pass, position = divmod(index, len(self))
+        order = _shuffled(len(self), self.stream, self.seed, num_pass)
+        return self.entries[int(order[position] if attempt == 0 else rng.integers(len(self)))], rng
 
     def __len__(self) -> int:
         """The videos of one pass."""
@@ -99,8 +104,48 @@ class TrainingVideos:
 
 
 @lru_cache(maxsize=2)
-def _shuffled(num_entries: int, seed: int, num_pass: int) -> np.ndarray:
-    return np.random.default_rng((_SHUFFLE, seed, num_pass)).permutation(num_entries)
+def _shuffled(num_entries: int, stream: int, seed: int, num_pass: int) -> np.ndarray:
+    return np.random.default_rng((stream, seed, num_pass)).permutation(num_entries)
+
+
+class ValidationVideos:
+    """The listed videos in order, each with one clip as in training (released code): pure functions of (seed, i).
+
+    Every validation sees the same clips. A video that cannot be decoded is a failure.
+
+    Args:
+        pick, fit, decode: as in `TrainingVideos`.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        *,
+        seed: int,
+        pick: Callable[..., np.ndarray],
+        fit: Callable[..., Callable[[Tensor], Tensor]],
+        decode: Callable[..., Decoded] = decode,
+    ) -> None:
+        self.entries, self.seed, self.pick, self.fit, self.decode = SharedEntries(entries), seed, pick, fit, decode
+
+    def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample | Failure:
+        """The clip of video `index`; why there is none if it cannot be decoded, or if its process was lost."""
+        if lost:
+            return lost[0]
+        started(0)
+        entry, rng = self.entries[index], np.random.default_rng((VALIDATE, self.seed, index))
+        try:
+            decoded = self.decode(entry.path, partial(self.pick, rng=rng), partial(self.fit, rng=rng))
+        except DecodeError as error:
+            return _failure(entry, error)
+        return Sample(_clip(decoded), _class_of(entry), entry.video)
+
+    def name(self, index: int, _attempt: int) -> str:
+        """The video of an item."""
+        return self.entries[index].video
+
+    def __len__(self) -> int:
+        return len(self.entries)
 
 
 class TestingVideos:

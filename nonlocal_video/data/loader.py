@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from nonlocal_video.data.dataset import Started, TestingVideos, TrainingVideos
+from nonlocal_video.data.dataset import Started, TestingVideos, TrainingVideos, ValidationVideos
 from nonlocal_video.data.decode import DecodeError
-from nonlocal_video.data.workers import Board, Watch, end_with_parent, kill
+from nonlocal_video.data.workers import Board, Watch, kill
+from nonlocal_video.signals import end_with_parent, ignore_stopping
 from nonlocal_video.types import Batch, Failure, Sample
 
 GRACE_S = 10.0
@@ -133,6 +134,7 @@ def _collate_or_error(items: list[Any], *, collate: Callable[[list[Any]], Any]) 
 
 
 def _begin(_worker: int) -> None:
+    ignore_stopping()  # A signal to all processes of a job must not cost the run a video.
     end_with_parent()
 
 
@@ -147,6 +149,15 @@ def testing_loader(videos: TestingVideos, *, rank: int, world_size: int, workers
     return Loader(videos, plan, collate=itemgetter(0), workers=workers, limit_s=limit_s)
 
 
+def validation_loader(
+    videos: ValidationVideos, *, clips: int, rank: int, world_size: int, workers: int, limit_s: float | None
+) -> Loader:
+    """Every world_size-th video from the rank-th, `clips` a batch: each video once, no padding."""
+    shard = range(rank, len(videos), world_size)
+    plan = [shard[start : start + clips] for start in range(0, len(shard), clips)]
+    return Loader(videos, plan, collate=collate, workers=workers, limit_s=limit_s)
+
+
 def step_plan(*, first_step: int, last_step: int, clips_per_rank: int, rank: int, world_size: int) -> list[range]:
     """For each step the stream's sample numbers that one rank trains on.
 
@@ -156,10 +167,13 @@ def step_plan(*, first_step: int, last_step: int, clips_per_rank: int, rank: int
     return [range(start, start + clips_per_rank) for start in starts]
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples -> a batch (B, 3, T, S, S)."""
+def collate(items: Sequence[Sample | Failure]) -> Batch:
+    """Samples -> a batch (B, 3, T, S, S); of items that are failures only these, and B may be 0."""
+    samples = [item for item in items if isinstance(item, Sample)]
+    replaced = tuple(failure for sample in samples for failure in sample.failures)
     return Batch(
-        torch.cat([sample.clip for sample in samples]),
-        torch.tensor([sample.label for sample in samples]),
-        tuple(failure for sample in samples for failure in sample.failures),
+        torch.cat([sample.clip for sample in samples]) if samples else torch.empty(0, dtype=torch.uint8),
+        torch.tensor([sample.label for sample in samples], dtype=torch.int64),
+        replaced + tuple(item for item in items if isinstance(item, Failure)),
+        tuple(sample.video for sample in samples),
     )

@@ -16,7 +16,7 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from nonlocal_video.data.encode import UNFINISHED, Encoding, reencode
-from nonlocal_video.data.workers import end_with_parent
+from nonlocal_video.signals import end_with_parent
 
 STAMP = "prepare.json"
 """What the videos of a folder were made from and how; the mark of a folder that is ours."""

@@ -1,7 +1,7 @@
 """Worker processes: what each is doing, so that a stuck one can be found, and how they end."""
 
+import atexit
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import threading
@@ -95,13 +95,8 @@ def kill(pids: Iterable[int]) -> set[int]:
     return killed
 
 
-def end_with_parent() -> None:
-    """To be called in a worker: a parent that is killed cannot end it, so it watches its parent."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+@atexit.register
+def _end_stuck() -> None:
+    """Children that still run as this process ends are stuck in a library; waiting for them would hang."""
+    for child in multiprocessing.active_children():
+        child.kill()

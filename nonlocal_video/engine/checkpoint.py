@@ -1,5 +1,7 @@
 """Checkpoints: `checkpoints/step_00000400.pt` in the run folder, whole or not there."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,23 @@ from nonlocal_video.engine.state import TrainState
 from nonlocal_video.files import whole_file
 from nonlocal_video.models.weights.file import load_weights, read_torch_file
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no `best`, `num_skipped`, `precise_bn` and `random`."""
 
 
-def save_checkpoint(folder: Path, state: TrainState, *, facts: dict[str, Any], keep: int) -> Path:
-    """Writes the state under its step and deletes all but the newest `keep` checkpoints.
+def save_checkpoint(
+    folder: Path, state: TrainState, *, facts: dict[str, Any], random: Sequence[dict[str, Any]], keep: int
+) -> Path:
+    """Writes the state under its step and deletes all but the best and the newest `keep` checkpoints.
 
     The file appears under its name only when it is whole and on the disk.
 
     Args:
         facts: plain values that resuming compares and reports show.
+        random: the random state of each rank.
+
+    Raises:
+        OSError: it cannot be written; those before are still there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{state.step:08d}.pt"
@@ -27,14 +36,21 @@ def save_checkpoint(folder: Path, state: TrainState, *, facts: dict[str, Any], k
         "step": state.step,
         "num_failures": state.num_failures,
         "num_by_chance": state.num_by_chance,
+        "num_skipped": state.num_skipped,
+        "best": state.best,
         "facts": facts,
         "model": state.model.state_dict(),
+        "precise_bn": state.precise_bn,
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
+        "random": list(random),
     }
+    packed = io.BytesIO()  # PyTorch's own writer hides a full disk behind an internal error.
+    torch.save(content, packed)
     with whole_file(path) as file:
-        torch.save(content, file)
-    for old in list_checkpoints(folder)[:-keep]:
+        file.write(packed.getbuffer())
+    best = f"step_{int(state.best['step']):08d}.pt" if state.best else None
+    for old in [old for old in list_checkpoints(folder)[:-keep] if old.name != best]:
         old.unlink()
     return path
 
@@ -44,16 +60,37 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.pt"))
 
 
+def newest_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any], list[str]]:
+    """The newest checkpoint of a run that is whole, its content, and what is wrong with those after it.
+
+    Raises:
+        ValueError: there are checkpoints, but none of them is whole.
+    """
+    problems: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            return path, read_checkpoint(path), problems
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(
+            "no checkpoint of this run can be read; to begin anew give it another name=..., or delete the files:\n  "
+            + "\n  ".join(problems)
+        )
+    return None, {}, []
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint; no code in the file is run.
+    """The content of a checkpoint of this or an earlier format; no code in the file is run.
 
     Raises:
         ValueError: not one of our checkpoints, or damaged.
     """
     content = read_torch_file(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or "model" not in content:
-        raise ValueError(f"{path}: not a checkpoint of this project (format {FORMAT})")
-    return content
+    known = isinstance(content, dict) and content.get("format") in range(1, FORMAT + 1) and "model" in content
+    if not known:
+        raise ValueError(f"{path}: not a checkpoint of this project (formats 1 to {FORMAT})")
+    return {"num_skipped": 0, "best": None, "precise_bn": None, "random": [], **content}
 
 
 def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
@@ -63,9 +100,14 @@ def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
         ValueError: a checkpoint of another network.
     """
     load_weights(state.model, content["model"], where=where)
+    fused = [group["fused"] for group in state.optimizer.param_groups]
     state.optimizer.load_state_dict(content["optimizer"])
+    for group, is_fused in zip(state.optimizer.param_groups, fused, strict=True):
+        group["fused"] = is_fused  # As this process was told, not as the one that saved.
+        group.setdefault("lr_factor", 1.0)  # Format 1 had none.
     if content["scaler"]:  # Empty unless the precision was fp16.
         state.scaler.load_state_dict(content["scaler"])
-    state.step, state.num_failures, state.num_by_chance = (
-        content[name] for name in ("step", "num_failures", "num_by_chance")
+    state.step, state.num_failures, state.num_by_chance, state.num_skipped = (
+        content[name] for name in ("step", "num_failures", "num_by_chance", "num_skipped")
     )
+    state.best, state.precise_bn = content["best"], content["precise_bn"]

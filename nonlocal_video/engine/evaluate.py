@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from nonlocal_video.data.loader import Loader
 from nonlocal_video.distributed import gather, is_main, local_device
-from nonlocal_video.engine.train import autocast
+from nonlocal_video.engine.step import autocast
 from nonlocal_video.metrics.topk import TopK
 from nonlocal_video.metrics.views import average_views
 from nonlocal_video.models.classifier import Classifier

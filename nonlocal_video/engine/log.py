@@ -1,51 +1,202 @@
-"""What a run writes while it goes: `metrics.jsonl` and TensorBoard."""
+"""What a run writes while it goes: records, lines, and TensorBoard's events."""
 
+import io
 import json
-from collections.abc import Sequence
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
+import torch
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch import Tensor
+from torch.utils.tensorboard.summary import image, scalar, text
+from torchvision.utils import make_grid
 
-from nonlocal_video.files import whole_file
 from nonlocal_video.types import Failure
+
+MAX_CLIPS, MAX_FRAMES = 4, 8
+"""What TensorBoard shows of the first batch."""
 
 
 class RunLog:
-    """Appends one record per log interval; a resumed run goes on as if never interrupted.
+    """`metrics.jsonl`, `validation.jsonl`, `failed_videos.jsonl`, `train.log` and `tensorboard/` of a run.
+
+    A resumed run goes on as if never interrupted. Where nothing can be written, as on a full disk, this is told once,
+    training goes on, and what waits in memory is written when it can be.
 
     Args:
         folder: the run folder.
-        step: steps done; records of later steps, written after the checkpoint that the run resumes
-            from, are dropped.
+        step: steps done; records of later steps, written after the checkpoint that the run resumes from, are dropped
+            (but not from `train.log`).
     """
 
     def __init__(self, folder: Path, *, step: int) -> None:
-        self.metrics, self.failures = folder / "metrics.jsonl", folder / "failed_videos.jsonl"
-        for path in (self.metrics, self.failures):
-            kept = [record for record in _read(path) if record["step"] <= step]
-            with whole_file(path) as file:
-                file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self.folder, self.failing = folder, False
+        names = ("metrics.jsonl", "validation.jsonl", "failed_videos.jsonl")
+        for name in names:
+            _cut(folder / name, step=step)
+        self.metrics, self.validation, self.failures = (_GrowingFile(folder / name) for name in names)
+        self.lines = _GrowingFile(folder / "train.log")
+        self.events = _GrowingFile(folder / "tensorboard" / _event_file_name())
+        self.events.waiting += _framed(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        # TensorBoard then drops what was written of later steps. Step 0 is that of `introduce`.
+        restart = Event(wall_time=time.time(), step=step and step + 1, session_log=SessionLog(status=SessionLog.START))
+        self.events.waiting += _framed(restart)
+        self._write()
 
     def write(self, record: dict[str, float], failures: Sequence[Failure] = ()) -> None:
-        """A record has a `step` and named values; failures go to `failed_videos.jsonl`."""
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        with self.failures.open("a") as file:
-            file.writelines(json.dumps({"step": record["step"], **failure._asdict()}) + "\n" for failure in failures)
+        """Adds a record of training.
+
+        Args:
+            record: `step` and named values; TensorBoard shows those without a slash in their name below `train/`.
+            failures: the videos that could not be decoded since the last one.
+        """
+        step = int(record["step"])
+        self.metrics.waiting += _line(record)
+        for failure in failures:
+            self.failures.waiting += _line({"step": step, **failure._asdict()})
         for name, value in record.items():
             if name != "step":
-                self.writer.add_scalar(f"train/{name}", value, int(record["step"]))
+                self._show(scalar(name if "/" in name else f"train/{name}", value), step)
+        self._write()
+
+    def write_validation(self, record: dict[str, float]) -> None:
+        """Adds a record of single-clip validation: `step` and what `validate` gives."""
+        self.validation.waiting += _line(record)
+        for name, value in record.items():
+            if name != "step":
+                self._show(scalar(f"validation_single_clip/{name.removeprefix('clip_')}", value), int(record["step"]))
+        self._write()
+
+    def line(self, message: str) -> None:
+        """Adds a message, with the time, to `train.log`."""
+        self.lines.waiting += f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n".encode()
+        self._write()
+
+    def introduce(self, config_text: str, clips: Tensor) -> None:
+        """Shows in TensorBoard what a new run is about.
+
+        Args:
+            config_text: the settings, as YAML.
+            clips: (B, 3, T, S, S) uint8, of which the first are shown.
+        """
+        self._show(text("config", f"```yaml\n{config_text}\n```"), 0)
+        self._show(image("clips", strips(clips), dataformats="CHW"), 0)
+        self._write()
 
     def close(self) -> None:
-        self.writer.close()
+        """Writes what waited, or says that it is lost."""
+        self._write()
+        lost = [file.path.name for file in self._files() if file.waiting]
+        if lost:
+            _warn(f"warning: {self.folder}: the last lines of {', '.join(lost)} could not be written and are lost")
+
+    def _show(self, summary: Any, step: int) -> None:
+        self.events.waiting += _framed(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self) -> None:
+        """Writes what waits; says when that begins to fail and when it works again."""
+        errors = []
+        for file in self._files():
+            try:
+                file.write()
+            except OSError as error:
+                errors.append(error)
+        if errors and not self.failing:
+            _warn(f"warning: the log cannot be written ({errors[0]}); training goes on, and the log waits in memory")
+        elif self.failing and not errors:
+            _warn(f"note: {self.folder}: the log is written again, with all that waited")
+        self.failing = bool(errors)
+
+    def _files(self) -> tuple["_GrowingFile", ...]:
+        return self.metrics, self.validation, self.failures, self.lines, self.events
+
+
+class _GrowingFile:
+    """A file that is only added to, by whole pieces."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.waiting = path, b""
+
+    def write(self) -> None:
+        """Adds what waits; the file is there afterwards, be it empty.
+
+        Raises:
+            OSError: nothing was added.
+        """
+        if not self.waiting and self.path.exists():
+            return
+        self.path.parent.mkdir(exist_ok=True)
+        with self.path.open("ab", buffering=0) as file:
+            size, rest = file.tell(), memoryview(self.waiting)
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(size)
+                raise
+        self.waiting = b""
+
+
+def strips(clips: Tensor) -> Tensor:
+    """Clips (B, 3, T, S, S) uint8 -> a picture (3, H, W): a row for each clip, with frames spread evenly over it."""
+    chosen = torch.linspace(0, clips.shape[2] - 1, min(clips.shape[2], MAX_FRAMES)).round().long()
+    frames = clips[:MAX_CLIPS, :, chosen].transpose(1, 2).flatten(0, 1)  # (clips x frames, 3, S, S)
+    return make_grid(frames, nrow=len(chosen), pad_value=255)
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The records of a run."""
-    return _read(folder / "metrics.jsonl")
+    return [record for record, _ in _records(folder / "metrics.jsonl")]
 
 
-def _read(path: Path) -> list[dict[str, float]]:
-    """A last line that a killed process left unfinished is dropped."""
-    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.is_file() else []
+def _records(path: Path) -> Iterator[tuple[dict[str, float], int]]:
+    """The records of a file, each with the place where it ends, up to what a killed process left unfinished."""
+    end = 0
+    for line in path.read_bytes().split(b"\n")[:-1] if path.is_file() else []:
+        end += len(line) + 1
+        try:
+            yield json.loads(line), end
+        except ValueError:  # After a loss of power a file can end in zeros.
+            return
+
+
+def _cut(path: Path, *, step: int) -> None:
+    """Drops the records of later steps. Cuts the file, which a full disk allows."""
+    kept = 0
+    for record, end in _records(path):
+        if record["step"] > step:
+            break
+        kept = end
+    if path.is_file():
+        os.truncate(path, kept)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return f"{json.dumps(record)}\n".encode()
+
+
+def _framed(event: Event) -> bytes:
+    """An event as TensorBoard's files hold it.
+
+    PyTorch's SummaryWriter is not used: the thread in which it writes ends for ever at the first error.
+    """
+    frame = io.BytesIO()
+    RecordWriter(frame).write(event.SerializeToString())
+    return frame.getvalue()
+
+
+def _event_file_name() -> str:
+    """TensorBoard reads the files in the order of their names."""
+    return f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+
+
+def _warn(message: str) -> None:
+    with suppress(OSError):  # Where stderr is a file on the same disk.
+        print(message, file=sys.stderr, flush=True)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass
 class TrainState:
-    """The progress of a run. Data and dropout follow from (seed, step), so no random state is kept."""
+    """The progress of a run."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -19,3 +19,9 @@ class TrainState:
     """Videos that could not be decoded and were replaced, on all ranks."""
     num_by_chance: int = 0
     """Those of them that another run may decode (time-outs): it then sees other clips."""
+    num_skipped: int = 0
+    """Steps that were not taken since their gradient was not finite."""
+    best: dict[str, float] | None = None
+    """The best single-clip validation: `step` and `clip_top1`."""
+    precise_bn: dict[str, Tensor] | None = None
+    """Statistics of batch normalisation for evaluation, if they were measured at this very step."""

@@ -1,107 +1,176 @@
 """The training loop."""
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
 
-from nonlocal_video.distributed import all_reduce_sum, gather, is_main, local_device, no_sync, rank, world_size, wrap
+from nonlocal_video.distributed import Vote, all_gather, is_main, rank, world_size, wrap
+from nonlocal_video.engine.meter import Meter
+from nonlocal_video.engine.optim import train_mode
 from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.step import StepOptions, train_step
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.signals import Stopped, StopRequest
 from nonlocal_video.types import Batch, Failure
 
 FEW_FAILURES = 10
 """Videos that may fail in any run, however short."""
-DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+KEPT = 4
+"""Steps that are remembered: the ranks agree on a bad one two steps later, and the one before may be the cause."""
+MAX_SKIPPED = 50
+"""Steps in a row that may be skipped."""
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """When what happens, in steps."""
+
+    last_step: int
+    log_every: int
+    checkpoint_every: int
+    validate_every: int = 0
+    """0: after the last step only."""
+    max_failed: float = 0.01
+    """The share of drawn videos that may fail to decode, beyond `FEW_FAILURES`."""
+    sync_bn: bool = False
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop has done by others, on all ranks."""
+
+    advance: Callable[[Batch], None]
+    """After each step, with its batch."""
+    log: Callable[[dict[str, float], list[Failure], Batch], None]
+    """On the main process: takes a record, the videos that failed since the last one, and the step's batch."""
+    evaluate: Callable[[], bool]
+    """Measures what evaluation needs; False if a signal came meanwhile."""
+    save: Callable[[], None]
+    nonfinite: Callable[[list[dict[str, Any]]], str]
+    """Keeps the facts on a loss that is not finite; says where."""
+    stop: StopRequest
+
+
+class Recent(NamedTuple):
+    """A step whose loss may not have been looked at yet: a GPU is some steps behind."""
+
+    step: int
+    lr: float
+    sums: Tensor
+    videos: tuple[str, ...]
+
+    def is_finite(self) -> bool:
+        return math.isfinite(self.sums[0].item())
 
 
 def train(
     state: TrainState,
     loader: Iterable[Batch],
     *,
-    last_step: int,
     schedule: Callable[[int], float],
-    seed: int,
-    precision: str,
-    accumulate: int,
-    max_failed: float,
-    log_every: int,
-    write_log: Callable[[dict[str, float], list[Failure]], None] | None,
-    checkpoint_every: int,
-    save: Callable[[], None],
+    step_options: StepOptions,
+    options: LoopOptions,
+    hooks: Hooks,
 ) -> None:
     """Trains from `state.step` to `last_step` on the loader's batches, one a step.
 
-    Dropout is seeded by (seed, step, place of the pass in it), so that a resumed run is the same run, also on half as
-    many ranks with twice the passes.
+    A record every `log_every` steps and before saving has the means of loss and top-1 accuracy (%) over all clips since
+    the last one, the learning rate, clips per second, the share of the time (%) in which this process waited for data,
+    and the videos and steps that were lost.
 
-    Args:
-        precision: fp32, or bf16 or fp16 for mixed precision.
-        accumulate: passes that the clips of a step are split into; their gradients add up.
-        max_failed: the share of drawn videos that may fail to decode, beyond `FEW_FAILURES`.
-        write_log: on the main process, takes a record every `log_every` steps and before saving: the means of loss and
-            top-1 accuracy (%) over all clips since the last record, the learning rate, clips per second, the share
-            of the time (%) in which this process waited for data; and the videos that could not be decoded since.
-        save: called on the main process every `checkpoint_every` steps and after the last.
+    Raises:
+        ValueError: the loss is not finite, or too many videos cannot be decoded.
+        Stopped: a signal came; all is saved.
+    """
+    assert isinstance(state.model, Classifier)
+    train_mode(state.model)
+    model = wrap(state.model, sync_bn=options.sync_bn)
+    call: Callable[[Tensor], Tensor] = torch.compile(model) if options.compile else model
+    meter, vote, recent, num_skipped_before = Meter(), Vote(), deque[Recent](maxlen=KEPT), 0
+    for batch in meter.waiting(loader):
+        lr, skipped = schedule(state.step), state.num_skipped
+        sums = train_step(state, model, batch, call=call, lr=lr, options=step_options)
+        num_skipped_before = num_skipped_before + 1 if state.num_skipped > skipped else 0
+        recent.append(Recent(state.step, lr, sums, batch.videos))
+        meter.update(sums, batch)
+        hooks.advance(batch)
+        # Of the step before: looking at this one's loss would wait for it.
+        went_bad = len(recent) > 1 and not recent[-2].is_finite()
+        stopped, some_went_bad, many_skipped = vote.exchange(
+            hooks.stop.signum, went_bad, num_skipped_before > MAX_SKIPPED
+        )
+        if some_went_bad or many_skipped:
+            _fail(recent, hooks, skipped=bool(many_skipped))
+        evaluates = state.step == options.last_step or bool(
+            options.validate_every and state.step % options.validate_every == 0
+        )
+        saves = evaluates or stopped or state.step % options.checkpoint_every == 0
+        if saves or state.step % options.log_every == 0:  # Also before saving: a checkpoint has counted everything.
+            _log(state, meter, batch, recent, hooks, max_failed=options.max_failed)
+        if evaluates and not stopped and not hooks.evaluate():
+            stopped = hooks.stop.signum
+        if saves:
+            _check_weights(state)
+            hooks.save()
+            meter.restart()  # Evaluating and saving is no training.
+        if stopped:
+            raise Stopped(int(stopped))
+    vote.close()
+
+
+def _log(
+    state: TrainState, meter: Meter, batch: Batch, recent: Sequence[Recent], hooks: Hooks, *, max_failed: float
+) -> None:
+    """Writes a record of what came since the last one.
 
     Raises:
         ValueError: the loss is not finite, or too many videos cannot be decoded.
     """
-    model = wrap(state.model).train()
-    meter = _Meter()
-    bar = tqdm(total=last_step, initial=state.step, unit="step", desc="train", disable=None if is_main() else True)
-    for batch in meter.waiting(loader):
-        lr = schedule(state.step)
-        meter.update(*_step(state, model, batch, lr=lr, precision=precision, seed=seed, accumulate=accumulate))
-        bar.update()
-        saves = state.step % checkpoint_every == 0 or state.step == last_step
-        if saves or state.step % log_every == 0:  # Also before saving, so that a checkpoint has counted everything.
-            means, failures = meter.reduce()
-            state.num_failures += len(failures)
-            state.num_by_chance += sum(failure.by_chance for failure in failures)
-            if not math.isfinite(means["loss"]):
-                raise ValueError(f"the loss is {means['loss']} near step {state.step}; is the rate {lr} too high?")
-            if write_log:
-                write_log({"step": state.step, **means, "lr": lr, "failed_videos": state.num_failures}, failures)
-                _show(bar, state.step, means, failures)
-            num_clips = state.step * len(batch.labels) * world_size()
-            _check_failures(state, failures, num_drawn=num_clips + state.num_failures, share=max_failed)
-        if saves and is_main():
-            save()
-    bar.close()
+    means, failures = meter.reduce()
+    state.num_failures += len(failures)
+    state.num_by_chance += sum(failure.by_chance for failure in failures)
+    if not math.isfinite(means.get("loss", 0.0)):
+        _fail(recent, hooks, skipped=False)
+    if is_main():
+        counts = {"failed_videos": state.num_failures, "skipped_steps": state.num_skipped}
+        hooks.log({"step": state.step, **means, "lr": recent[-1].lr, **counts}, failures, batch)
+    num_clips = state.step * len(batch.labels) * world_size()
+    _check_failures(state, failures, num_drawn=num_clips + state.num_failures, share=max_failed)
 
 
-def _step(
-    state: TrainState, model: nn.Module, batch: Batch, *, lr: float, precision: str, seed: int, accumulate: int
-) -> tuple[Tensor, Tensor, Batch]:
-    """One step of gradient descent; returns the sums of loss and correct answers on the device, and the batch."""
-    device = local_device()
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    state.optimizer.zero_grad(set_to_none=True)
-    sums = torch.zeros(2, dtype=torch.float64, device=device)
-    parts = list(zip(batch.clips.chunk(accumulate), batch.labels.chunk(accumulate), strict=True))
-    for number, (clips, labels) in enumerate(parts):
-        place = rank() * accumulate + number  # Of this pass among those of the step, whoever runs it.
-        torch.manual_seed(int(np.random.SeedSequence((seed, state.step, place)).generate_state(1)[0]))
-        clips, labels = clips.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        last = number == len(parts) - 1
-        with nullcontext() if last else no_sync(model):  # The ranks' gradients are averaged once a step.
-            with autocast(device, precision):
-                logits = model(clips)
-            loss = F.cross_entropy(logits.float(), labels)
-            state.scaler.scale(loss / len(parts)).backward()
-        sums += torch.stack([loss.detach().double() * len(labels), (logits.argmax(dim=1) == labels).sum()])
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    state.step += 1
-    return sums[0], sums[1], batch
+def _fail(recent: Sequence[Recent], hooks: Hooks, *, skipped: bool) -> None:
+    """Raises: ValueError: the loss is not finite; with the step, the learning rate, and where the videos' names are."""
+    here = [
+        {"step": one.step, "lr": one.lr, "rank": rank(), "loss": one.sums[0].item(), "clips": one.sums[2].item(),
+         "videos": list(one.videos)}
+        for one in recent
+    ]  # fmt: skip
+    facts = sorted((fact for part in all_gather(here) for fact in part), key=lambda fact: (fact["step"], fact["rank"]))
+    where = hooks.nonfinite(facts)
+    if skipped:
+        raise ValueError(f"the gradients of {MAX_SKIPPED} steps in a row were not finite, up to step {recent[-1].step}")
+    bad = next((fact for fact in facts if not math.isfinite(fact["loss"])), facts[-1])
+    raise ValueError(
+        f"the loss is {bad['loss']} at step {bad['step']}, learning rate {bad['lr']:g}; the videos of that step and "
+        f"those before: {where}. The newest checkpoint is of before; optim.nonfinite=skip leaves such steps out"
+    )
+
+
+def _check_weights(state: TrainState) -> None:
+    """Raises: ValueError: a weight or a statistic is not finite; a checkpoint of it would be of no use."""
+    tensors = [tensor.float() for tensor in state.model.state_dict().values()]
+    if not torch.isfinite(nn.utils.get_total_norm(tensors)):
+        names = [name for name, tensor in state.model.state_dict().items() if not torch.isfinite(tensor).all()]
+        raise ValueError(
+            f"the network after step {state.step}: {len(names)} tensors are not finite ({', '.join(names[:3])}, ...): "
+            "not saved, the newest checkpoint is of before; lower optim.lr or set optim.clip_norm"
+        )
 
 
 def _check_failures(state: TrainState, recent: Sequence[Failure], *, num_drawn: int, share: float) -> None:
@@ -112,62 +181,3 @@ def _check_failures(state: TrainState, recent: Sequence[Failure], *, num_drawn: 
             f"{state.num_failures} of {num_drawn} drawn videos cannot be decoded, more than data.max_failed={share} "
             f"allows; failed_videos.jsonl names them, tools/check_data.py finds all of the list. The latest:{causes}"
         )
-
-
-def _show(bar: "tqdm[Any]", step: int, means: dict[str, float], failures: Sequence[Failure]) -> None:
-    """Beside the bar, or as a line where there is no terminal."""
-    text = f"loss {means['loss']:.4f}  top-1 {means['top1']:.1f}%  {means['clips_per_s']:.1f} clips/s"
-    text += f"  data wait {means['data_wait']:.0f}%"
-    if bar.disable:
-        print(f"step {step}/{bar.total}  {text}", flush=True)
-    bar.set_postfix_str(text)
-    for failure in failures:
-        if failure.by_chance:
-            bar.write(f"note: {failure.cause}; from here this run may not repeat exactly")
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context that a forward pass runs in."""
-    dtype = DTYPES[precision]
-    return torch.autocast(device.type, dtype) if dtype else nullcontext()
-
-
-class _Meter:
-    """Sums over the clips since the last record; they stay on the device until they are read."""
-
-    def __init__(self) -> None:
-        self._restart()
-
-    def waiting(self, loader: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches; measures how long they let us wait."""
-        batches = iter(loader)
-        while True:
-            asked = time.perf_counter()
-            batch = next(batches, None)
-            self.waited_s += time.perf_counter() - asked
-            if batch is None:
-                return
-            yield batch
-
-    def update(self, loss: Tensor, correct: Tensor, batch: Batch) -> None:
-        self.sums += torch.stack([loss, correct, torch.full_like(loss, len(batch.labels))])
-        self.failures.extend(batch.failures)
-
-    def reduce(self) -> tuple[dict[str, float], list[Failure]]:
-        """Means over the clips of all ranks, and the failures of all ranks, in their order. Starts anew."""
-        loss, correct, num_clips = all_reduce_sum(self.sums).tolist()
-        failures = [failure for part in gather(self.failures) for failure in part]
-        seconds = time.perf_counter() - self.since
-        means = {
-            "loss": loss / num_clips,
-            "top1": 100 * correct / num_clips,
-            "clips_per_s": num_clips / seconds,
-            "data_wait": 100 * self.waited_s / seconds,
-        }
-        self._restart()
-        return means, failures
-
-    def _restart(self) -> None:
-        self.sums = torch.zeros(3, dtype=torch.float64, device=local_device())  # loss, correct, clips
-        self.failures: list[Failure] = []
-        self.since, self.waited_s = time.perf_counter(), 0.0

@@ -4,6 +4,7 @@ Each public function picks its form by the counts that it states. Measured with
 `tools/benchmark_block.py`; the tables are in docs/benchmark.md.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,28 +16,23 @@ from torch.nn import functional as F
 KEPT_BYTES = 256 * 2**20
 """Up to here a training step may keep the (B, N, M) weights of a softmax; above it recomputes them in chunks."""
 CHUNK_BYTES = 16 * 2**20
-"""The (B, n, M) weights of one chunk of queries: about what the last cache holds."""
-SMALL_BYTES = 8 * 2**20
-"""Below this the whole (B, N, M) matrix stays in the cache and the plain form is the fastest."""
+"""The (B, n, M) logits of one chunk of queries: about what the last cache holds."""
+ONEDNN_MACS = 2**24 if torch.backends.mkldnn.is_available() else math.inf
+"""From here on a float32 product on a CPU is worth a call of oneDNN for each sample."""
 
 
 def softmax_attention(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Tensor:
     """y_i = sum_j softmax_j(scale theta_i^T phi_j) g_j: theta (B, N, C), phi (B, M, C), g (B, M, D) -> (B, N, D).
 
-    On a GPU and in half precision: PyTorch's fused attention, which sums in float32 and is linear in N.
-    On a CPU in float32 or float64, by the bytes of the (B, N, M) weights: a small matrix is computed
-    plainly. A larger one goes in chunks of queries that fit the cache; for training their weights are
-    kept up to `KEPT_BYTES` and computed again above. Without gradients PyTorch's form is a little faster
-    than the chunks where it needs no padding (C = D).
+    On a GPU: PyTorch's fused attention, which sums in float32 and is linear in N. On a CPU in chunks of
+    queries that fit the cache; for training their weights are kept up to `KEPT_BYTES` and computed again
+    above. In half precision the logits are float32: in the hundreds bfloat16 has steps of 1 or 2.
     """
-    half = torch.is_autocast_enabled(theta.device.type) or g.dtype in (torch.bfloat16, torch.float16)
-    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (theta, phi, g))
-    num_bytes = theta.shape[0] * theta.shape[1] * phi.shape[1] * theta.element_size()
-    if theta.device.type != "cpu" or half or (num_bytes > SMALL_BYTES and not trains and theta.shape[2] == g.shape[2]):
+    if theta.device.type != "cpu":
         return _fused_softmax(theta, phi, g, scale=scale)
-    if num_bytes <= SMALL_BYTES:
-        return torch.softmax((theta * scale) @ phi.mT, dim=-1) @ g
-    return _ChunkedSoftmax.apply(theta * scale, phi, g, trains and num_bytes <= KEPT_BYTES)
+    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (theta, phi, g))
+    num_bytes = theta.shape[0] * theta.shape[1] * phi.shape[1] * g.element_size()
+    return _ChunkedSoftmax.apply(theta.to(g.dtype), phi.to(g.dtype), g, scale, trains and num_bytes <= KEPT_BYTES)
 
 
 def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
@@ -82,22 +78,23 @@ def _fused_softmax(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Te
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
-    """softmax(theta phi^T) g in chunks of queries, so that no more than a chunk of (N, M) is ever in use.
+    """softmax(scale theta phi^T) g in chunks of queries, so that no more than a chunk of (N, M) is ever in use.
 
     With w the weights of a chunk and e the gradient of y: dg = w^T e and, for the logits,
-    ds = w (e g^T - (e . y)); from it dtheta = ds phi and dphi = ds^T theta.
+    ds = scale w (e g^T - (e . y)); from it dtheta = ds phi and dphi = ds^T theta.
     (`transpose` and not `mT`, which PyTorch 2.6 compiles wrongly for what was saved in `ctx`.)
     """
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, phi: Tensor, g: Tensor, keep: bool) -> Tensor:
-        ctx.rows = max(256, CHUNK_BYTES // (theta.shape[0] * phi.shape[1] * theta.element_size()))
+    def forward(ctx: Any, theta: Tensor, phi: Tensor, g: Tensor, scale: float, keep: bool) -> Tensor:
+        keys, values = _wide(phi), g.transpose(1, 2).contiguous()  # (B, M, C), (B, D, M)
+        ctx.scale, ctx.rows = scale, max(256, CHUNK_BYTES // (len(theta) * phi.shape[1] * keys.element_size()))
         # Made once: small tensors kept between the large ones of the chunks would scatter them over the heap.
         y = theta.new_empty(*theta.shape[:2], g.shape[2])  # (B, N, D)
         kept = []
         for queries, outputs in _chunks(ctx.rows, theta, y):
-            weights = torch.softmax(queries @ phi.transpose(1, 2), dim=-1)  # (B, n, M)
-            outputs.copy_(weights @ g)
+            weights = _weights(queries, keys, scale=scale, dtype=g.dtype)  # (B, n, M)
+            outputs.copy_(_product(weights, values))
             if keep:
                 kept.append(weights)
         ctx.save_for_backward(theta, phi, g, y, *kept)
@@ -105,17 +102,40 @@ class _ChunkedSoftmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         theta, phi, g, y, *kept = ctx.saved_tensors
         dtheta, dphi, dg = torch.empty_like(theta), torch.zeros_like(phi), torch.zeros_like(g)
+        keys, turned = _wide(phi), phi.transpose(1, 2).contiguous()  # (B, M, C), (B, C, M)
         for i, (queries, outputs, gradients, dqueries) in enumerate(_chunks(ctx.rows, theta, y, dy, dtheta)):
-            weights = kept[i] if kept else torch.softmax(queries @ phi.transpose(1, 2), dim=-1)  # (B, n, M)
+            weights = kept[i] if kept else _weights(queries, keys, scale=ctx.scale, dtype=g.dtype)  # (B, n, M)
             dg.baddbmm_(weights.transpose(1, 2), gradients)
             along = (gradients * outputs).sum(dim=2, keepdim=True)
-            dlogits = (gradients @ g.transpose(1, 2)).sub_(along).mul_(weights)
-            dqueries.copy_(dlogits @ phi)
+            dlogits = _product(gradients, g).sub_(along).mul_(weights).mul_(ctx.scale)
+            dqueries.copy_(_product(dlogits, turned))
             dphi.baddbmm_(dlogits.transpose(1, 2), queries)
-        return dtheta, dphi, dg, None
+        return dtheta, dphi, dg, None, None
+
+
+def _weights(queries: Tensor, keys: Tensor, *, scale: float, dtype: torch.dtype) -> Tensor:
+    """softmax(scale queries keys^T) from logits of at least float32, in `dtype`."""
+    with torch.autocast("cpu", enabled=False):
+        return torch.softmax(_product(_wide(queries) * scale, keys), dim=2).to(dtype)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """A (B, N, C), b (B, M, C) -> a b^T (B, N, M).
+
+    PyTorch gives float32 products to MKL, which on AMD uses half the width of AVX-512: oneDNN took half
+    the time there for the same sum, as a convolution whose kernel is b.
+    """
+    if a.dtype != torch.float32 or a.shape[1] * a.shape[2] * b.shape[1] < ONEDNN_MACS:
+        return a @ b.transpose(1, 2)
+    maps = [F.conv2d(x[None, None].permute(0, 3, 1, 2), y[:, :, None, None]) for x, y in zip(a, b, strict=True)]
+    return (maps[0] if len(maps) == 1 else torch.cat(maps)).permute(0, 2, 3, 1)[:, 0]
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _chunks(rows: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -33,10 +33,20 @@ class Classifier(nn.Module):
         self.fc = nn.Linear(backbone.channels, options.num_classes)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
+        self.lay_out(channels_last=True)
+
+    def lay_out(self, *, channels_last: bool) -> None:
+        """Sets the memory format of feature maps and kernels. It is not saved with the weights.
+
+        To be called before the model is wrapped and its optimiser made: kernels are replaced.
+        """
+        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         for conv in self.modules():
             # A 1x1x1 kernel is the same in both formats; told otherwise, DDP warns of its strides.
             if isinstance(conv, nn.Conv3d) and conv.kernel_size != (1, 1, 1):
-                conv.weight = nn.Parameter(conv.weight.detach().contiguous(memory_format=torch.channels_last_3d))
+                conv.weight = nn.Parameter(
+                    conv.weight.detach().contiguous(memory_format=self.memory_format), conv.weight.requires_grad
+                )
 
     def forward(self, clips: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) uint8 -> logits (B, K), averaged over the positions of the final map.
@@ -62,7 +72,8 @@ class Classifier(nn.Module):
                 f"got clips of shape {tuple(clips.shape)} and {clips.dtype}, expected (B, 3, T, H, W) of torch.uint8"
             )
         final = self.backbone.final_map(*clips.shape[2:])
-        clips = clips.contiguous(memory_format=torch.channels_last_3d)
-        x = self.backbone((clips.float() / 255 - self.mean) / self.std)  # (B, C, T, H, W)
+        clips = clips.contiguous(memory_format=self.memory_format).to(self.mean.dtype)
+        # (clips / 255 - mean) / std in one pass.
+        x = self.backbone(torch.addcmul(-self.mean / self.std, clips, 1 / (255 * self.std)))  # (B, C, T, H, W)
         x = F.avg_pool3d(x, tuple(map(min, self.window or final, final)), stride=1)
         return self.fc(self.dropout(x.flatten(2).mT))  # (B, positions, K)

@@ -1,4 +1,4 @@
-"""Starting weights: ImageNet weights inflated over time, and fine-tuning from another run."""
+"""Starting weights: ImageNet weights inflated over time, and fine-tuning from any trained network."""
 
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ class Loaded(NamedTuple):
 
     num_loaded: int
     num_inflated: int
+    num_folded: int
+    """Batch normalisations of the file that became affine maps."""
     fresh: list[str]
     """Parameters of the network that the file does not have."""
     unused: list[str]
@@ -33,6 +35,8 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
         ValueError: a tensor of another shape, or a file that lacks more than non-local blocks.
     """
     own = model.state_dict()
+    layers = [name.removesuffix(".running_var") for name in weights if name.endswith(".running_var")]
+    num_folded = sum(f"{layer}.weight" in own and f"{layer}.running_var" not in own for layer in layers)
     weights, inflated = inflate_like(fold_batch_norm(weights, kept=own, eps=model.options.bn_eps), own)
     copied, unused = {}, []
     for name, tensor in weights.items():
@@ -49,4 +53,4 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
         raise ValueError(f"{where}: {len(lacking)} tensors are missing, such as {', '.join(lacking[:3])}")
     with torch.no_grad():
         model.load_state_dict(copied, strict=False)
-    return Loaded(len(copied), inflated, fresh, unused)
+    return Loaded(len(copied), inflated, num_folded, fresh, unused)

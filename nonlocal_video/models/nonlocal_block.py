@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from nonlocal_video.models.layers import Convolution, MaxPool
 from nonlocal_video.models.norm import FrozenAffine
 from nonlocal_video.models.pairwise import PAIRWISE
 
@@ -78,10 +78,10 @@ class NonLocalBlock(nn.Module):
         self.pairwise_name = name_of(pairwise)
         self.pairwise = _make_pairwise(pairwise, inner)
         embeds = getattr(self.pairwise, "embeds", True)
-        self.theta: nn.Module = nn.Conv3d(channels, inner, 1) if embeds else nn.Identity()
-        self.phi: nn.Module = nn.Conv3d(channels, inner, 1) if embeds else nn.Identity()
-        self.g = nn.Conv3d(channels, inner, 1)
-        self.w_z = nn.Conv3d(inner, channels, 1, bias=w_z_bias)
+        self.theta: nn.Module = Convolution(channels, inner, (1, 1, 1), bias=True) if embeds else nn.Identity()
+        self.phi: nn.Module = Convolution(channels, inner, (1, 1, 1), bias=True) if embeds else nn.Identity()
+        self.g = Convolution(channels, inner, (1, 1, 1), bias=True)
+        self.w_z = Convolution(inner, channels, (1, 1, 1), bias=w_z_bias)
         self.bn: nn.Module = {
             "batch": lambda: nn.BatchNorm3d(channels, eps=bn_eps),
             "affine": lambda: FrozenAffine(channels),
@@ -106,7 +106,8 @@ class NonLocalBlock(nn.Module):
                 fill the groups.
         """
         self._check(x)
-        video = x.reshape(*x.shape[:2], *(1,) * (5 - x.ndim), *x.shape[2:])
+        # A video is taken as it is: reshaped to its own shape it gets odd strides at B = 1, which cost the layout.
+        video = x if x.ndim == 5 else x.reshape(*x.shape[:2], *(1,) * (5 - x.ndim), *x.shape[2:])
         theta = self._flatten(self.theta(video))
         before = self._pool(video, x.ndim) if self.subsample == "before" else video
         phi, g = self.phi(before), self.g(before)
@@ -115,10 +116,11 @@ class NonLocalBlock(nn.Module):
         y = self._unflatten(self.pairwise(theta, self._flatten(phi), self._flatten(g)), video.shape)
         # In the layout of x: convolutions and sums of mixed layouts took up to 1.4 times as long on a CPU.
         y = y.contiguous(memory_format=_layout(video))
-        return x + self.bn(self.w_z(y)).reshape(x.shape)
+        z = video + self.bn(self.w_z(y))
+        return z if x.ndim == 5 else z.reshape(x.shape)
 
     def _pool(self, x: Tensor, ndim: int) -> Tensor:
-        return F.max_pool3d(x, (1, 1, 2) if ndim == 3 else (1, 2, 2))
+        return MaxPool((1, 1, 2) if ndim == 3 else (1, 2, 2))(x)
 
     def _flatten(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (groups, positions, C): positions of a group see one another."""

@@ -26,7 +26,7 @@ class FrozenAffine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """X (B, C, T, H, W) -> the same shape."""
         weight, bias = (vector.to(x.dtype)[:, None, None, None] for vector in (self.weight, self.bias))
-        return x * weight + bias
+        return torch.addcmul(bias, x, weight)
 
 
 def make_norm(norm: Norm, channels: int, *, eps: float) -> nn.Module:

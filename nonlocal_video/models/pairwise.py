@@ -76,8 +76,8 @@ class DotProduct(nn.Module):
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
-        # Divided before the sum over keys: in half precision the sum alone overflows.
-        return dot_product_attention(theta, phi, g / phi.shape[1])
+        root = phi.shape[1] ** 0.5  # In float16 the sum over keys overflows, and g / M alone is too small.
+        return dot_product_attention(theta, phi / root, g / root)
 
     def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
         """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
@@ -103,7 +103,8 @@ class Concatenation(nn.Module):
         w_theta, w_phi = self.w_f.weight.chunk(2, dim=1)
         with torch.autocast(theta.device.type, enabled=False):  # In half precision the rounding would move ReLU's kink.
             a, b = (F.linear(x.to(w_phi.dtype), w)[..., 0] for x, w in ((theta, w_theta), (phi, w_phi)))
-        return relu_sum_attention(a, b, g / phi.shape[1])
+        root = phi.shape[1] ** 0.5  # As in `DotProduct`.
+        return relu_sum_attention(a / root, b / root, g / root)
 
     def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
         """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""

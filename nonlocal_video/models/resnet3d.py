@@ -8,10 +8,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nonlocal_video.models.layers import Convolution, MaxPool
 from nonlocal_video.models.norm import Norm, make_norm
+from nonlocal_video.models.recompute import recomputed
 
 STAGES = ("res2", "res3", "res4", "res5")
 Inflation = Literal["none", "3x1x1", "3x3x3"]
@@ -46,32 +49,31 @@ class Bottleneck(nn.Module):
         super().__init__()
         out_channels = 4 * width
         t1, t2 = 3 if inflation == "3x1x1" else 1, 3 if inflation == "3x3x3" else 1
-        self.conv1 = nn.Conv3d(in_channels, width, (t1, 1, 1), padding=(t1 // 2, 0, 0), bias=False)
+        self.conv1 = Convolution(in_channels, width, (t1, 1, 1), bias=False)
         self.bn1 = norm(width)
-        self.conv2 = nn.Conv3d(
-            width, width, (t2, 3, 3), stride=(1, stride, stride), padding=(t2 // 2, 1, 1), bias=False
-        )
+        self.conv2 = Convolution(width, width, (t2, 3, 3), stride=(1, stride, stride), bias=False)
         self.bn2 = norm(width)
-        self.conv3 = nn.Conv3d(width, out_channels, 1, bias=False)
+        self.conv3 = Convolution(width, out_channels, (1, 1, 1), bias=False)
         self.bn3 = norm(out_channels)
         if isinstance(self.bn3, nn.BatchNorm3d):
             nn.init.zeros_(self.bn3.weight)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
-            projection = nn.Conv3d(in_channels, out_channels, 1, stride=(1, stride, stride), bias=False)
+            projection = Convolution(in_channels, out_channels, (1, 1, 1), stride=(1, stride, stride), bias=False)
             self.shortcut = nn.Sequential(projection, norm(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, C, T, H, W) -> (B, 4 width, T, H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        return F.relu(self.bn3(self.conv3(y)).add_(self.shortcut(x)), inplace=True)
 
 
 class ResNet3d(nn.Module):
     """conv1, pool1, res2, pool2, res3, res4, res5 with non-local blocks after chosen residual blocks.
 
-    Space shrinks 32 times, time 8 times with a strided stem and twice with a dense one.
+    Space shrinks 32 times, time 8 times with a strided stem and twice with a dense one. With `recompute`
+    set, a training step keeps of each residual and non-local block only its input (activation checkpointing).
 
     Args:
         blocks: residual blocks of res2..res5, for example (3, 4, 6, 3).
@@ -112,12 +114,13 @@ class ResNet3d(nn.Module):
         def make(channels: int) -> nn.Module:
             return make_norm(norm, channels, eps=bn_eps)
 
+        self.recompute = False
         self.stem, self.pool1_padding, self.pools_twice = STEMS[stem], pool1_padding, pool2
         t, (conv1_stride, pool1_kernel, pool1_stride) = 1 if inflation == "none" else 5, STEMS[stem]
-        self.conv1 = nn.Conv3d(3, width, (t, 7, 7), stride=(conv1_stride, 2, 2), padding=(t // 2, 3, 3), bias=False)
+        self.conv1 = Convolution(3, width, (t, 7, 7), stride=(conv1_stride, 2, 2), bias=False)
         self.bn1 = make(width)
-        self.pool1 = nn.MaxPool3d((pool1_kernel, 3, 3), (pool1_stride, 2, 2), (0, pool1_padding, pool1_padding))
-        self.pool2: nn.Module = nn.MaxPool3d((2, 1, 1)) if pool2 else nn.Identity()
+        self.pool1 = MaxPool((pool1_kernel, 3, 3), (pool1_stride, 2, 2), (0, pool1_padding, pool1_padding))
+        self.pool2: nn.Module = MaxPool((2, 1, 1)) if pool2 else nn.Identity()
         channels = width
         for number, (stage, num_blocks) in enumerate(zip(STAGES, blocks, strict=True)):
             layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -141,10 +144,18 @@ class ResNet3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, 3, T, H, W) float -> (B, C, T', H', W'), the sizes of `final_map`."""
-        x = self.pool1(F.relu(self.bn1(self.conv1(x))))
-        x = self.pool2(self.get_submodule("res2")(x))
+        x = F.relu(self.pool1(self.bn1(self.conv1(x))), inplace=True)  # A quarter of the map, and the same maximum.
+        x = self.pool2(self._stage("res2", x))
         for stage in STAGES[1:]:
-            x = self.get_submodule(stage)(x)
+            x = self._stage(stage, x)
+        return x
+
+    def _stage(self, name: str, x: Tensor) -> Tensor:
+        stage = self.get_submodule(name)
+        if not (self.recompute and torch.is_grad_enabled()):
+            return stage(x)
+        for layer in stage.children():
+            x = recomputed(layer, x)
         return x
 
     def final_map(self, frames: int, height: int, width: int) -> tuple[int, int, int]:

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from nonlocal_video.data.clips import random_clip, uniform_clips
-from nonlocal_video.data.dataset import MAX_ATTEMPTS, SharedEntries, TestingVideos, TrainingVideos
+from nonlocal_video.data.dataset import (
+    MAX_ATTEMPTS,
+    PRECISE_BN,
+    TRAIN,
+    SharedEntries,
+    TestingVideos,
+    TrainingVideos,
+    ValidationVideos,
+)
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.manifest import read_list
@@ -20,9 +28,14 @@ def entries(miniature: Path) -> list[Entry]:
     return read_list(str(miniature / "relation_train.txt"), root=str(miniature), num_classes=2)
 
 
-def training(entries: list[Entry], *, seed: int = 0) -> TrainingVideos:
+def training(entries: list[Entry], *, seed: int = 0, stream: int = TRAIN) -> TrainingVideos:
     fit = partial(training_crop, jitter=(55, 69), crop=48, flip=True)
-    return TrainingVideos(entries, seed=seed, pick=partial(random_clip, length=8, stride=4), fit=fit)
+    return TrainingVideos(entries, seed=seed, pick=partial(random_clip, length=8, stride=4), fit=fit, stream=stream)
+
+
+def validation(entries: list[Entry], *, seed: int = 0) -> ValidationVideos:
+    fit = partial(training_crop, jitter=(55, 69), crop=48, flip=True)
+    return ValidationVideos(entries, seed=seed, pick=partial(random_clip, length=8, stride=4), fit=fit)
 
 
 def testing(entries: list[Entry]) -> TestingVideos:
@@ -40,6 +53,12 @@ def sample(videos: TrainingVideos, index: int, **lost: Failure) -> Sample:
 
 def item(videos: TestingVideos, index: int) -> TestItem:
     return videos.get(index, lost={}, started=lambda _: None)
+
+
+def one_clip(videos: ValidationVideos, index: int) -> Sample:
+    found = videos.get(index, lost={}, started=lambda _: None)
+    assert isinstance(found, Sample)
+    return found
 
 
 def broken(folder: Path) -> Entry:
@@ -64,6 +83,24 @@ def test_sample_is_a_pure_function_of_seed_and_number(entries: list[Entry]) -> N
     assert sample(first, 30).clip.shape == (1, 3, 8, 48, 48)
     assert sample(first, 30).clip.dtype == torch.uint8
     assert [first.name(i, 0) for i in range(24)] != [other.name(i, 0) for i in range(24)]
+
+
+def test_the_stream_for_batch_normalisation_is_another_and_pure(entries: list[Entry]) -> None:
+    train, other, again = training(entries), *(training(entries, stream=PRECISE_BN) for _ in range(2))
+    names = [other.name(i, 0) for i in range(24)]
+    assert sorted(names) == sorted(entry.video for entry in entries)
+    assert names != [train.name(i, 0) for i in range(24)]
+    assert torch.equal(sample(other, 30).clip, sample(again, 30).clip)
+    alone, alone_other = training(entries[:1]), training(entries[:1], stream=PRECISE_BN)
+    assert not torch.equal(sample(alone, 0).clip, sample(alone_other, 0).clip)
+
+
+def test_the_training_stream_is_that_of_older_checkpoints(entries: list[Entry]) -> None:
+    """Written down when the first checkpoints were: a resumed run would otherwise see other videos."""
+    rows = {entry.video: row for row, entry in enumerate(entries)}
+    videos = training(entries, seed=7)
+    assert [rows[videos.name(i, 0)] for i in (*range(6), *range(24, 30))] == [1, 4, 16, 18, 5, 23, 6, 5, 13, 18, 14, 3]
+    assert [rows[videos.name(3, attempt)] for attempt in (1, 2, 3)] == [8, 10, 2]
 
 
 @pytest.mark.parametrize("num_frames", [75, 10])
@@ -124,6 +161,46 @@ def test_an_attempt_that_lost_its_process_is_passed_over(entries: list[Entry]) -
 def test_training_stops_when_nothing_can_be_decoded(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match=rf"{MAX_ATTEMPTS} videos in a row cannot be decoded:\n.*broken\.mp4"):
         sample(training([broken(tmp_path)]), 0)
+
+
+def test_validation_holds_each_video_once_with_one_clip_that_stays_the_same(entries: list[Entry]) -> None:
+    first, again, other = validation(entries), validation(entries), validation(entries, seed=1)
+    assert [one_clip(first, i).video for i in range(len(first))] == [entry.video for entry in entries]
+    assert one_clip(first, 3).label == entries[3].label
+    assert one_clip(first, 3).clip.shape == (1, 3, 8, 48, 48)
+    assert torch.equal(one_clip(first, 3).clip, one_clip(again, 3).clip)
+    assert not torch.equal(one_clip(first, 3).clip, one_clip(other, 3).clip)
+
+
+def test_validation_draws_clips_as_training_does(tmp_path: Path) -> None:
+    """Start, flip and crop vary from item to item of the same video; frames stay in order."""
+    frames = numbered_frames(75)
+    for frame in frames:
+        frame[:, :8] = 255  # A white edge on the left: flipped, it is on the right.
+    write_video(tmp_path / "v.mp4", frames)
+    videos = ValidationVideos(
+        [Entry("v.mp4", str(tmp_path / "v.mp4"), 0)] * 20,
+        seed=0,
+        pick=partial(random_clip, length=8, stride=2),
+        fit=partial(training_crop, jitter=(64, 64), crop=64, flip=True),
+    )
+    clips = [one_clip(videos, i).clip[0] for i in range(20)]
+    starts = set()
+    for clip in clips:
+        numbers = numbers_in(clip[:, :, :, 16:48].permute(1, 2, 3, 0).numpy())
+        assert numbers == list(range(numbers[0], numbers[0] + 16, 2))
+        starts.add(numbers[0])
+    assert len(starts) > 5
+    assert {bool(clip[0, 0, 0, 0] > 200) for clip in clips} == {True, False}
+
+
+def test_validation_names_a_broken_video_and_replaces_nothing(entries: list[Entry], tmp_path: Path) -> None:
+    videos = validation([entries[0], broken(tmp_path)])
+    failure = videos.get(1, lost={}, started=lambda _: None)
+    assert isinstance(failure, Failure)
+    assert (failure.video, failure.by_chance) == ("broken.mp4", False)
+    lost = Failure("v", "its loader process died", by_chance=True)
+    assert videos.get(0, lost={0: lost}, started=lambda _: None) == lost
 
 
 def test_testing_gives_all_views_of_each_video_and_names_the_broken(entries: list[Entry], tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from nonlocal_video.data import loader as loader_module
 from nonlocal_video.data.dataset import Started, TestingVideos
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.data.loader import Loader, step_plan, testing_loader, training_loader
+from nonlocal_video.data.loader import Loader, step_plan, testing_loader, training_loader, validation_loader
 from nonlocal_video.types import Entry, Failure
-from tests.data.test_dataset import testing, training
+from tests.data.test_dataset import broken, testing, training, validation
 
 
 @pytest.fixture
@@ -64,6 +64,49 @@ def test_ranks_share_the_videos_without_padding(entries: list[Entry], world_size
         for item in testing_loader(videos, rank=rank, world_size=world_size, workers=0, limit_s=60)
     ]
     assert sorted(found) == [entry.video for entry in entries[:4]]
+
+
+@pytest.mark.parametrize(("world_size", "clips"), [(1, 2), (2, 3), (3, 1), (6, 4)])
+def test_validation_batches_hold_each_video_once_on_one_rank(
+    entries: list[Entry], tmp_path: Path, world_size: int, clips: int
+) -> None:
+    listed = [*entries[:2], broken(tmp_path), *entries[2:4]]
+    batches = [
+        batch
+        for rank in range(world_size)
+        for batch in validation_loader(
+            validation(listed), clips=clips, rank=rank, world_size=world_size, workers=0, limit_s=60
+        )
+    ]
+    assert sorted(video for batch in batches for video in batch.videos) == sorted(e.video for e in entries[:4])
+    assert [failure.video for batch in batches for failure in batch.failures] == ["broken.mp4"]
+    assert all(len(batch.clips) == len(batch.labels) == len(batch.videos) for batch in batches)
+    assert max(len(batch.videos) for batch in batches) <= clips
+    labels = {video: int(label) for batch in batches for video, label in zip(batch.videos, batch.labels, strict=True)}
+    assert labels == {entry.video: entry.label for entry in entries[:4]}
+
+
+def test_a_training_batch_names_its_videos(entries: list[Entry], tmp_path: Path) -> None:
+    videos = training([*entries[:3], broken(tmp_path)])
+    (batch,) = training_loader(videos, plan(0, 1), workers=0, limit_s=60)
+    (failure,) = batch.failures
+    assert failure.video == "broken.mp4"
+    drawn = [videos.name(i, 0) for i in range(4)]
+    replaced = drawn.index("broken.mp4")
+    drawn[replaced] = videos.name(replaced, 1)
+    assert list(batch.videos) == drawn
+
+
+@pytest.mark.slow
+def test_validation_in_workers_is_the_same(entries: list[Entry], tmp_path: Path) -> None:
+    listed = [broken(tmp_path), *entries[:4]]
+
+    def batches(workers: int) -> list[Any]:
+        return list(validation_loader(validation(listed), clips=1, rank=0, world_size=1, workers=workers, limit_s=60))
+
+    for own, other in zip(batches(0), batches(2), strict=True):
+        assert torch.equal(own.clips, other.clips)
+        assert own[2:] == other[2:]
 
 
 # Workers that die

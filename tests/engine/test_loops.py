@@ -1,54 +1,76 @@
 import math
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 
 from nonlocal_video.engine.evaluate import evaluate
-from nonlocal_video.engine.optim import StepSchedule, build_sgd
+from nonlocal_video.engine.optim import Schedule, build_sgd
 from nonlocal_video.engine.state import TrainState
-from nonlocal_video.engine.train import train
+from nonlocal_video.engine.step import StepOptions
+from nonlocal_video.engine.train import MAX_SKIPPED, Hooks, LoopOptions, train
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.signals import Stopped, StopRequest
 from nonlocal_video.types import Batch, Failure, TestItem, Views
 
 
-def small(name: str = "nl_c2d_small_8x2", norm: str = "batch") -> Classifier:
+def small(name: str = "nl_c2d_small_8x2", norm: str = "batch", dropout: float = 0.0) -> Classifier:
     torch.manual_seed(0)
-    return build_model(name, num_classes=2, crop=48, dropout=0.0, norm=norm)
+    return build_model(name, num_classes=2, crop=48, dropout=dropout, norm=norm)
 
 
-def run(
-    batches: Sequence[Batch],
-    *,
-    lr: float = 0.05,
-    log_every: int = 2,
-    accumulate: int = 1,
-    model: Classifier | None = None,
-    max_failed: float = 0.01,
-) -> tuple[TrainState, list[dict], list[int]]:
-    """Trains on these batches; gives the state, the records and the steps at which it was saved."""
-    model = model or small()
-    optimizer = build_sgd(model, lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0)
-    state = TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
-    records: list[dict] = []
-    saved: list[int] = []
-    train(
-        state,
-        batches,
-        last_step=len(batches),
-        schedule=StepSchedule(lr, [3]),
-        seed=0,
-        precision="fp32",
-        accumulate=accumulate,
-        max_failed=max_failed,
-        log_every=log_every,
-        write_log=lambda record, failures: records.append({**record, "failures": failures}),
-        checkpoint_every=4,
-        save=lambda: saved.append(state.step),
-    )
-    return state, records, saved
+class Trained:
+    """A run over these batches, and what the loop had done by others."""
+
+    def __init__(
+        self,
+        batches: Sequence[Batch],
+        *,
+        lr: float = 0.05,
+        model: Classifier | None = None,
+        stop_after: int = 0,
+        loop: dict[str, Any] | None = None,
+        **step_options: Any,
+    ) -> None:
+        model = model or small()
+        optimizer = build_sgd(model, lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0)
+        self.state = TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+        self.records: list[dict] = []
+        self.saved: list[int] = []
+        self.evaluated: list[int] = []
+        self.facts: list[dict] = []
+        self.stop, self.stop_after = StopRequest(), stop_after
+        loop = {"last_step": len(batches), "log_every": 2, "checkpoint_every": 4, **(loop or {})}
+        train(
+            self.state,
+            batches,
+            schedule=Schedule(lr, len(batches), milestones=[3]),
+            step_options=StepOptions(seed=0, **step_options),
+            options=LoopOptions(**loop),
+            hooks=Hooks(self.advance, self.log, self.evaluate, self.save, self.nonfinite, self.stop),
+        )
+
+    def advance(self, batch: Batch) -> None:
+        if self.state.step == self.stop_after:
+            self.stop.hear(signal.SIGTERM, None)
+
+    def log(self, record: dict[str, float], failures: list[Failure], batch: Batch) -> None:
+        self.records.append({**record, "failures": failures})
+
+    def evaluate(self) -> bool:
+        self.evaluated.append(self.state.step)
+        return not self.stop()
+
+    def save(self) -> None:
+        self.saved.append(self.state.step)
+
+    def nonfinite(self, facts: list[dict]) -> str:
+        self.facts.extend(facts)
+        return "nonfinite.json"
 
 
 def red_or_blue(failures: tuple[Failure, ...] = ()) -> Batch:
@@ -59,20 +81,142 @@ def red_or_blue(failures: tuple[Failure, ...] = ()) -> Batch:
 
 def test_training_learns_a_batch_by_heart_and_writes_at_its_steps() -> None:
     failure = Failure("a.mp4", "a.mp4: broken")
-    state, records, saved = run([red_or_blue(), red_or_blue((failure,)), *[red_or_blue() for _ in range(8)]])
+    run = Trained([red_or_blue(), red_or_blue((failure,)), *[red_or_blue() for _ in range(8)]])
+    records = run.records
     assert [record["step"] for record in records] == [2, 4, 6, 8, 10]
-    assert saved == [4, 8, 10]
+    assert run.saved == [4, 8, 10]
+    assert run.evaluated == [10]
     assert records[0]["failures"] == [failure]
     assert [record["failed_videos"] for record in records] == [1, 1, 1, 1, 1]
     assert [record["lr"] for record in records] == pytest.approx([0.05, 0.005, 0.005, 0.005, 0.005])
     assert records[-1]["loss"] < 0.5 * records[0]["loss"]
     assert records[-1]["top1"] == 100
-    assert state.step == 10
+    assert run.state.step == 10
 
 
-def test_training_stops_at_a_loss_that_is_not_finite() -> None:
-    with pytest.raises(ValueError, match="the loss is nan near step"):
-        run([red_or_blue() for _ in range(4)], lr=1e30)
+class Poisoned(list):
+    """Batches of a network that is spoilt before batch `at`, and mended after it."""
+
+    def __init__(self, batches: Sequence[Batch], model: Classifier, *, at: int) -> None:
+        super().__init__(batches)
+        self.model, self.at = model, at
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, batch in enumerate(super().__iter__()):
+            kept = self.model.fc.bias.detach().clone()
+            if number == self.at:
+                self.model.fc.bias.data.fill_(math.nan)
+            yield batch
+            if number == self.at:
+                self.model.fc.bias.data.copy_(kept)
+
+
+def test_training_stops_at_a_loss_that_is_not_finite_and_names_the_videos() -> None:
+    batches = [red_or_blue()._replace(videos=(f"{i}.mp4",)) for i in range(20)]
+    model = small()
+    with pytest.raises(ValueError, match=r"the loss is nan at step 6, learning rate 0\.005.*nonfinite\.json"):
+        Trained(Poisoned(batches, model, at=5), model=model, loop={"log_every": 100, "checkpoint_every": 100})
+
+
+def test_facts_on_a_loss_that_is_not_finite_are_kept() -> None:
+    batches = [red_or_blue()._replace(videos=(f"{i}.mp4",)) for i in range(20)]
+    model = small()
+    run: list[Trained] = []
+
+    class Seen(Trained):
+        def nonfinite(self, facts: list[dict]) -> str:
+            run.append(self)
+            return super().nonfinite(facts)
+
+    with pytest.raises(ValueError, match="the loss is nan"):
+        Seen(Poisoned(batches, model, at=5), model=model, loop={"log_every": 100, "checkpoint_every": 100})
+    (bad,) = (fact for fact in run[0].facts if not math.isfinite(fact["loss"]) and fact["step"] == 6)
+    assert (bad["videos"], bad["rank"], bad["clips"]) == (["5.mp4"], 0, 4)
+    assert bad["lr"] == pytest.approx(0.005)
+    assert run[0].saved == []
+
+
+def test_a_network_that_is_not_finite_is_never_saved() -> None:
+    """A rate so large that the weights overflow in the step before the checkpoint, whose loss is still finite."""
+    with pytest.raises(ValueError, match=r"the network after step 1: .* tensors are not finite|the loss is (nan|inf)"):
+        Trained([red_or_blue() for _ in range(4)], lr=1e38, loop={"checkpoint_every": 1, "log_every": 1})
+
+
+def test_a_step_whose_gradient_is_not_finite_is_skipped_and_counted_when_told_to() -> None:
+    """The network, its statistics and the optimizer end as if the batch had never come."""
+    model, other = small(), small()
+    batches = [red_or_blue() for _ in range(6)]
+    run = Trained(Poisoned(batches, model, at=2), model=model, lr=0.01, skip_nonfinite=True)
+    without = Trained(batches[:5], model=other, lr=0.01, skip_nonfinite=True, loop={"log_every": 100})
+    assert (run.state.step, run.state.num_skipped, without.state.num_skipped) == (6, 1, 0)
+    assert [record["skipped_steps"] for record in run.records] == [0, 1, 1]
+    assert all(math.isfinite(record["loss"]) for record in run.records)
+    names = [name for name in model.state_dict() if "num_batches_tracked" in name]
+    assert all(model.state_dict()[name] == 5 for name in names)
+    # The rate falls after 3 steps of either, one of which was skipped in the first.
+    assert [record["lr"] for record in run.records] == pytest.approx([0.01, 0.001, 0.001])
+
+
+def test_an_interval_in_which_every_step_was_skipped_has_no_loss() -> None:
+    model = small()
+    run = Trained(Poisoned([red_or_blue() for _ in range(4)], model, at=0), model=model, skip_nonfinite=True,
+                  loop={"log_every": 1, "checkpoint_every": 100})  # fmt: skip
+    assert "loss" not in run.records[0]
+    assert all("loss" in record for record in run.records[1:])
+
+
+def test_training_stops_when_too_many_steps_in_a_row_are_skipped() -> None:
+    model = small("c2d_small_8x2")
+    model.fc.bias.data.fill_(math.nan)
+    with pytest.raises(ValueError, match=f"gradients of {MAX_SKIPPED} steps in a row were not finite"):
+        Trained([red_or_blue()] * (MAX_SKIPPED + 10), model=model, skip_nonfinite=True, loop={"checkpoint_every": 1000})
+
+
+def test_gradients_are_scaled_down_to_a_norm() -> None:
+    """One step of SGD without momentum's past moves by lr (1 + 0.9) g: its norm is 1.9 lr clip_norm."""
+    moved = []
+    for clip_norm in (None, 1e-3):
+        model = small()
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        Trained([red_or_blue()], model=model, lr=0.5, clip_norm=clip_norm)
+        total = sum((a - b).square().sum() for a, b in zip(model.parameters(), before, strict=True)) ** 0.5
+        moved.append(float(total.detach()))
+    assert moved[0] > 0.5 * 1.9 * 1e-3 * 10
+    assert moved[1] == pytest.approx(0.5 * 1.9 * 1e-3, rel=1e-3)
+
+
+def test_a_signal_saves_at_the_next_step_and_ends_the_run() -> None:
+    class Seen(Trained):
+        def save(self) -> None:
+            super().save()
+            seen.append(self.state.step)
+
+    seen: list[int] = []
+    with pytest.raises(Stopped) as stopped:
+        Seen([red_or_blue() for _ in range(30)], stop_after=6, loop={"checkpoint_every": 100})
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert seen in ([6], [7])  # The ranks hear of it a step later.
+
+
+def test_a_signal_while_it_evaluates_saves_without_the_evaluation() -> None:
+    class Interrupted(Trained):
+        def evaluate(self) -> bool:
+            self.stop.hear(signal.SIGUSR1, None)
+            return False
+
+        def save(self) -> None:
+            seen.append((self.state.step, self.state.precise_bn))
+
+    seen: list[tuple[int, Any]] = []
+    with pytest.raises(Stopped):
+        Interrupted([red_or_blue() for _ in range(9)], loop={"checkpoint_every": 100, "validate_every": 3})
+    assert seen == [(3, None)]
+
+
+def test_evaluations_come_at_their_steps_and_after_the_last() -> None:
+    run = Trained([red_or_blue() for _ in range(8)], loop={"validate_every": 3, "checkpoint_every": 100})
+    assert run.evaluated == [3, 6, 8]
+    assert run.saved == [3, 6, 8]
 
 
 def test_passes_of_a_step_add_up_to_one_pass_over_its_clips() -> None:
@@ -80,7 +224,7 @@ def test_passes_of_a_step_add_up_to_one_pass_over_its_clips() -> None:
 
     def trained(accumulate: int) -> dict[str, torch.Tensor]:
         model = small("c2d_small_8x2", norm="affine").double()
-        run([red_or_blue() for _ in range(4)], model=model, lr=0.01, accumulate=accumulate)
+        Trained([red_or_blue() for _ in range(4)], model=model, lr=0.01, accumulate=accumulate)
         return model.state_dict()
 
     whole = trained(1)
@@ -91,31 +235,28 @@ def test_passes_of_a_step_add_up_to_one_pass_over_its_clips() -> None:
 
 def test_training_stops_with_the_names_when_too_many_videos_fail() -> None:
     failures = tuple(Failure(f"{i}.mp4", f"{i}.mp4: broken") for i in range(11))
-    assert run([red_or_blue(failures), red_or_blue()], max_failed=1.0)[0].num_failures == 11
-    assert run([red_or_blue(failures[:10]), red_or_blue()])[0].num_failures == 10
+    assert Trained([red_or_blue(failures), red_or_blue()], loop={"max_failed": 1.0}).state.num_failures == 11
+    assert Trained([red_or_blue(failures[:10]), red_or_blue()]).state.num_failures == 10
     with pytest.raises(
         ValueError, match=r"11 of 19 drawn videos cannot be decoded.*max_failed=0\.01(.|\n)*3\.mp4: broken"
     ):
-        run([red_or_blue(failures), red_or_blue()])
+        Trained([red_or_blue(failures), red_or_blue()])
 
 
-def test_a_time_out_is_told_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_time_out_is_counted() -> None:
     failures = (Failure("a.mp4", "a.mp4: not decoded within 60 s", by_chance=True), Failure("b.mp4", "b.mp4: broken"))
-    state, *_ = run([red_or_blue(failures), red_or_blue()])
+    state = Trained([red_or_blue(failures), red_or_blue()]).state
     assert (state.num_failures, state.num_by_chance) == (2, 1)
-    said = capsys.readouterr()
-    assert "a.mp4: not decoded within 60 s; from here this run may not repeat exactly" in said.out + said.err
-    assert "b.mp4" not in said.out + said.err
 
 
-def test_waiting_for_data_shows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_waiting_for_data_shows() -> None:
     class Slow(list):
         def __iter__(self) -> Iterator[Batch]:
             for batch in super().__iter__():
                 time.sleep(0.5)
                 yield batch
 
-    quick, slow = (run(kind([red_or_blue() for _ in range(2)]))[1][-1]["data_wait"] for kind in (list, Slow))
+    quick, slow = (Trained(kind([red_or_blue() for _ in range(2)])).records[-1]["data_wait"] for kind in (list, Slow))
     assert 0 <= quick < 5
     assert 5 < slow <= 100
 

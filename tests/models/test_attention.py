@@ -32,7 +32,12 @@ def naive_softmax(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     return torch.softmax(0.3 * theta @ phi.mT, dim=2) @ g
 
 
-FORMS = {"plain": (2**40, 2**40), "kept": (0, 2**40), "recomputed": (0, 0)}
+FORMS = {
+    "kept": (2**40, 2**40),
+    "kept, by oneDNN": (2**40, 0),
+    "recomputed": (0, 2**40),
+    "recomputed, by oneDNN": (0, 0),
+}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
@@ -40,9 +45,9 @@ FORMS = {"plain": (2**40, 2**40), "kept": (0, 2**40), "recomputed": (0, 0)}
 def test_softmax_equals_the_definition_in_every_form(
     form: str, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small, kept = FORMS[form]
-    monkeypatch.setattr(attention, "SMALL_BYTES", small)
+    kept, large = FORMS[form]
     monkeypatch.setattr(attention, "KEPT_BYTES", kept)
+    monkeypatch.setattr(attention, "ONEDNN_MACS", large)
     monkeypatch.setattr(attention, "CHUNK_BYTES", 0)  # Chunks of 256 queries: the last one is shorter.
     inputs = tensors((B, N, C), (B, M, C), (B, M, D), dtype=dtype)
     compare(lambda *x: softmax_attention(*x, scale=0.3), naive_softmax, inputs, tolerance)
@@ -97,7 +102,7 @@ def test_gradients_pass_gradcheck() -> None:
     theta, phi, g = tensors((1, 5, 3), (1, 4, 3), (1, 4, 2), dtype=torch.float64)
     for keep in (False, True):
         assert torch.autograd.gradcheck(
-            lambda *x, keep=keep: attention._ChunkedSoftmax.apply(*x, keep), (theta, phi, g)
+            lambda *x, keep=keep: attention._ChunkedSoftmax.apply(*x, 0.3, keep), (theta, phi, g)
         )
     a, b = tensors((1, 6), (1, 4), dtype=torch.float64)
     assert torch.autograd.gradcheck(attention._SortedReluSum.apply, (a, b, g))
@@ -122,7 +127,6 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", ["dot_product", "relu_sum", "softmax"])
 def test_no_matrix_of_all_pairs_is_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "SMALL_BYTES", 0)
     monkeypatch.setattr(attention, "KEPT_BYTES", 0)
     monkeypatch.setattr(attention, "CHUNK_BYTES", 0)
     theta, phi, g = tensors((1, 2000, 8), (1, 1000, 8), (1, 1000, 8), dtype=torch.float32)

@@ -18,8 +18,8 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from nonlocal_video.data.decoders.examine import Finding, examine
-from nonlocal_video.data.workers import end_with_parent
 from nonlocal_video.files import whole_file
+from nonlocal_video.signals import end_with_parent
 from nonlocal_video.types import Entry, Label, TimedLabel
 
 VIDEOS = "videos.jsonl"

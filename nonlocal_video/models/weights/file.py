@@ -4,10 +4,12 @@ import json
 import os
 import pickle
 import struct
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,9 +26,9 @@ FORMAT = "nonlocal_video 1"
 
 BROKEN = (
     OSError, pickle.UnpicklingError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
-    OverflowError, RuntimeError, TypeError, ValueError, struct.error,
+    OverflowError, RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""Besides its own error, a damaged pickle raises whatever its bytes happen to ask for."""
+"""Besides their own errors, damaged archives and pickles raise whatever their bytes happen to ask for."""
 
 
 class ModelFile(NamedTuple):
@@ -48,17 +50,27 @@ def save_model(
 
     The tensors alone are what `safetensors.torch.load_file` gives and `load_state_dict` takes.
     """
-    options = {item.name: getattr(model.options, item.name) for item in fields(NetworkOptions)}
     metadata = {
         "format": FORMAT,
         "network": model.options.name,
-        "options": json.dumps({**options, "pairwise": name_of(options["pairwise"])}),
+        "options": json.dumps(plain_options(model)),
         "classes": json.dumps(None if classes is None else list(classes)),
         "origin": origin,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as file:
         file.write(save(tensors, metadata))
+
+
+def plain_options(model: Classifier) -> dict[str, Any]:
+    """The fields of a network's `NetworkOptions` in values that any file can hold."""
+    options = {item.name: getattr(model.options, item.name) for item in fields(NetworkOptions)}
+    places = options["nonlocal_blocks"]
+    return {
+        **options,
+        "pairwise": name_of(options["pairwise"]),
+        "nonlocal_blocks": places if isinstance(places, int) else list(places),
+    }
 
 
 def read_model_file(path: str | os.PathLike[str], *, with_weights: bool = True) -> ModelFile:
@@ -139,7 +151,24 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
         ValueError: no such file, a damaged one, or one that holds more than tensors and plain values.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:  # By its name PyTorch would take a .safetensors file for one.
+            _check_sums(file)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except BROKEN as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path}: cannot be read as a file of weights: {reason}") from error
+
+
+def _check_sums(file: BinaryIO) -> None:
+    """Reads the whole file: PyTorch writes a CRC-32 of every record but does not compare it when it reads.
+
+    Raises:
+        ValueError: a damaged file. One from before PyTorch 1.6 is no zip archive and has no sums.
+    """
+    is_zip = file.read(4) == b"PK\x03\x04"
+    if is_zip:
+        with zipfile.ZipFile(file) as records:
+            damaged = records.testzip()
+        if damaged is not None:
+            raise ValueError(f"damaged: the checksum of {damaged} is wrong")
+    file.seek(0)

@@ -1,0 +1,104 @@
+"""What a person sees of a run while it goes."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import torch
+from tqdm import tqdm
+
+from nonlocal_video.types import Failure
+
+
+class Progress:
+    """A bar where stderr is a terminal, else a line on stdout for each record.
+
+    A terminal that is gone, or a full disk that takes no more lines, does not stop the run.
+
+    Args:
+        first_step: steps done before this process began.
+        last_step: steps of the whole run.
+        keep: takes every line as well: `RunLog.line`.
+    """
+
+    def __init__(self, first_step: int, last_step: int, *, keep: Callable[[str], None]) -> None:
+        self.first_step, self.last_step, self.keep = first_step, last_step, keep
+        self.began_s = time.monotonic()
+        self.bar = tqdm(
+            total=last_step,
+            initial=first_step,
+            bar_format="{percentage:3.0f}%|{bar:10}| {desc}",
+            disable=not _has_columns(),
+        )
+
+    def advance(self) -> None:
+        """After each step."""
+        with suppress(OSError):
+            self.bar.update()
+
+    def show(self, record: Mapping[str, float], failures: Sequence[Failure]) -> None:
+        """After each record of training.
+
+        Args:
+            record: as `format_line` takes it, and `step`.
+            failures: the videos that could not be decoded since the last one; those by chance are told.
+        """
+        step = int(record["step"])
+        eta_s = (time.monotonic() - self.began_s) / (step - self.first_step) * (self.last_step - step)
+        peak = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
+        line = format_line(step, self.last_step, record=record, eta_s=eta_s, peak_gib=peak)
+        with suppress(OSError):
+            if self.bar.disable:
+                print(line, flush=True)
+            self.bar.set_description_str(line)
+        self.keep(line)
+        for failure in failures:
+            if failure.by_chance:
+                self.note(f"note: {failure.cause}; from here this run may not repeat exactly")
+
+    def note(self, text: str) -> None:
+        """Says something else, above the bar."""
+        with suppress(OSError):
+            tqdm.write(text)
+            sys.stdout.flush()
+        self.keep(text)
+
+    def close(self) -> None:
+        """Leaves the bar where it is."""
+        with suppress(OSError):
+            self.bar.close()
+
+
+def _has_columns() -> bool:
+    """Whether stderr is a terminal that shows something: tqdm shows nothing on one that says it has no columns."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except OSError:
+        return False
+
+
+def format_line(
+    step: int, last_step: int, *, record: Mapping[str, float], eta_s: float, peak_gib: float | None = None
+) -> str:
+    """One line on how training goes.
+
+    Args:
+        record: means since the last one: `loss` and `top1` (%), unless every step was skipped, `clips_per_s`, and
+            `data_wait`, the share of the time (%) in which the process waited for data; the learning rate `lr`; and
+            how many `skipped_steps` there were.
+        eta_s: seconds that the rest will take.
+        peak_gib: the most memory of the GPU that was ever taken.
+    """
+    parts = [f"step {step}/{last_step}"]
+    if "loss" in record:
+        parts += [f"loss {record['loss']:.4f}", f"top-1 {record['top1']:.1f}%"]
+    if record.get("skipped_steps"):
+        parts.append(f"{record['skipped_steps']:.0f} steps skipped")
+    parts += [f"lr {record['lr']:.4g}", f"{record['clips_per_s']:.1f} clips/s", f"data wait {record['data_wait']:.0f}%"]
+    parts.append(f"ETA {timedelta(seconds=round(eta_s))}")
+    if peak_gib is not None:
+        parts.append(f"GPU memory {peak_gib:.1f} GiB")
+    return "  ".join(parts)

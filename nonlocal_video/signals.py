@@ -1,0 +1,96 @@
+"""How processes end: what a signal asks of a run, and children that outlive nobody."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""A shutdown, Ctrl-C, and what Slurm and submitit send before a job's time is over."""
+
+
+class Stopped(SystemExit):
+    """A signal ended the work, after all was saved. No error: it passes through whatever collects errors."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)  # As shells name the end by a signal.
+        self.signum = signum
+
+
+class StopRequest:
+    """Whether a signal has asked to save and end."""
+
+    def __init__(self) -> None:
+        self.signum, self.since = 0, 0.0
+
+    def __call__(self) -> bool:
+        return self.signum != 0
+
+    def hear(self, signum: int, _frame: FrameType | None) -> None:
+        """The handler. Ctrl-C pressed again, a second later or more, ends at once."""
+        now = time.monotonic()
+        if signum == signal.SIGINT and self.signum and now - self.since > 1:
+            raise KeyboardInterrupt
+        if not self.signum:
+            self.signum, self.since = signum, now
+
+
+@contextmanager
+def listening(stop: StopRequest, *, forward: Callable[[int], None] | None = None) -> Iterator[None]:
+    """While this lasts, signals are requests. Who handled one before (submitit) gets it after the work has ended.
+
+    A SIGTERM that somebody handles already is left to them: submitit passes over it and waits for its own signal.
+
+    Args:
+        forward: passes a signal on to child processes.
+    """
+
+    def hear(signum: int, frame: FrameType | None) -> None:
+        stop.hear(signum, frame)
+        if forward:
+            forward(signum)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in STOPPING:
+            if signum != signal.SIGTERM or signal.getsignal(signum) is signal.SIG_DFL:
+                before[signum] = signal.signal(signum, hear)
+    try:
+        yield
+    except Stopped as stopped:
+        _restore(before)
+        handler = before.get(stopped.signum)
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(stopped.signum, None)
+        raise
+    finally:
+        _restore(before)
+
+
+def ignore_stopping() -> None:
+    """To be called in a helper process: its parent decides when it ends."""
+    for signum in STOPPING:
+        signal.signal(signum, signal.SIG_IGN)
+
+
+def end_with_parent() -> None:
+    """To be called in a child process: a parent that is killed cannot end it, so it watches its parent."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
