@@ -17,6 +17,15 @@ from benchmarks.networks import Way
 from benchmarks.steps import Sizes, Step, flops_of_step, fresh, matrix_rate, measured, scaling
 
 SECTIONS = ("step", "options", "ranks", "rate")
+OPTIONS: dict[str, dict[str, bool]] = {
+    "default": {},
+    "runtime.channels_last=false": {"channels_last": False},
+    "runtime.fused=false": {"fused": False},
+    "runtime.recompute=true": {"recompute": True},
+    "runtime.compile=true": {"compile": True},
+    "runtime.compile=true runtime.recompute=true": {"compile": True, "recompute": True},
+}
+"""Of the runtime, and what they change."""
 TARGET = 1.25
 """How many times faster than PySlowFast's network, at equal precision."""
 HEAD = """# The training step beside public ones
@@ -70,19 +79,12 @@ def verdict(found: Mapping[Way, Step], precision: str) -> Iterator[str]:
         yield row(f"**PySlowFast's fastest / ours, {precision}: {ratio:.2f}** (asked {TARGET}: {met})", *[""] * 6)
 
 
-def options(sizes: Sizes, *, precisions: Sequence[str]) -> Iterator[str]:
+def options(sizes: Sizes, *, precisions: Sequence[str], chosen: Sequence[str]) -> Iterator[str]:
     yield f"\n## What each option costs: nl_i3d_r50_8x8, batch {sizes.batch}\n\n"
     yield row("option", *(f"{p}: {unit}" for p in precisions for unit in ("s a step", "ratio", "MiB"))) + rule(
         1 + 3 * len(precisions)
     )
-    changes: dict[str, dict[str, bool]] = {
-        "default": {},
-        "runtime.channels_last=false": {"channels_last": False},
-        "runtime.fused=false": {"fused": False},
-        "runtime.recompute=true": {"recompute": True},
-        "runtime.compile=true": {"compile": True},
-        "runtime.compile=true runtime.recompute=true": {"compile": True, "recompute": True},
-    }
+    changes = {name: OPTIONS[name] for name in chosen}
     columns = []
     for precision in precisions:
         ways = [Way("nl_i3d_r50_8x8", 8, precision)._replace(**change) for change in changes.values()]
@@ -160,7 +162,7 @@ def pages(arguments: argparse.Namespace) -> Iterator[str]:
     if "step" in arguments.only:
         yield from steps(sizes, clips=arguments.clips, precisions=arguments.precisions)
     if "options" in arguments.only:
-        yield from options(sizes, precisions=arguments.precisions)
+        yield from options(sizes, precisions=arguments.precisions, chosen=arguments.options)
     if "ranks" in arguments.only:
         yield from ranks(sizes, numbers=arguments.ranks)
     if "rate" in arguments.only:
@@ -173,6 +175,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=SECTIONS, choices=SECTIONS)
     parser.add_argument("--clips", nargs="+", default=["8x8", "32x2"], help="frames x stride")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
     parser.add_argument("--batch", type=int, default=2, help="clips of 8 frames; a quarter of 32")
     parser.add_argument("--crop", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=5)
@@ -180,6 +183,8 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, help="also write the page there")
     arguments = parser.parse_args()
+    if arguments.slowfast and not (arguments.slowfast / "slowfast/models").is_dir():
+        sys.exit(f"error: --slowfast {arguments.slowfast}: not a checkout of facebookresearch/SlowFast")
     parts = []
     for part in pages(arguments):
         print(part, end="", flush=True)
