@@ -46,8 +46,9 @@ def local_device() -> torch.device:
 
 
 def set_threads(threads: int | None) -> None:
-    """Threads of this process on the CPU; if None, its share of PyTorch's default."""
-    torch.set_num_threads(threads or max(1, torch.get_num_threads() // world_size()))
+    """Threads of this process on the CPU; if None, OMP_NUM_THREADS, or its share of PyTorch's default."""
+    share = 1 if "OMP_NUM_THREADS" in os.environ else world_size()
+    torch.set_num_threads(threads or max(1, torch.get_num_threads() // share))
 
 
 def wrap(model: nn.Module, *, sync_bn: bool) -> nn.Module:

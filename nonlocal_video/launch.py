@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import torch.distributed as dist
 from torch.multiprocessing import get_context
 
 from nonlocal_video.distributed import local_device
-from nonlocal_video.signals import Stopped, StopRequest, end_with_parent, listening
+from nonlocal_video.signals import Stopped, StopRequest, deaf_children, end_with_parent, listening
 
 LAST_WORDS_S = 5.0
 """After one process has died the others have so long to say why they end, too."""
@@ -59,6 +60,8 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int, timeout
 
 def _run_children(job: Callable[[Any], None], argument: Any, store: str, processes: int, timeout_s: float) -> None:
     """Starts the ranks on this machine and waits for them; passes signals on."""
+    with deaf_children():
+        resource_tracker.ensure_running()
     context = get_context("spawn")
     said = context.SimpleQueue()
     children = [

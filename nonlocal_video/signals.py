@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-"""A shutdown, Ctrl-C, and what Slurm and submitit send before a job's time is over."""
+STOPPING = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+]
+"""A shutdown, Ctrl-C, a closed terminal, and what Slurm and submitit send before a job's time is over."""
 
 
 class Stopped(SystemExit):
@@ -45,7 +47,8 @@ class StopRequest:
 def listening(stop: StopRequest, *, forward: Callable[[int], None] | None = None) -> Iterator[None]:
     """While this lasts, signals are requests. Who handled one before (submitit) gets it after the work has ended.
 
-    A SIGTERM that somebody handles already is left to them: submitit passes over it and waits for its own signal.
+    A signal that is ignored (SIGHUP under nohup) stays so. A SIGTERM that somebody handles already is left to them:
+    submitit passes over it and waits for its own signal.
 
     Args:
         forward: passes a signal on to child processes.
@@ -59,7 +62,8 @@ def listening(stop: StopRequest, *, forward: Callable[[int], None] | None = None
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for signum in STOPPING:
-            if signum != signal.SIGTERM or signal.getsignal(signum) is signal.SIG_DFL:
+            handler = signal.getsignal(signum)
+            if handler is signal.SIG_DFL or (handler is not signal.SIG_IGN and signum != signal.SIGTERM):
                 before[signum] = signal.signal(signum, hear)
     try:
         yield
@@ -71,6 +75,19 @@ def listening(stop: StopRequest, *, forward: Callable[[int], None] | None = None
         raise
     finally:
         _restore(before)
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that start while this lasts never get these signals: those of `multiprocessing` would die of them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ignore_stopping() -> None:

@@ -3,10 +3,8 @@
 import json
 import os
 import runpy
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -182,33 +180,6 @@ def test_a_run_goes_on_with_half_the_processes(
     train(miniature, tmp_path, *arguments, "runtime.accumulate=2")
     assert "batch 2 clips x 2 passes x 1 processes = 4" in capsys.readouterr().out
     assert [step for step, _ in losses(tmp_path / "run")] == [2, 4]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_run_resumes_to_identical_weights(miniature: Path, tmp_path: Path, processes: int) -> None:
-    arguments = train_arguments(
-        miniature, tmp_path, "experiment=miniature/nl_c2d", "optim.steps=40", "runtime.checkpoint_every=1",
-        "model.dropout=0.5", "optim.clips_per_device=2", f"runtime.devices={processes}",
-    )  # fmt: skip
-    command = [sys.executable, "tools/train.py", *arguments]
-    subprocess.run([*command, "name=whole"], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
-
-    killed = subprocess.Popen([*command, "name=killed"], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-    checkpoints = tmp_path / "killed/checkpoints"
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and not (checkpoints / "step_00000020.pt").exists():
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    newest = max(int(path.stem.split("_")[1]) for path in checkpoints.glob("step_*.pt"))
-    assert 20 <= newest < 40, "the kill must come in the middle"
-    time.sleep(2)  # The ranks of a killed parent end by themselves.
-    subprocess.run([*command, "name=killed"], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
-
-    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
-    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
-    assert [step for step, _ in losses(tmp_path / "killed")] == list(range(1, 41))
 
 
 @pytest.mark.slow

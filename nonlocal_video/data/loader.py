@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from multiprocessing import forkserver
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from nonlocal_video.data.dataset import Started, TestingVideos, TrainingVideos, ValidationVideos
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.workers import Board, Watch, kill
-from nonlocal_video.signals import end_with_parent, ignore_stopping
+from nonlocal_video.signals import deaf_children, end_with_parent, ignore_stopping
 from nonlocal_video.types import Batch, Failure, Sample
 
 GRACE_S = 10.0
@@ -90,8 +91,10 @@ class Loader:
                         lost.setdefault(index, {})[attempt] = failure
 
     def _start(self, board: Board, lost: dict[int, dict[int, Failure]], *, first: int) -> "DataLoader[Any]":
-        if self.workers:
+        if self.workers and START_METHOD == "forkserver":
             multiprocessing.set_forkserver_preload(["__main__", "nonlocal_video.data.loader"])
+            with deaf_children():
+                forkserver.ensure_running()
         return DataLoader(
             _Items(self.videos, board, lost),
             batch_sampler=self.plan[first:],  # type: ignore[arg-type]
