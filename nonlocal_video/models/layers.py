@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 
 class Convolution(nn.Conv3d):
-    """A convolution whose zero padding keeps the size; without a kernel over time it is computed as what it is.
+    """A convolution padded with zeros to keep the size; without a kernel over time it is computed as what it is.
 
-    On channels-last maps, 1 x k x k is a convolution of the B T frames, and 1 x 1 x 1 in half precision a
-    matrix product: views, and faster (docs/benchmark_train.md says where; half precision on a CPU is not
-    for k > 1).
+    On channels-last maps 1 x k x k is a convolution of the B T frames, and in half precision 1 x 1 x 1 a
+    matrix product: views, and faster. Not so in half precision on a CPU for k > 1, where both are as
+    fast, and 2-D waits longer where cores are shared (docs/benchmark_train.md).
     """
 
     def __init__(
@@ -27,20 +27,33 @@ class Convolution(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, C, T, H, W) -> (B, C', T', H', W')."""
-        half, pointwise = _in_half(x), self.kernel_size == (1, 1, 1)
-        video = self.kernel_size[0] > 1 or (half and not pointwise and x.device.type == "cpu")
-        if video or not x.is_contiguous(memory_format=torch.channels_last_3d):
-            return super().forward(x)
-        # Viewed with the channels last: views of (B, C, ...) have odd strides at B = 1, and kernels take them for
-        # channels first.
+        half, last = _in_half(x), x.is_contiguous(memory_format=torch.channels_last_3d)
+        if half and last and self.kernel_size == (1, 1, 1):
+            return self._as_product(x)
+        if half and x.device.type == "cpu":
+            return self._in_half_on_cpu(x)
+        return self._on_frames(x) if last and self.kernel_size[0] == 1 else super().forward(x)
+
+    # The two below view the map with the channels last: views of (B, C, ...) get odd strides at B = 1, and kernels take
+    # these for channels first.
+
+    def _as_product(self, x: Tensor) -> Tensor:
+        t, h, w = self.stride
+        x = x.permute(0, 2, 3, 4, 1)[:, ::t, ::h, ::w]  # (B, T', H', W', C)
+        return F.linear(x, self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
+
+    def _on_frames(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 4, 1)[:, :: self.stride[0]]  # (B, T', H, W, C)
-        if pointwise and half:
-            y = F.linear(x[:, :, :: self.stride[1], :: self.stride[2]], self.weight.flatten(1), self.bias)
-        else:
-            frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # (B T', C, H, W)
-            y = F.conv2d(frames, self.weight.squeeze(2), self.bias, self.stride[1:], self.padding[1:])
-            y = y.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
-        return y.permute(0, 4, 1, 2, 3)
+        frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # (B T', C, H, W)
+        y = F.conv2d(frames, self.weight.squeeze(2), self.bias, self.stride[1:], self.padding[1:])
+        return y.permute(0, 2, 3, 1).unflatten(0, x.shape[:2]).permute(0, 4, 1, 2, 3)
+
+    def _in_half_on_cpu(self, x: Tensor) -> Tensor:
+        """Where a kernel is longer than the map, oneDNN 3.13 gives a wrong bfloat16 gradient, or writes beyond its memory."""
+        if all(size >= length for size, length in zip(x.shape[2:], self.kernel_size, strict=True)):
+            return super().forward(x)
+        t, h, w = (length // 2 for length in self.kernel_size)
+        return F.conv3d(F.pad(x, (w, w, h, h, t, t)), self.weight, self.bias, self.stride)
 
 
 class MaxPool(nn.MaxPool3d):
