@@ -49,7 +49,7 @@ class Convolution(nn.Conv3d):
         return y.permute(0, 2, 3, 1).unflatten(0, x.shape[:2]).permute(0, 4, 1, 2, 3)
 
     def _in_half_on_cpu(self, x: Tensor) -> Tensor:
-        """Where a kernel is longer than the map, oneDNN 3.13 gives wrong bfloat16 gradients, or writes out of bounds."""
+        """Where a kernel is longer than the map, oneDNN 3.13 has wrong bfloat16 gradients, or writes out of bounds."""
         if all(size >= length for size, length in zip(x.shape[2:], self.kernel_size, strict=True)):
             return super().forward(x)
         t, h, w = (length // 2 for length in self.kernel_size)
