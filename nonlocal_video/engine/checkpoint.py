@@ -12,7 +12,7 @@ from nonlocal_video.files import whole_file
 from nonlocal_video.models.weights.file import load_weights, read_torch_file
 
 FORMAT = 2
-"""1 had no `best`, `num_skipped`, `precise_bn` and `random`."""
+"""1 had no `best`, `evaluated`, `num_skipped`, `precise_bn` and `random`."""
 
 
 def save_checkpoint(
@@ -38,6 +38,7 @@ def save_checkpoint(
         "num_by_chance": state.num_by_chance,
         "num_skipped": state.num_skipped,
         "best": state.best,
+        "evaluated": state.evaluated,
         "facts": facts,
         "model": state.model.state_dict(),
         "precise_bn": state.precise_bn,
@@ -90,7 +91,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     known = isinstance(content, dict) and content.get("format") in range(1, FORMAT + 1) and "model" in content
     if not known:
         raise ValueError(f"{path}: not a checkpoint of this project (formats 1 to {FORMAT})")
-    return {"num_skipped": 0, "best": None, "precise_bn": None, "random": [], **content}
+    new = {"num_skipped": 0, "best": None, "evaluated": content["step"], "precise_bn": None, "random": []}
+    return {**new, **content}
 
 
 def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
@@ -110,4 +112,4 @@ def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
     state.step, state.num_failures, state.num_by_chance, state.num_skipped = (
         content[name] for name in ("step", "num_failures", "num_by_chance", "num_skipped")
     )
-    state.best, state.precise_bn = content["best"], content["precise_bn"]
+    state.best, state.evaluated, state.precise_bn = content["best"], content["evaluated"], content["precise_bn"]

@@ -23,5 +23,7 @@ class TrainState:
     """Steps that were not taken since their gradient was not finite."""
     best: dict[str, float] | None = None
     """The best single-clip validation: `step` and `clip_top1`."""
+    evaluated: int = 0
+    """The step after which the network was evaluated last; a signal may come before that is done."""
     precise_bn: dict[str, Tensor] | None = None
     """Statistics of batch normalisation for evaluation, if they were measured at this very step."""

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ class LoopOptions:
     """The share of drawn videos that may fail to decode, beyond `FEW_FAILURES`."""
     sync_bn: bool = False
     compile: bool = False
+
+    def evaluates_at(self, step: int) -> bool:
+        """Whether the network is evaluated after `step` steps."""
+        return step == self.last_step or bool(self.validate_every and step % self.validate_every == 0)
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,11 @@ def train(
     train_mode(state.model)
     model = wrap(state.model, sync_bn=options.sync_bn)
     call: Callable[[Tensor], Tensor] = torch.compile(model) if options.compile else model
+    if state.step and options.evaluates_at(state.step) and state.evaluated != state.step:  # A signal came before.
+        signum = _evaluate(state, hooks)
+        if signum:
+            raise Stopped(signum)
+        hooks.save()
     meter, vote, recent, num_skipped_before = Meter(), Vote(), deque[Recent](maxlen=KEPT), 0
     for batch in meter.waiting(loader):
         lr, skipped = schedule(state.step), state.num_skipped
@@ -107,14 +117,12 @@ def train(
         )
         if some_went_bad or many_skipped:
             _fail(recent, hooks, skipped=bool(many_skipped))
-        evaluates = state.step == options.last_step or bool(
-            options.validate_every and state.step % options.validate_every == 0
-        )
+        evaluates = options.evaluates_at(state.step)
         saves = evaluates or stopped or state.step % options.checkpoint_every == 0
         if saves or state.step % options.log_every == 0:  # Also before saving: a checkpoint has counted everything.
             _log(state, meter, batch, recent, hooks, max_failed=options.max_failed)
-        if evaluates and not stopped and not hooks.evaluate():
-            stopped = hooks.stop.signum
+        if evaluates and not stopped:
+            stopped = _evaluate(state, hooks)
         if saves:
             _check_weights(state)
             hooks.save()
@@ -122,6 +130,14 @@ def train(
         if stopped:
             raise Stopped(int(stopped))
     vote.close()
+
+
+def _evaluate(state: TrainState, hooks: Hooks) -> int:
+    """The number of the signal that came meanwhile, perhaps to another rank only, or 0."""
+    if hooks.evaluate():
+        state.evaluated = state.step
+        return 0
+    return hooks.stop.signum or signal.SIGTERM
 
 
 def _log(

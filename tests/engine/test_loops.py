@@ -213,6 +213,35 @@ def test_a_signal_while_it_evaluates_saves_without_the_evaluation() -> None:
     assert seen == [(3, None)]
 
 
+def test_an_evaluation_that_a_signal_cut_short_is_made_up_for() -> None:
+    """Else the weights of a finished run would be exported without what it measures."""
+
+    class Interrupted(Trained):
+        def evaluate(self) -> bool:
+            runs.append(self)
+            self.stop.hear(signal.SIGUSR1, None)
+            return False
+
+    runs: list[Trained] = []
+    with pytest.raises(Stopped):
+        Interrupted([red_or_blue() for _ in range(3)])
+    state = runs[0].state
+    assert (state.step, state.evaluated) == (3, 0)
+    done: list[str] = []
+    hooks = Hooks(
+        advance=lambda batch: None,
+        log=lambda record, failures, batch: None,
+        evaluate=lambda: done.append("evaluated") is None,
+        save=lambda: done.append(f"saved after {state.evaluated}"),
+        nonfinite=lambda facts: "",
+        stop=StopRequest(),
+    )
+    options = LoopOptions(last_step=3, log_every=1, checkpoint_every=1)
+    for _ in range(2):
+        train(state, [], schedule=Schedule(0.1, 3), step_options=StepOptions(seed=0), options=options, hooks=hooks)
+    assert done == ["evaluated", "saved after 3"]
+
+
 def test_evaluations_come_at_their_steps_and_after_the_last() -> None:
     run = Trained([red_or_blue() for _ in range(8)], loop={"validate_every": 3, "checkpoint_every": 100})
     assert run.evaluated == [3, 6, 8]
