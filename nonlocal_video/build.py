@@ -12,13 +12,16 @@ from nonlocal_video.data.dataset import TRAIN, TestingVideos, TrainingVideos, Va
 from nonlocal_video.data.decode import Decoded, check_decoder, decode
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, read_classes
 from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
-from nonlocal_video.data.transforms import testing_corners, testing_frame, training_crop
-from nonlocal_video.settings import ClipConfig, DataConfig, InitConfig, TrainConfig
+from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
+from nonlocal_video.settings import DataConfig, InitConfig, ProtocolConfig, TrainConfig
 from nonlocal_video.types import Entry
 
 
-def read_entries(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:
+def read_entries(config: DataConfig, which: str, *, labelled: bool = True) -> tuple[list[Entry], list[Entry]]:
     """The videos of `data.train` or `data.val` that are there, and those that are missing.
+
+    Args:
+        labelled: False takes a list of which no video has a label, too.
 
     Raises:
         ValueError: a bad list, videos without a label or with several, labels that follow another order than the names
@@ -33,9 +36,9 @@ def read_entries(config: DataConfig, which: str) -> tuple[list[Entry], list[Entr
         num_classes=config.num_classes,
         classes=classes,
         form=config.format,
-        one_label=True,
+        labels="one" if labelled else "one or none",
     )
-    if classes is not None or config.num_classes == len(KINETICS400):
+    if entries[0].label is not None and (classes is not None or config.num_classes == len(KINETICS400)):
         check_label_order(entries, classes or KINETICS400)
     present, missing = split_missing(entries)
     check_missing(missing, num_listed=len(entries), max_missing=config.max_missing)
@@ -55,13 +58,16 @@ class Found(NamedTuple):
     census: Census
 
 
-def find_videos(config: DataConfig, which: str) -> Found:
+def find_videos(config: DataConfig, which: str, *, labelled: bool = True) -> Found:
     """The videos of `data.train` or `data.val`, without those that are missing or that its census found broken.
+
+    Args:
+        labelled: as in `read_entries`.
 
     Raises:
         ValueError: as `read_entries`; a census of another list; or too many videos are missing or broken.
     """
-    present, missing = read_entries(config, which)
+    present, missing = read_entries(config, which, labelled=labelled)
     entries, broken, census = split_broken(present, missing, getattr(config, f"{which}_census"))
     if len(missing) + len(broken) > config.max_missing * census.listed or not entries:
         raise ValueError(
@@ -124,26 +130,31 @@ def build_validation_videos(config: TrainConfig, entries: list[Entry]) -> Valida
 def _training_clips(config: TrainConfig) -> dict[str, Any]:
     clip = config.clip
     return {
-        "pick": partial(random_clip, **_frames_of(clip)),
+        "pick": partial(random_clip, length=clip.length, stride=clip.stride, sampling=clip.sampling, fps=clip.fps),
         "fit": partial(training_crop, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
         "decode": _decode_with(config.data),
     }
 
 
-def build_testing_videos(config: TrainConfig, entries: list[Entry]) -> TestingVideos:
-    """The videos to test, with all their views."""
+def build_testing_videos(config: TrainConfig, protocol: ProtocolConfig, entries: list[Entry]) -> TestingVideos:
+    """The videos to test, with all the views of a protocol, whose short side is known."""
+    assert protocol.short_side is not None, "config.py fills it in"
     clip = config.clip
     return TestingVideos(
         entries,
-        pick=partial(uniform_clips, num_clips=clip.num_clips, **_frames_of(clip)),
-        fit=partial(testing_frame, short_side=clip.short_side),
-        corners=partial(testing_corners, num_crops=clip.num_crops),
+        pick=partial(
+            uniform_clips,
+            num_clips=protocol.num_clips,
+            length=clip.length,
+            stride=clip.stride,
+            placement=protocol.placement,
+            fps=protocol.fps,
+        ),
+        fit=partial(testing_frame, short_side=protocol.short_side),
+        crops=partial(testing_crops, crops=protocol.crops),
+        flips=protocol.flips,
         decode=_decode_with(config.data),
     )
-
-
-def _frames_of(clip: ClipConfig) -> dict[str, Any]:
-    return {"length": clip.length, "stride": clip.stride, "sampling": clip.sampling, "fps": clip.fps}
 
 
 def _decode_with(data: DataConfig) -> Callable[..., Decoded]:

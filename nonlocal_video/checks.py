@@ -4,8 +4,10 @@ import re
 
 import torch
 
-from nonlocal_video.data.clips import SAMPLING
-from nonlocal_video.settings import ClipConfig, DataConfig, OptimConfig, RuntimeConfig, TrainConfig
+from nonlocal_video.data.clips import PLACEMENTS, SAMPLING
+from nonlocal_video.data.transforms import CROPS
+from nonlocal_video.metrics.views import COMBINE
+from nonlocal_video.settings import ClipConfig, DataConfig, OptimConfig, ProtocolConfig, RuntimeConfig, TrainConfig
 
 
 def check_name(name: str) -> str:
@@ -36,6 +38,8 @@ def check_training(config: TrainConfig) -> None:
     validate_every = config.runtime.validate_every
     _expect(validate_every >= 0, "runtime.validate_every", validate_every, "0 for none, or more")
     _check_optim(config.optim)
+    no_scaler = config.runtime.precision == "fp16" and not torch.cuda.is_available()
+    _expect(not no_scaler, "runtime.precision", "fp16", "fp32 or bf16 to train without a GPU")
     check_shared(config.data, config.clip, config.runtime)
 
 
@@ -68,8 +72,6 @@ def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> 
     _expect(clip.length > 0 and clip.stride > 0, "clip.length, clip.stride", (clip.length, clip.stride), "1 or more")
     _expect(clip.fps is None or clip.fps > 0, "clip.fps", clip.fps, "more than 0, or null")
     _expect(clip.sampling in SAMPLING, "clip.sampling", clip.sampling, " or ".join(SAMPLING))
-    _expect(clip.num_clips > 0, "clip.num_clips", clip.num_clips, "1 or more")
-    _expect(clip.num_crops in (1, 3), "clip.num_crops", clip.num_crops, "1 or 3")
     _expect(runtime.devices > 0, "runtime.devices", runtime.devices, "1 or more")
     _expect(runtime.accumulate > 0, "runtime.accumulate", runtime.accumulate, "1 or more")
     _expect(runtime.workers >= 0, "runtime.workers", runtime.workers, "0 or more")
@@ -79,7 +81,21 @@ def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> 
     _expect(runtime.precision in ("fp32", "bf16", "fp16"), "runtime.precision", runtime.precision, "fp32, bf16 or fp16")
     gpus = torch.cuda.device_count()
     _expect(not gpus or runtime.devices <= gpus, "runtime.devices", runtime.devices, f"at most {gpus}, the GPUs here")
-    _expect(bool(gpus) or runtime.precision != "fp16", "runtime.precision", "fp16", "fp32 or bf16 without a GPU")
+
+
+def check_protocol(protocol: ProtocolConfig) -> None:
+    """How videos are tested.
+
+    Raises:
+        ValueError: an impossible value.
+    """
+    _expect(protocol.num_clips > 0, "protocol.num_clips", protocol.num_clips, "1 or more")
+    for key, known in (("placement", PLACEMENTS), ("crops", CROPS), ("combine", COMBINE)):
+        got = getattr(protocol, key)
+        _expect(got in known, f"protocol.{key}", got, " or ".join(known))
+    side, fps = protocol.short_side, protocol.fps
+    _expect(side is None or side > 0, "protocol.short_side", side, "1 pixel or more, or null")
+    _expect(fps is None or fps > 0, "protocol.fps", fps, "more than 0, or null")
 
 
 def _expect(holds: bool, what: str, got: object, expected: str) -> None:

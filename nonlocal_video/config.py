@@ -18,23 +18,27 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.build import count_classes
-from nonlocal_video.checks import check_name, check_shared, check_training
+from nonlocal_video.checks import check_name, check_protocol, check_shared, check_training
 from nonlocal_video.engine.checkpoint import list_checkpoints
-from nonlocal_video.evaluation import move, run_of_file
+from nonlocal_video.evaluation import move, published_of, run_of_file
 from nonlocal_video.files import whole_file
 from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.science import flat, science, within
-from nonlocal_video.settings import MISSING, DataConfig, TestConfig, TrainConfig
+from nonlocal_video.settings import MISSING, DataConfig, PredictConfig, ProtocolConfig, TestConfig, TrainConfig
 
 UNNAMED = (
     "name", "run", "runtime", "roots", "lists", "starts", "data.root", "data.max_missing", "data.train_census",
-    "data.val_census",
+    "data.val_census", "save_views",
 )  # fmt: skip
 """Settings that do not go into the name of a run or of a report."""
 
+MOVED = ("short_side", "num_clips", "num_crops")
+"""What the clips of earlier runs said, and protocols say now."""
+
 ConfigStore.instance().store("train_schema", TrainConfig)
 ConfigStore.instance().store("test_schema", TestConfig)
+ConfigStore.instance().store("predict_schema", PredictConfig)
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -107,24 +111,45 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     choice = run.choices["data"]
     move(run.data, config.data.root or config.roots.get(choice))
     run.data.val = config.lists.get(choice, {}).get("val", run.data.val)
-    for section in ("data", "clip"):
-        changes = getattr(config, section)
-        for item in fields(changes):
-            if getattr(changes, item.name) is not None:
-                setattr(getattr(run, section), item.name, getattr(changes, item.name))
+    for item in fields(config.data):
+        if getattr(config.data, item.name) is not None:
+            setattr(run.data, item.name, getattr(config.data, item.name))
     if config.data.val is not None:
         run.data.val_census = config.data.val_census  # The run's own is that of its list.
     if config.data.val is not None and config.data.name is None:
         run.data.name = Path(config.data.val).stem
     run.runtime = config.runtime
+    overrides = list(HydraConfig.get().overrides.task)
+    config.protocol = _protocol(config, run, overrides)
     if config.name is None:
-        said = ("clip.num_clips", "clip.num_crops", *(("weights", "data") if alone else ()))
-        words = _name_from(list(HydraConfig.get().overrides.task), unnamed=(*UNNAMED, *said))
-        words = [run.data.name, *words] if alone else words
-        config.name = "-".join([f"{run.clip.num_clips}x{run.clip.num_crops}", *words])
+        alone_says = ("weights", "data") if alone else ()
+        words = _name_from(overrides, unnamed=(*UNNAMED, "protocol", *alone_says))
+        changes = _name_from([one for one in overrides if one.startswith("protocol.")])
+        config.name = "-".join([*([run.data.name] if alone else []), config.protocol.name, *changes, *words])
     check_name(config.name)
     check_shared(run.data, run.clip, config.runtime)
+    check_protocol(config.protocol)
     return config, run
+
+
+def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str]) -> ProtocolConfig:
+    """The protocol: the one that was named, else that of published weights, else full_10; with its changes.
+
+    Raises:
+        ValueError: one that this network cannot be tested with.
+    """
+    protocol, published = config.protocol, published_of(config.weights)
+    protocol.name = HydraConfig.get().runtime.choices["protocol"]
+    named = {override.lstrip("+").partition("=")[0] for override in overrides}
+    if published is not None and "protocol" not in named:
+        for key, value in published["protocol"].items():
+            if f"protocol.{key}" not in named:
+                setattr(protocol, key, value)
+    if protocol.short_side is None:
+        protocol.short_side = round(run.clip.crop * 256 / 224)
+    if protocol.fps is None:
+        protocol.fps = run.clip.fps
+    return protocol
 
 
 def check_run(config: TrainConfig, folder: Path) -> None:
@@ -167,7 +192,10 @@ def read_run(folder: Path) -> TrainConfig:
     path = folder / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{folder}: not the folder of a training run (it has no config.yaml)")
-    config: TrainConfig = _to_settings(OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(path)))
+    content = OmegaConf.load(path)
+    for key in MOVED:
+        content.clip.pop(key, None)
+    config: TrainConfig = _to_settings(OmegaConf.merge(OmegaConf.structured(TrainConfig), content))
     return config
 
 

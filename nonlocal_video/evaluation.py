@@ -1,9 +1,53 @@
-"""What a test is of: a file of weights as if it were a run, and videos that have moved."""
+"""What a test is of: a file of weights, that file as if it were a run, and videos that have moved."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from nonlocal_video.engine.checkpoint import newest_checkpoint
 from nonlocal_video.models.weights.file import read_model_file
 from nonlocal_video.settings import ClipConfig, DataConfig, TestConfig, TrainConfig
+
+
+class Weights(NamedTuple):
+    """A file of weights to test."""
+
+    path: Path
+    notes: tuple[str, ...] = ()
+    """What to know about the choice."""
+
+
+def find_weights(run: Path, weights: str | None, *, steps: int) -> Weights:
+    """The file that `weights` stands for: itself, or a run's newest whole checkpoint (None) or best one ("best").
+
+    Args:
+        steps: those of the finished run.
+
+    Raises:
+        ValueError: no such file, or the run has no such checkpoint.
+    """
+    if weights not in (None, "best"):
+        path = Path(str(weights))
+        if not path.is_file():
+            raise ValueError(f"weights: got {path}, expected a checkpoint or a .safetensors file: no such file")
+        return Weights(path)
+    newest, content, problems = newest_checkpoint(run / "checkpoints")
+    if newest is None:
+        raise ValueError(f"{run}: no checkpoint yet; train it first, or name a file with weights=...")
+    notes = [f"passed over: {problem}" for problem in problems]
+    if content["step"] < steps:
+        notes.append(f"this run is not finished: its newest whole checkpoint is of step {content['step']} of {steps}")
+    if weights is None:
+        return Weights(newest, tuple(notes))
+    if content["best"] is None:
+        raise ValueError(f"{run}: weights=best: it was not validated while it trained (runtime.validate_every)")
+    return Weights(run / "checkpoints" / f"step_{content['best']['step']:08d}.pt", tuple(notes))
+
+
+def published_of(weights: str | None) -> dict[str, Any] | None:
+    """What is published of the model in a file of weights, if it says so."""
+    if weights is None or not weights.endswith(".safetensors"):
+        return None
+    return read_model_file(weights, with_weights=False).published
 
 
 def run_of_file(config: TestConfig) -> TrainConfig:
@@ -25,7 +69,6 @@ def run_of_file(config: TestConfig) -> TrainConfig:
             stride=options["clip_stride"],
             jitter=[crop, crop],
             crop=crop,
-            short_side=round(crop * 256 / 224),
         ),
         choices={"model": options["name"] or options["depth"], "data": name},
     )

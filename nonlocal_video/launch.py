@@ -6,22 +6,28 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch.multiprocessing import get_context
 
-from nonlocal_video.distributed import local_device
+from nonlocal_video.distributed import is_main, local_device
+from nonlocal_video.files import locked
 from nonlocal_video.signals import Stopped, StopRequest, deaf_children, end_with_parent, listening
 
 LAST_WORDS_S = 5.0
 """After one process has died the others have so long to say why they end, too."""
+
+
+LOCK_WAIT_S = 60.0
+"""The processes of a job that was killed may need so long to end."""
 
 
 class _Words(NamedTuple):
@@ -181,6 +187,27 @@ def _leave() -> None:
     """
     dist.barrier()
     dist.destroy_process_group()
+
+
+@contextmanager
+def only_job(folder: Path) -> Iterator[None]:
+    """While this lasts, no other job writes the folder.
+
+    The main process holds its lock; the others wait for it where they first compare what they have.
+
+    Raises:
+        ValueError: the folder cannot be written, or another job is at it.
+    """
+    if not is_main():
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "lock").touch()
+    except OSError as error:
+        raise ValueError(f"the folder {folder} cannot be written: {error}") from error
+    with locked(folder, wait_s=LOCK_WAIT_S, note=lambda text: print(text, flush=True)):
+        yield
 
 
 def started_by_torchrun() -> bool:

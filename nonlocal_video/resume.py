@@ -1,9 +1,7 @@
 """What a run begins with: its newest whole checkpoint, weights to start from, or random ones."""
 
-import platform
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,9 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import plain_options
 from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.recipe import Recipe
+from nonlocal_video.reports.versions import versions
 from nonlocal_video.settings import TrainConfig
 
-PACKAGES = ("torch", "torchvision", "av", "numpy")
 NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "threads")
 """Settings of the runtime that change the rounding."""
 
@@ -39,7 +37,7 @@ def facts_of(config: TrainConfig, model: Classifier, found: Found, recipe: Recip
         "schedule": {**asdict(recipe.schedule), "milestones": list(recipe.schedule.milestones)},
         "options": plain_options(model),
         "config": asdict(config),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": versions(),
     }
 
 

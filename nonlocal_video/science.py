@@ -24,9 +24,6 @@ OPERATIONAL = (
     "data.decode_limit_s",
     "data.max_missing",
     "data.max_failed",
-    "clip.short_side",
-    "clip.num_clips",
-    "clip.num_crops",
     "optim.clips_per_device",
     "optim.steps",
 )

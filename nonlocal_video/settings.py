@@ -55,19 +55,34 @@ class ClipConfig:
     fps: float | None = None
     """Frames a second to which videos are resampled by time before they are counted; as they are if null."""
     sampling: str = "released"
-    """Where clips start and what follows the last frame: released (the first) or clamped (the last again)."""
+    """Training: what follows the last frame: released (the first) or clamped (the last again)."""
     jitter: list[int] = MISSING
     """Training: smallest and largest short side in pixels."""
     crop: int = MISSING
     """Training: side of the square crop in pixels."""
     flip: bool = True
     """Training: mirror left and right every second time."""
-    short_side: int = MISSING
-    """Testing: short side in pixels, and side of the square crops."""
+
+
+@dataclass
+class ProtocolConfig:
+    """How a video is tested; as in configs/protocol/full_10.yaml unless said otherwise."""
+
+    name: str = "full_10"
+    """Its file in configs/protocol/; filled in by the tool."""
     num_clips: int = 10
-    """Testing: clips a video."""
-    num_crops: int = 3
-    """Testing: 3 crops along the longer side, or 1, the centre."""
+    placement: str = "released"
+    """Where clips start, and what follows the last frame: a key of PLACEMENTS in data/clips.py."""
+    crops: str = "full"
+    """full, the whole frame; or squares: 1 in the centre, 3 along the longer side."""
+    short_side: int | None = None
+    """In pixels; 256/224 of the training crop if null."""
+    flips: bool = False
+    """Whether each crop is seen mirrored left and right, too."""
+    combine: str = "mean"
+    """Of the views' scores: mean, or max."""
+    fps: float | None = None
+    """As in ClipConfig; as the network was trained if null."""
 
 
 @dataclass
@@ -189,17 +204,6 @@ class TestDataConfig:
 
 
 @dataclass
-class TestClipConfig:
-    """Other views than those of the run; null is as in the run."""
-
-    fps: float | None = None
-    sampling: str | None = None
-    short_side: int | None = None
-    num_clips: int | None = None
-    num_crops: int | None = None
-
-
-@dataclass
 class TestConfig:
     """The settings of tools/test.py."""
 
@@ -209,7 +213,7 @@ class TestConfig:
     """A checkpoint, or best: that of the best single-clip validation; the newest if null. A .safetensors file needs no
     run: it says its network and clips."""
     name: str | None = None
-    """The report's folder in the run's `test` folder; made from clips x crops and the command line if null."""
+    """The report's folder in the run's `test` folder; made from the protocol and the command line if null."""
     roots: dict[str, str] = field(default_factory=dict)
     """The folders of data sets on this machine, by their names in configs/data."""
     lists: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -217,5 +221,52 @@ class TestConfig:
     starts: dict[str, str] = field(default_factory=dict)
     """Files of weights on this machine that experiments start from, such as imagenet_r50."""
     data: TestDataConfig = field(default_factory=TestDataConfig)
-    clip: TestClipConfig = field(default_factory=TestClipConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    save_views: bool = False
+    """Whether the predictions hold the scores of every view, too."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+
+@dataclass
+class PredictDataConfig:
+    """How the videos of tools/predict.py are read."""
+
+    root: str | None = None
+    """The folder that relative paths of a list start from; the working directory if null."""
+    format: str = "auto"
+    """Of a list, where its content leaves it open: one of FORMATS in data/lists/manifest.py."""
+    classes: str | None = None
+    """File of class names, in any of the forms of data/README.md; those that the weights' file tells if null."""
+    decoder: str = "pyav"
+    """pyav, decord or torchcodec."""
+    decode_limit_s: float | None = 60.0
+    """Seconds for one video, or for one piece of a long one, after which it counts as failed; null for no limit."""
+
+
+@dataclass
+class PredictConfig:
+    """The settings of tools/predict.py."""
+
+    weights: str = MISSING
+    """A .safetensors file, which says its network, clips and classes."""
+    video: Any = MISSING
+    """A video, a folder (of videos, or of JPEG frames), a list, or several of these: [a.mp4,b.mp4]."""
+    format: str = "text"
+    """text, jsonl (a JSON object a line) or csv."""
+    out: str | None = None
+    """The file that predictions go to; the screen if null."""
+    top: int = 5
+    """How many classes are shown."""
+    every_s: float | None = None
+    """A clip every so many seconds, from the first frame to the last, instead of the protocol's clips."""
+    over_time: str | None = None
+    """Folder for the scores along each video: a CSV and a picture; a clip a second if every_s is null."""
+    features: str | None = None
+    """The .npz file that pooled features of each clip go to, instead of predictions."""
+    roots: dict[str, str] = field(default_factory=dict)
+    """This and the next two: what configs/local.yaml holds for the other tools."""
+    lists: dict[str, dict[str, str]] = field(default_factory=dict)
+    starts: dict[str, str] = field(default_factory=dict)
+    data: PredictDataConfig = field(default_factory=PredictDataConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

@@ -2,8 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,16 +22,14 @@ from nonlocal_video.engine.random_state import random_state
 from nonlocal_video.engine.step import StepOptions
 from nonlocal_video.engine.train import Hooks, LoopOptions, train
 from nonlocal_video.engine.validate import validate
-from nonlocal_video.files import locked, whole_file
+from nonlocal_video.files import whole_file
+from nonlocal_video.launch import only_job
 from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.recipe import describe, make_recipe
 from nonlocal_video.resume import begin, facts_of
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.signals import Stopped, StopRequest, listening
 from nonlocal_video.types import Batch, Failure
-
-LOCK_WAIT_S = 60.0
-"""The processes of a job that was killed may need so long to end."""
 
 
 class Job(NamedTuple):
@@ -52,7 +49,7 @@ def run(job: Job) -> None:
         Stopped: a signal came; all is saved.
     """
     folder, stop = Path(job.config.runtime.runs) / str(job.config.name), StopRequest()
-    with listening(stop), _only_job(folder):
+    with listening(stop), only_job(folder):
         training = _Training(job, folder, stop)
         try:
             training.train()
@@ -63,21 +60,6 @@ def run(job: Job) -> None:
             raise
         finally:
             training.close()
-
-
-@contextmanager
-def _only_job(folder: Path) -> Iterator[None]:
-    """The main process holds the run's lock; the others wait for it where they first compare what they have."""
-    if not is_main():
-        yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "lock").touch()
-    except OSError as error:
-        raise ValueError(f"the run folder {folder} cannot be written: {error}") from error
-    with locked(folder, wait_s=LOCK_WAIT_S, note=lambda text: print(text, flush=True)):
-        yield
 
 
 class _Training:

@@ -6,8 +6,8 @@ Shape legend, used by every docstring:
 Clips are RGB in the layout (B, C, T, H, W); they stay uint8 until they are on the device.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,23 +65,39 @@ class Views(NamedTuple):
     """(V', T) int64: the rows of `frames` that make each clip."""
     corners: tuple[tuple[int, int], ...]
     """Top and left of each crop."""
-    size: int
-    """S."""
+    size: tuple[int, int]
+    """Height and width of each crop."""
+    flips: bool = False
+    """Whether each crop is seen mirrored left and right, too."""
+
+    @property
+    def views_per_clip(self) -> int:
+        """Crops, and their mirror images."""
+        return len(self.corners) * (2 if self.flips else 1)
 
     @property
     def num_views(self) -> int:
-        """V = clips x crops."""
-        return len(self.rows) * len(self.corners)
+        """V = clips x crops, twice with flips."""
+        return len(self.rows) * self.views_per_clip
+
+    @property
+    def num_pixels(self) -> int:
+        """Those of all frames of all views, which the network sees."""
+        return self.num_views * self.rows.shape[1] * self.size[0] * self.size[1]
 
     def chunks(self, size: int) -> Iterator[Tensor]:
-        """The views of clip after clip, crop after crop, in pieces (up to `size`, 3, T, S, S) uint8."""
-        views = [(row, corner) for row in self.rows for corner in self.corners]
+        """The views of clip after clip, crop after crop, in pieces (up to `size`, 3, T, h, w) uint8."""
+        sides = (False, True) if self.flips else (False,)
+        views = [(row, corner, mirrored) for row in self.rows for corner in self.corners for mirrored in sides]
+        height, width = self.size
         for start in range(0, len(views), size):
             part = views[start : start + size]
-            chunk = self.frames.new_empty((len(part), self.rows.shape[1], self.size, self.size, 3))
-            for view, (row, (top, left)) in zip(chunk, part, strict=True):
-                square = self.frames[:, top : top + self.size, left : left + self.size]
-                torch.index_select(square, 0, row, out=view)  # Many times faster than square[row].
+            chunk = self.frames.new_empty((len(part), self.rows.shape[1], height, width, 3))
+            for view, (row, (top, left), mirrored) in zip(chunk, part, strict=True):
+                cut = self.frames[:, top : top + height, left : left + width]
+                torch.index_select(cut, 0, row, out=view)  # Many times faster than cut[row].
+                if mirrored:
+                    view.copy_(view.flip(2))
             yield chunk.permute(0, 4, 1, 2, 3)
 
     def to(self, device: torch.device) -> "Views":
@@ -94,7 +110,7 @@ class Views(NamedTuple):
 class TestItem(NamedTuple):
     """One video to test: its views, or why there are none."""
 
-    label: int
+    label: int | None
     video: str
     views: Views | Failure
 
@@ -103,18 +119,41 @@ class Prediction(NamedTuple):
     """What the network says of one video."""
 
     video: str
-    label: int
-    scores: list[float]
-    """(K,) averaged over the views."""
+    label: int | None
+    scores: Tensor
+    """(K,) float64, of all views together."""
+    clip_ranks: tuple[int, ...] = ()
+    """(V',) how many classes each clip by itself scores above the label; empty without a label."""
+    running_ranks: tuple[int, ...] = ()
+    """(V',) the same for the first 1, 2, ..., V' clips together; the last is the video's."""
+    views: Tensor | None = None
+    """(V, K) float32, if they were asked for."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For a line of predictions.jsonl; every digit of the scores is kept."""
+        plain = {**self._asdict(), "scores": self.scores.tolist()}
+        if self.views is None:
+            del plain["views"]
+        else:
+            plain["views"] = self.views.tolist()
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Prediction":
+        """What `to_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: something else.
+        """
+        views = torch.tensor(plain["views"], dtype=torch.float32) if "views" in plain else None
+        clip_ranks, running_ranks = (tuple(map(int, plain[key])) for key in ("clip_ranks", "running_ranks"))
+        scores = torch.tensor(plain["scores"], dtype=torch.float64)
+        return cls(plain["video"], plain["label"], scores, clip_ranks, running_ranks, views)
 
 
 class Evaluation(NamedTuple):
     """The outcome of a test, of all ranks."""
 
-    video: dict[str, float | None]
-    """Accuracies of the averaged scores over the decoded videos, in percent."""
-    clip: dict[str, float | None]
-    """Accuracies of single views, in percent."""
     predictions: list[Prediction]
     """In the order of the videos' names, so that the number of ranks does not show."""
     failures: list[Failure]

@@ -10,6 +10,6 @@ python tools/make_miniature.py
 python tools/train.py -m experiment=miniature/c2d,miniature/nl_c2d,miniature/i3d,miniature/nl_i3d \
     data=miniature_relation,miniature_motion seed=0,1,2 runtime.runs=$runs
 for run in "$runs"/*/; do
-    [ -f "$run/test/10x1/report.json" ] || python tools/test.py run="$run"
+    [ -f "$run/test/full_10/report.json" ] || python tools/test.py run="$run"
 done
 python tools/report.py "$runs" --into README.md --block miniature

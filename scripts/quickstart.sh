@@ -8,7 +8,7 @@ source scripts/environment.sh
 python tools/make_miniature.py
 for network in c2d nl_c2d; do
     python tools/train.py experiment=miniature/$network name=quickstart_$network
-    [ -f runs/quickstart_$network/test/10x1/report.json ] || python tools/test.py run=runs/quickstart_$network
+    [ -f runs/quickstart_$network/test/full_10/report.json ] || python tools/test.py run=runs/quickstart_$network
 done
 
 echo
@@ -20,6 +20,6 @@ adds up local features, has to guess (50%); one non-local block compares all pos
 
 TEXT
 echo "Curves:   tensorboard --logdir runs"
-echo "Reports:  runs/quickstart_*/test/10x1/report.json, and predictions.jsonl beside it"
+echo "Reports:  runs/quickstart_*/test/full_10/report.json, and predictions.jsonl beside it"
 echo "Next:     python tools/train.py --help"
 echo "          (in a new shell: source $(python -c 'import sys; print(sys.prefix)')/bin/activate)"

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from nonlocal_video import build
 from nonlocal_video import config as edge
+from nonlocal_video.checks import check_protocol
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.norm import FrozenAffine
@@ -23,7 +24,7 @@ from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.recipe import make_recipe
-from nonlocal_video.settings import DataConfig, InitConfig, TrainConfig
+from nonlocal_video.settings import DataConfig, InitConfig, ProtocolConfig, TrainConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = sorted(
@@ -139,7 +140,6 @@ def test_experiment_has_the_recipe_of_its_script(name: str) -> None:
     assert optim.precise_bn == (0 if script.norm == "affine" else 200)
     assert config.clip.jitter == [script.shortest, script.longest]
     assert (config.clip.crop, config.clip.flip) == (224, True)
-    assert (config.clip.short_side, config.clip.num_clips, config.clip.num_crops) == (256, 10, 3)
     assert (config.seed, config.data.num_classes) == (2, 400)
     assert (config.runtime.log_every, config.runtime.validate_every) == (10, 20_000)
     run = f"runs/kinetics_i3d_r50_{script.start}/model.safetensors"
@@ -400,3 +400,25 @@ def test_run_name_tells_the_overrides_and_pastes_unquoted(overrides: list[str], 
 def test_names_that_do_not_paste_are_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="name: got"):
         edge.check_name(name)
+
+
+PROTOCOLS = sorted(path.stem for path in CONFIGS.glob("protocol/*.yaml"))
+
+
+def protocol(name: str) -> ProtocolConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose("test", [f"protocol={name}"])
+    return OmegaConf.to_object(cfg.protocol)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_composes_and_can_be_used(name: str) -> None:
+    check_protocol(protocol(name))
+
+
+def test_the_protocols_of_the_paper_and_the_released_code_say_what_they_are() -> None:
+    full, released = protocol("full_10"), protocol("10x3")
+    assert full == ProtocolConfig()
+    assert (full.num_clips, full.placement, full.crops, full.combine) == (10, "released", "full", "mean")
+    assert (released.num_clips, released.placement, released.crops, released.flips) == (10, "released", "3", False)
+    assert {"full_10", "10x3", "10x1", "1x1", "pyslowfast", "mmaction2"} <= set(PROTOCOLS)

@@ -11,7 +11,8 @@ LAYERS = {
     "settings": 3,
     "science": 4, "checks": 4, "evaluation": 4, "build": 4, "recipe": 4,
     "config": 5, "resume": 5,
-    "training": 6,
+    "training": 6, "predict": 6, "loading": 6,
+    "testing": 7,
 }  # fmt: skip
 FENCES = {
     "hydra": {"config.py"},

@@ -16,8 +16,9 @@ from tests.data import bad_videos
 ROOT = Path(__file__).parent.parent
 FAST = [
     "optim.clips_per_device=4", "optim.reference_batch=4", "optim.steps=4", "optim.milestones=[3]", "clip.length=8",
-    "clip.num_clips=3", "runtime.workers=0", "runtime.threads=1", "runtime.log_every=2",
+    "runtime.workers=0", "runtime.threads=1", "runtime.log_every=2",
 ]  # fmt: skip
+THREE = "protocol.num_clips=3"
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR",)}
 
 
@@ -40,9 +41,10 @@ def train(miniature: Path, runs: Path, *overrides: str) -> None:
 
 
 def evaluate(run: Path, *overrides: str) -> dict:
-    """The report of a run; overrides may name it."""
-    name = next((override.removeprefix("name=") for override in overrides if override.startswith("name=")), "3x1")
-    tool("test.py", f"run={run}", "runtime.workers=0", "runtime.threads=1", *overrides)
+    """The report of a run, with three clips a video; overrides may name it."""
+    name = next((override.removeprefix("name=") for override in overrides if override.startswith("name=")), "three")
+    given = [override for override in overrides if not override.startswith("name=")]
+    tool("test.py", f"run={run}", f"name={name}", "runtime.workers=0", "runtime.threads=1", THREE, *given)
     return json.loads((run / "test" / name / "report.json").read_text())
 
 
@@ -99,8 +101,8 @@ def test_report_counts_every_listed_video(run: Path) -> None:
     report = evaluate(run)
     assert report["videos"] == {"listed": 9, "missing": 0, "failed": 0, "decoded": 9}
     assert report["network"] == "nl_i3d_small"
-    assert report["clips"]["num_clips"] == 3
-    lines = [json.loads(line) for line in (run / "test/3x1/predictions.jsonl").read_text().splitlines()]
+    assert report["protocol"]["num_clips"] == 3
+    lines = [json.loads(line) for line in (run / "test/three/predictions.jsonl").read_text().splitlines()]
     assert [line["video"] for line in lines] == [f"videos/val_{i:04d}.mp4" for i in range(9)]
     assert all(sum(line["scores"]) == pytest.approx(1) for line in lines)
     correct = sum(line["scores"][line["label"]] == max(line["scores"]) for line in lines)
@@ -120,12 +122,12 @@ def test_the_same_command_again_finds_the_run_finished(
 def test_scores_are_the_same_on_1_2_and_3_processes(run: Path) -> None:
     outcomes = []
     for processes in (1, 2, 3):
-        command = [sys.executable, "tools/test.py", f"run={run}", f"name=p{processes}", f"runtime.devices={processes}",
+        command = [sys.executable, "tools/test.py", f"run={run}", f"name=p{processes}", THREE, f"runtime.devices={processes}",
                    "runtime.threads=1", "runtime.workers=1"]  # fmt: skip
         subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
         folder = run / "test" / f"p{processes}"
         report = json.loads((folder / "report.json").read_text())
-        del report["time"]
+        del report["time"], report["processes"], report["cost"]["data_wait"]
         outcomes.append((report, (folder / "predictions.jsonl").read_text()))
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
@@ -263,8 +265,7 @@ def test_real_videos_are_decoded_classified_and_reported(run: Path, tmp_path: Pa
         pytest.skip("needs the real videos")
     names = ["dog.mp4", "flipping_a_pancake.mkv", "nasa_13013.mp4", "video_90.mov", "corrupted.mp4"]
     (tmp_path / "val.txt").write_text("".join(f"{name},1\n" for name in names))
-    views = ["clip.num_clips=10", "clip.num_crops=3"]
-    report = evaluate(run, "name=real", f"data.root={videos}", f"data.val={tmp_path}/val.txt", *views)
+    report = evaluate(run, "name=real", f"data.root={videos}", f"data.val={tmp_path}/val.txt", "protocol=10x3")
     assert report["videos"] == {"listed": 5, "missing": 0, "failed": 1, "decoded": 4}
     assert report["failures"][0]["video"] == "corrupted.mp4"
 
@@ -336,7 +337,7 @@ BAD_TRAINING = {
     "no gradient at all": (["optim.clip_norm=0"], "optim.clip_norm: got 0.0, expected more than 0, or null"),
     "negative rate": (["optim.backbone_lr=-1"], "optim.backbone_lr: got -1.0, expected 0 or more"),
     "classes unknown": (["data.num_classes=null", "data.classes=null"], "data.num_classes: got null"),
-    "half precision without a GPU": (["runtime.precision=fp16"], "expected fp32 or bf16 without a GPU"),
+    "half precision without a GPU": (["runtime.precision=fp16"], "expected fp32 or bf16 to train without a GPU"),
 }  # fmt: skip
 
 
@@ -460,10 +461,10 @@ def test_a_report_of_other_videos_has_another_name(run: Path, miniature: Path, t
     lines = (miniature / "relation_val.txt").read_text().splitlines()[:3]
     (tmp_path / "three.txt").write_text("\n".join(lines))
     evaluate(run)
-    before = (run / "test/3x1/report.json").read_text()
-    tool("test.py", f"run={run}", "runtime.workers=0", f"data.val={tmp_path}/three.txt")
-    assert (run / "test/3x1/report.json").read_text() == before
-    (other,) = (run / "test").glob("3x1-val_*three.txt/report.json")
+    before = (run / "test/three/report.json").read_text()
+    tool("test.py", f"run={run}", "runtime.workers=0", THREE, f"data.val={tmp_path}/three.txt")
+    assert (run / "test/three/report.json").read_text() == before
+    (other,) = (run / "test").glob("full_10-num_clips_3-val_*three.txt/report.json")
     assert json.loads(other.read_text())["data"] == "three"
 
 
@@ -524,14 +525,25 @@ BAD_TESTING = {
         "got weights for 2 classes, expected 400, those of",
     ),
     "no such weights": (["weights=nowhere.safetensors", "data.val=a.txt"], "nowhere.safetensors: cannot be read"),
+    "no such checkpoint": (["run={run}", "weights=nowhere.pt"], "weights: got nowhere.pt, expected a checkpoint"),
     "unfinished run": (["run={tmp}/unfinished"], "no checkpoint yet"),
     "other network": (["run={run}", "weights={tmp}/other.pt"], "other.pt: weights of another network"),
     "other class count": (["run={run}", "weights={tmp}/classes.pt"], "got weights for 5 classes, expected 2"),
     "foreign file": (["run={run}", "weights={tmp}/foreign.pt"], "foreign.pt: cannot be read"),
     "missing list": (["run={run}", "data.val=nowhere.txt"], "nowhere.txt: no such list"),
     "unknown option": (["run={run}", "clip.crops=3"], "crops"),
-    "unwritable report": (["run={tmp}/blocked"], "Not a directory"),
-    "bad crops": (["run={run}", "clip.num_crops=2"], "clip.num_crops: got 2, expected 1 or 3"),
+    "unwritable report": (["run={tmp}/blocked"], "cannot be written"),
+    "bad crops": (["run={run}", "protocol.crops=2"], "protocol.crops: got 2, expected full or 1 or 3"),
+    "bad placement": (
+        ["run={run}", "protocol.placement=random"],
+        "protocol.placement: got random, expected released or",
+    ),
+    "unknown protocol": (["run={run}", "protocol=30x1"], "30x1"),
+    "views too small for the network": (["run={run}", "protocol.short_side=2"], "protocol.short_side: got 2: a clip of 8"),
+    "frames without times": (["run={run}", "protocol.fps=0"], "protocol.fps: got 0.0, expected more than 0"),
+    "video twice": (["run={run}", "data.val={tmp}/twice.txt"], "twice.txt:2: got videos/val_0000.mp4 again"),
+    "labels for some": (["run={run}", "data.val={tmp}/some.txt"], "some.txt:2: got 'videos/val_0001.mp4', expected a"),
+    "no decodable video": (["run={run}", "data.root={tmp}", "data.val={tmp}/broken.txt"], "none of 1 videos could be tested: "),
 }
 
 
@@ -547,6 +559,10 @@ def test_bad_input_to_testing_gives_one_clear_message(
     )
     (tmp_path / "foreign.pt").write_text("foreign")
     (tmp_path / "names.txt").write_text("\n".join(map(str, range(400))))
+    (tmp_path / "twice.txt").write_text("videos/val_0000.mp4,0\nvideos/val_0000.mp4,0\n")
+    (tmp_path / "some.txt").write_text("videos/val_0000.mp4,0\nvideos/val_0001.mp4\n")
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    (tmp_path / "broken.txt").write_text("broken.mp4,0\n")
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished/config.yaml").write_text((run / "config.yaml").read_text())
     (tmp_path / "blocked").mkdir()
@@ -561,18 +577,17 @@ def test_bad_input_to_testing_gives_one_clear_message(
 
 def test_file_of_weights_alone_is_tested_as_its_run_is(run: Path, miniature: Path, tmp_path: Path) -> None:
     report = evaluate(run)
-    views = ["clip.num_clips=3", "clip.num_crops=1"]
     videos = [f"data.root={miniature}", f"data.val={miniature}/relation_val.txt"]
     runtime = [f"runtime.runs={tmp_path}", "runtime.workers=0", "runtime.threads=1"]
-    tool("test.py", f"weights={run}/model.safetensors", *videos, *views, *runtime)
-    folder = tmp_path / "model/test/3x1-relation_val"
+    tool("test.py", f"weights={run}/model.safetensors", *videos, THREE, *runtime)
+    folder = tmp_path / "model/test/relation_val-full_10-num_clips_3"
     assert (folder / "predictions.jsonl").exists(), list(tmp_path.rglob("*"))
     alone = json.loads((folder / "report.json").read_text())
     assert (alone["step"], alone["network"]) == (None, "nl_i3d_small_8x2")
     assert alone["top1"] == report["top1"]
     predictions = [
         {line["video"]: line["scores"] for line in map(json.loads, path.read_text().splitlines())}
-        for path in (folder / "predictions.jsonl", run / "test/3x1/predictions.jsonl")
+        for path in (folder / "predictions.jsonl", run / "test/three/predictions.jsonl")
     ]
     assert predictions[0] == predictions[1]
     line = json.loads((folder / "predictions.jsonl").read_text().splitlines()[0])
@@ -593,8 +608,8 @@ def test_fine_tuning_takes_a_file_of_weights(
 
 
 def test_report_tool_prints_the_table_of_tested_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if not (run / "test/3x1/report.json").exists():
+    if not (run / "test/three/report.json").exists():
         evaluate(run)
     capsys.readouterr()
-    tool("report.py", str(run / "test/3x1"))
+    tool("report.py", str(run / "test/three"))
     assert "| nl_i3d_small |" in capsys.readouterr().out

@@ -1,13 +1,15 @@
 """Which frames make a clip: pure index arithmetic.
 
-`sampling` says where testing clips start among n frames, and what follows the last frame:
-    released: as in the released code; at int(n / V * j), j = 0..V-1, and the first frame follows the last.
-    clamped: as most other code bases do; evenly from 0 to n - length x stride, and the last frame is repeated.
+In training, `sampling` says what follows the last frame of a short video: the first (released) or the last again
+(clamped). In testing, `placement` says that and where the clips start: a key of `PLACEMENTS`.
 `fps` takes the frames that a clock of so many ticks a second would show, instead of those of the file (None, as in
 the released code): of a video of 8 frames a second, 64 frames are 8 s, of one of 60 they are 1 s.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 
 ROUNDING_S = 1.1e-3
 """Two times may be so much nearer than they were: Matroska keeps whole milliseconds."""
@@ -30,7 +32,8 @@ def random_clip(
     """
     frames = at_rate(seconds, fps)
     start = rng.integers(0, max(len(frames) - length * stride, 0) + 1)
-    return _clips_from(np.array([start]), frames, length=length, stride=stride, sampling=sampling)
+    places = start + np.arange(length)[None] * stride  # (1, T)
+    return frames[np.minimum(places, len(frames) - 1) if sampling == "clamped" else places % len(frames)]
 
 
 def uniform_clips(
@@ -39,29 +42,98 @@ def uniform_clips(
     num_clips: int,
     length: int,
     stride: int,
-    sampling: str = "released",
+    placement: str = "released",
     fps: float | None = None,
 ) -> np.ndarray:
     """Frame indices (V, T) of the testing clips.
 
-    The released code computes the start in float32 and lets late clips wrap round to the first frames.
+    Args:
+        seconds: (n,) when each frame of the video is shown.
+        placement: a key of `PLACEMENTS`.
+    """
+    frames = at_rate(seconds, fps)
+    rate = fps or _rate(seconds)
+    return frames[PLACEMENTS[placement](len(frames), rate=rate, num_clips=num_clips, length=length, stride=stride)]
+
+
+def sliding_clips(
+    seconds: np.ndarray, *, every_s: float, length: int, stride: int, fps: float | None = None
+) -> np.ndarray:
+    """Frame indices (V, T) of clips that start every `every_s` seconds, from the first frame on.
+
+    Each begins with the frame that is shown then and spans length x stride frames; one more ends with the video if none
+    does. In a video shorter than that, the only one begins again with the first frame, as the released code's do.
 
     Args:
         seconds: (n,) when each frame of the video is shown.
+
+    Raises:
+        ValueError: nobody knows when the frames are shown.
     """
+    if np.isnan(seconds).any():
+        raise ValueError("every_s: these frames have no times (a folder of frames, or no frame rate)")
     frames = at_rate(seconds, fps)
-    if sampling == "clamped":
-        starts = np.linspace(0, max(len(frames) - length * stride, 0), num_clips).astype(np.int64)
-    else:
-        step = np.float32(len(frames)) / np.float32(num_clips)
-        starts = (step * np.arange(num_clips, dtype=np.float32)).astype(np.int64)
-    return _clips_from(starts, frames, length=length, stride=stride, sampling=sampling)
+    possible = frames[: max(len(frames) - length * stride, 0) + 1]
+    shown = seconds[possible] - seconds[0]
+    ticks = np.arange(int((shown[-1] + ROUNDING_S) / every_s) + 1) * every_s
+    regular = np.searchsorted(shown, ticks + ROUNDING_S, side="right") - 1
+    starts = np.unique(np.append(regular, len(possible) - 1))
+    return frames[_strided(starts, length, stride) % len(frames)]
 
 
-def _clips_from(starts: np.ndarray, frames: np.ndarray, *, length: int, stride: int, sampling: str) -> np.ndarray:
-    places = starts[:, None] + np.arange(length) * stride  # (V, T)
-    last = len(frames) - 1
-    return frames[np.minimum(places, last) if sampling == "clamped" else places % len(frames)]
+def _released(num_frames: int, *, rate: float, num_clips: int, length: int, stride: int) -> np.ndarray:
+    """At int(n / V * j), j = 0..V-1, in float32; the first frame follows the last (DecodeClipFromVideoFileFlex)."""
+    step = np.float32(num_frames) / np.float32(num_clips)
+    starts = (step * np.arange(num_clips, dtype=np.float32)).astype(np.int64)
+    return _strided(starts, length, stride) % num_frames
+
+
+def _even(num_frames: int, *, rate: float, num_clips: int, length: int, stride: int) -> np.ndarray:
+    """Evenly from the first frame to n - length x stride, a single clip in the middle; the last frame is repeated."""
+    room = max(num_frames - length * stride, 0)
+    starts = np.linspace(0, room, num_clips).astype(np.int64) if num_clips > 1 else np.array([room // 2])
+    return np.minimum(_strided(starts, length, stride), num_frames - 1)
+
+
+def _pyslowfast(num_frames: int, *, rate: float, num_clips: int, length: int, stride: int) -> np.ndarray:
+    """A window of length x stride frames at 30 frames a second, at (n - window) j / V, never up to the video's end.
+
+    T frames from its first to its last, so a little more than `stride` apart; the last frame of the video is repeated
+    (PySlowFast's decoder.py: get_start_end_idx and temporal_sampling).
+    """
+    window = max(1.0, stride * length / 30 * rate)
+    starts = [max(num_frames - window, 0) * clip / num_clips for clip in range(num_clips)]
+    places = torch.stack([torch.linspace(start, start + window - 1, length) for start in starts])
+    return places.clamp(0, num_frames - 1).long().numpy()
+
+
+def _mmaction2(num_frames: int, *, rate: float, num_clips: int, length: int, stride: int) -> np.ndarray:
+    """Evenly up to the last possible start, a single clip in the middle; the first frame follows the last.
+
+    The window is (length - 1) x stride + 1 frames (mmaction2's SampleFrames in its testing mode).
+    """
+    room = max(num_frames - (length - 1) * stride - 1, 0)
+    starts = np.round(np.arange(num_clips) * (room / (num_clips - 1))) if num_clips > 1 else np.array([room // 2])
+    return _strided(starts.astype(np.int64), length, stride) % num_frames
+
+
+def _strided(starts: np.ndarray, length: int, stride: int) -> np.ndarray:
+    return starts[:, None] + np.arange(length) * stride  # (V, T)
+
+
+PLACEMENTS: dict[str, Callable[..., np.ndarray]] = {
+    "released": _released,
+    "even": _even,
+    "pyslowfast": _pyslowfast,
+    "mmaction2": _mmaction2,
+}
+"""Where testing clips lie among n frames, and what follows the last one."""
+
+
+def _rate(seconds: np.ndarray) -> float:
+    """Frames a second; 30 where nobody knows."""
+    known = len(seconds) > 1 and not np.isnan(seconds).any()
+    return float((len(seconds) - 1) / (seconds[-1] - seconds[0])) if known else 30.0
 
 
 def at_rate(seconds: np.ndarray, fps: float | None) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, decode
+from nonlocal_video.data.transforms import Crops
 from nonlocal_video.types import Entry, Failure, Sample, TestItem, Views
 
 TRAIN, PRECISE_BN, VALIDATE = 1, 3, 5
@@ -154,7 +155,8 @@ class TestingVideos:
     Args:
         pick: frame indices (V', T) from the times of the frames.
         fit: from a video's height and width to what becomes of each frame.
-        corners: from the height and width of these frames to the top and left of each square crop.
+        crops: from the height and width of these frames to what of them the views show.
+        flips: whether they are seen mirrored, too.
         decode: reads a file; `decode.decode` with its settings.
     """
 
@@ -164,26 +166,25 @@ class TestingVideos:
         *,
         pick: Callable[[np.ndarray], np.ndarray],
         fit: Callable[[int, int], Callable[[Tensor], Tensor]],
-        corners: Callable[[int, int], tuple[tuple[int, int], ...]],
+        crops: Callable[[int, int], Crops],
+        flips: bool = False,
         decode: Callable[..., Decoded] = decode,
     ) -> None:
         self.entries, self.pick, self.fit = SharedEntries(entries), pick, fit
-        self.corners, self.decode = corners, decode
+        self.crops, self.flips, self.decode = crops, flips, decode
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> TestItem:
         """Video `index`; without views if it cannot be decoded, or if its process was lost."""
         entry = self.entries[index]
         if lost:
-            return TestItem(_class_of(entry), entry.video, lost[0])
+            return TestItem(_class_or_none(entry), entry.video, lost[0])
         started(0)
         try:
             frames, rows = self.decode(entry.path, self.pick, self.fit)
         except DecodeError as error:
-            return TestItem(_class_of(entry), entry.video, _failure(entry, error))
-        height, width = frames.shape[1:3]
-        return TestItem(
-            _class_of(entry), entry.video, Views(frames, rows, self.corners(height, width), min(height, width))
-        )
+            return TestItem(_class_or_none(entry), entry.video, _failure(entry, error))
+        views = Views(frames, rows, *self.crops(*frames.shape[1:3]), flips=self.flips)
+        return TestItem(_class_or_none(entry), entry.video, views)
 
     def name(self, index: int, _attempt: int) -> str:
         """The video of an item."""
@@ -204,6 +205,10 @@ def _clip(decoded: Decoded) -> Tensor:
 def _class_of(entry: Entry) -> int:
     assert isinstance(entry.label, int), "other labels are refused when the list is read"
     return entry.label
+
+
+def _class_or_none(entry: Entry) -> int | None:
+    return None if entry.label is None else _class_of(entry)
 
 
 def _failure(entry: Entry, error: DecodeError) -> Failure:

@@ -146,9 +146,11 @@ def training_loader(videos: TrainingVideos, plan: list[range], *, workers: int, 
     return Loader(videos, plan, collate=collate, workers=workers, limit_s=limit_s)
 
 
-def testing_loader(videos: TestingVideos, *, rank: int, world_size: int, workers: int, limit_s: float | None) -> Loader:
-    """Every world_size-th video from the rank-th: each video once, no padding."""
-    plan = [range(index, index + 1) for index in range(rank, len(videos), world_size)]
+def testing_loader(
+    videos: TestingVideos, todo: Sequence[int], *, rank: int, world_size: int, workers: int, limit_s: float | None
+) -> Loader:
+    """Every world_size-th of the videos `todo` from the rank-th: each once, no padding."""
+    plan = [range(index, index + 1) for index in todo[rank::world_size]]
     return Loader(videos, plan, collate=itemgetter(0), workers=workers, limit_s=limit_s)
 
 

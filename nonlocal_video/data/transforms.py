@@ -4,6 +4,7 @@ Each function gives what `decode` applies to every frame, once it knows the size
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,21 +34,36 @@ def training_crop(
 
 
 def testing_frame(height: int, width: int, *, short_side: int) -> Callable[[Tensor], Tensor]:
-    """(H, W, 3) -> (h, w, 3) with this short side; `testing_corners` says where its crops are."""
+    """(H, W, 3) -> (h, w, 3) with this short side; `testing_crops` says what of it a view shows."""
     size = short_side_size(height, width, short_side)
     return lambda frame: resize(frame, size)
 
 
-def testing_corners(height: int, width: int, *, num_crops: int) -> tuple[tuple[int, int], ...]:
-    """Top and left of the square crops of a frame.
+class Crops(NamedTuple):
+    """What of a frame the views of a clip show."""
+
+    corners: tuple[tuple[int, int], ...]
+    """Top and left of each."""
+    size: tuple[int, int]
+    """Height and width of all."""
+
+
+CROPS = ("full", "1", "3")
+
+
+def testing_crops(height: int, width: int, *, crops: str) -> Crops:
+    """The crops of a frame.
 
     Args:
-        num_crops: 1, the centre, or 3 along the longer side: at 0, floor((L - S) / 2) and twice that, as in the
-            released code.
+        crops: "full", the whole frame (Sec. 4.1); "1", the square in the centre; or "3", squares along the longer
+            side at 0, floor((L - S) / 2) and twice that, as in the released code.
     """
+    if crops == "full":
+        return Crops(((0, 0),), (height, width))
     short_side = min(height, width)
     slack = [(size - short_side) // 2 for size in (height, width)]
-    return tuple((k * slack[0], k * slack[1]) for k in ((1,) if num_crops == 1 else (0, 1, 2)))
+    places = (1,) if crops == "1" else (0, 1, 2)
+    return Crops(tuple((k * slack[0], k * slack[1]) for k in places), (short_side, short_side))
 
 
 def short_side_size(height: int, width: int, short_side: int) -> list[int]:

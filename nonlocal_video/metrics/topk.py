@@ -6,6 +6,19 @@ from torch import Tensor
 from nonlocal_video.distributed import all_reduce_sum
 
 
+def ranks_of(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many classes are scored above the label: scores (B, K), labels (B,) -> (B,). Of equals the lower class leads.
+
+    Raises:
+        ValueError: a score that is not finite.
+    """
+    if not torch.isfinite(scores).all():
+        raise ValueError("a score is not finite: the weights are broken, or the precision is too low")
+    own = scores.gather(1, labels[:, None])  # (B, 1)
+    earlier = torch.arange(scores.shape[1]) < labels[:, None]
+    return ((scores > own) | ((scores == own) & earlier)).sum(dim=1)
+
+
 class TopK:
     """The share of items whose label is among the k best-scored classes.
 
@@ -18,17 +31,13 @@ class TopK:
         self.count = torch.zeros(1, dtype=torch.int64)
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
-        """Scores (B, K), labels (B,). Of equal scores the lower class comes first, as in argmax.
+        """Scores (B, K), labels (B,).
 
         Raises:
             ValueError: a score that is not finite.
         """
-        if not torch.isfinite(scores).all():
-            raise ValueError("a score is not finite: the weights are broken, or the precision is too low")
-        own = scores.gather(1, labels[:, None])  # (B, 1)
-        earlier = torch.arange(scores.shape[1]) < labels[:, None]
-        rank = ((scores > own) | ((scores == own) & earlier)).sum(dim=1)  # (B,)
-        self.correct += torch.stack([(rank < k).sum() for k in self.ks])
+        ranks = ranks_of(scores, labels)
+        self.correct += torch.stack([(ranks < k).sum() for k in self.ks])
         self.count += len(labels)
 
     def reduce(self) -> None:

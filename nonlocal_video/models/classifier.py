@@ -66,14 +66,31 @@ class Classifier(nn.Module):
         scores = logits.sigmoid() if self.options.activation == "sigmoid" else logits.softmax(dim=2)
         return scores.mean(dim=1)
 
+    def features(self, clips: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) uint8 -> (B, C): the output of res5, averaged over all of its positions.
+
+        What the fc answers to where its window covers the whole map, as on a training clip: without dropout,
+        `fc(features(clips))` is then `forward(clips)`.
+
+        Raises:
+            ValueError: as in `forward`.
+        """
+        return self._map(clips).mean(dim=(2, 3, 4))
+
     def _logits(self, clips: Tensor) -> Tensor:
+        """Clips -> (B, positions, K)."""
+        x = self._map(clips)
+        final = x.shape[2:]
+        x = F.avg_pool3d(x, tuple(map(min, self.window or final, final)), stride=1)
+        return self.fc(self.dropout(x.flatten(2).mT))  # (B, positions, K)
+
+    def _map(self, clips: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) uint8 -> the output of the backbone (B, C, T', H', W')."""
         if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
             raise ValueError(
                 f"got clips of shape {tuple(clips.shape)} and {clips.dtype}, expected (B, 3, T, H, W) of torch.uint8"
             )
-        final = self.backbone.final_map(*clips.shape[2:])
+        self.backbone.final_map(*clips.shape[2:])  # Refuses a clip that is too small.
         clips = clips.contiguous(memory_format=self.memory_format).to(self.mean.dtype)
         # (clips / 255 - mean) / std in one pass.
-        x = self.backbone(torch.addcmul(-self.mean / self.std, clips, 1 / (255 * self.std)))  # (B, C, T, H, W)
-        x = F.avg_pool3d(x, tuple(map(min, self.window or final, final)), stride=1)
-        return self.fc(self.dropout(x.flatten(2).mT))  # (B, positions, K)
+        return self.backbone(torch.addcmul(-self.mean / self.std, clips, 1 / (255 * self.std)))

@@ -1,8 +1,6 @@
 """The report of a census: files for programs, and a page for people."""
 
-import importlib.metadata
 import json
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from nonlocal_video.data.census.survey import Record
 from nonlocal_video.data.census.usable import CENSUS, census_of, format_census, hash_listed
 from nonlocal_video.files import whole_file
 from nonlocal_video.reports.problems import Problem
-from nonlocal_video.reports.report import PACKAGES
+from nonlocal_video.reports.versions import versions
 from nonlocal_video.types import Entry
 
 FORMAT = 1
@@ -51,10 +49,7 @@ def build_census(
             for record in records
             if record.finding.group == "broken" and record.stamp is not None
         },
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        "versions": versions(),
     }
 
 

@@ -8,18 +8,29 @@ from typing import Any
 
 
 def find_reports(folders: Iterable[Path]) -> list[dict[str, Any]]:
-    """All `report.json` files in these folders or below.
+    """All `report.json` files of runs in these folders or below.
 
     Raises:
-        ValueError: a folder without any.
+        ValueError: a folder without any, or a report that a table over runs cannot hold.
     """
     reports = []
     for folder in folders:
         paths = sorted(folder.rglob("report.json"))
         if not paths:
             raise ValueError(f"{folder}: no report.json here or below; run tools/test.py first")
-        reports += [json.loads(path.read_text()) for path in paths]
+        reports += [_read(path) for path in paths]
     return reports
+
+
+def _read(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(path.read_text())
+    if "ensemble" in report:
+        raise ValueError(f"{path}: is of an ensemble of {len(report['ensemble'])} tests, not of a run; leave it out")
+    if "protocol" not in report:
+        raise ValueError(f"{path}: is of an older version; test that run again")
+    if not report["labels"]:
+        raise ValueError(f"{path}: has no accuracies, its list has no labels; leave it out")
+    return report
 
 
 def accuracy_table(reports: Sequence[dict[str, Any]]) -> str:
@@ -28,8 +39,8 @@ def accuracy_table(reports: Sequence[dict[str, Any]]) -> str:
     Accuracies in percent, of all listed videos; mean and standard deviation over seeds.
 
     Raises:
-        ValueError: reports that cannot stand in one table: other clips or views, unfinished training, or runs of
-            one network with different settings.
+        ValueError: reports that cannot stand in one table: other clips or another protocol, unfinished training, or
+            runs of one network with different settings.
     """
     _check_alike(reports)
     data_sets = sorted({report["data"] for report in reports})
@@ -48,10 +59,10 @@ def accuracy_table(reports: Sequence[dict[str, Any]]) -> str:
 
 
 def _check_alike(reports: Sequence[dict[str, Any]]) -> None:
-    protocols = {json.dumps([report["clips"], report["views"]], sort_keys=True) for report in reports}
+    protocols = {json.dumps([report["clips"], report["protocol"]], sort_keys=True) for report in reports}
     if len(protocols) > 1:
         raise ValueError(
-            f"reports with different clips and views do not go into one table: {'; '.join(sorted(protocols))}"
+            f"reports with different clips and protocols do not go into one table: {'; '.join(sorted(protocols))}"
         )
     for report in reports:
         if report["step"] != report["steps"]:

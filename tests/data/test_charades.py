@@ -78,4 +78,4 @@ def test_lists_of_charades_cannot_be_trained_on_yet(tmp_path: Path) -> None:
         with pytest.raises(
             ValueError, match=r"list\.csv:\d: .*multi-label lists cannot be trained with cross entropy yet"
         ):
-            read_list(str(tmp_path / "list.csv"), root=None, num_classes=157, one_label=True)
+            read_list(str(tmp_path / "list.csv"), root=None, num_classes=157, labels="one")

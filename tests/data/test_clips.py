@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nonlocal_video.data.clips import at_rate, random_clip, uniform_clips
+from nonlocal_video.data.clips import PLACEMENTS, at_rate, random_clip, uniform_clips
 
 
 def at_30(num_frames: int) -> np.ndarray:
@@ -44,14 +44,54 @@ def test_random_clip_of_a_short_video_starts_at_0_and_loops() -> None:
     assert clip.tolist() == [[0, 2, 4, 6, 8, 0, 2, 4]]
 
 
-def test_clamped_clips_reach_from_the_first_to_the_last_frame_and_never_wrap() -> None:
-    clips = uniform_clips(at_30(300), num_clips=10, length=32, stride=2, sampling="clamped")
+def test_even_clips_reach_from_the_first_to_the_last_frame_and_never_wrap() -> None:
+    clips = uniform_clips(at_30(300), num_clips=10, length=32, stride=2, placement="even")
     assert clips[:, 0].tolist() == [0, 26, 52, 78, 104, 131, 157, 183, 209, 236]
     assert clips.max() == 236 + 62
-    short = uniform_clips(at_30(10), num_clips=3, length=8, stride=2, sampling="clamped")
+    short = uniform_clips(at_30(10), num_clips=3, length=8, stride=2, placement="even")
     assert short.tolist() == [[0, 2, 4, 6, 8, 9, 9, 9]] * 3
     one = random_clip(at_30(10), length=8, stride=2, sampling="clamped", rng=np.random.default_rng(0))
     assert one.tolist() == short[:1].tolist()
+
+
+def test_a_single_even_clip_stands_in_the_middle() -> None:
+    assert uniform_clips(at_30(300), num_clips=1, length=32, stride=2, placement="even")[0, 0] == 118
+
+
+# What PySlowFast's get_start_end_idx and temporal_sampling, and mmaction2's SampleFrames gave when they were run.
+PEERS = {
+    "pyslowfast at 30 frames a second": (
+        (300, 30, 8, 8, 10), {0: [0, 9, 18, 27, 36, 45, 54, 63], 9: [212, 221, 230, 239, 248, 257, 266, 275]}
+    ),
+    "pyslowfast at 25 frames a second": (
+        (250, 25, 8, 8, 10), {1: [19, 27, 34, 42, 49, 57, 64, 72], 9: [177, 184, 191, 199, 206, 214, 221, 229]}
+    ),
+    "pyslowfast on a short video": ((40, 30, 8, 8, 3), {1: [0, 9, 18, 27, 36, 39, 39, 39]}),
+    "mmaction2": (
+        (140, 30, 8, 8, 10), {0: [0, 8, 16, 24, 32, 40, 48, 56], 9: [83, 91, 99, 107, 115, 123, 131, 139]}
+    ),
+    "mmaction2 with one clip": ((300, 30, 3, 2, 1), {0: [147, 149, 151]}),
+    "mmaction2 on a short video": ((50, 30, 8, 8, 3), {2: [0, 8, 16, 24, 32, 40, 48, 6]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PEERS)
+def test_clips_of_other_code_bases_are_theirs(case: str) -> None:
+    (num_frames, fps, length, stride, num_clips), expected = PEERS[case]
+    placement = case.split()[0]
+    seconds = np.arange(num_frames) / fps
+    clips = uniform_clips(seconds, num_clips=num_clips, length=length, stride=stride, placement=placement)
+    assert {clip: clips[clip].tolist() for clip in expected} == expected
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("num_frames", [1, 7, 64, 301])
+def test_clips_hold_frames_that_are_there(placement: str, num_frames: int) -> None:
+    for seconds in (at_30(num_frames), np.full(num_frames, np.nan)):
+        clips = uniform_clips(seconds, num_clips=10, length=32, stride=2, placement=placement)
+        assert clips.shape == (10, 32)
+        assert clips.min() >= 0
+        assert clips.max() < num_frames
 
 
 @pytest.mark.parametrize(("fps", "step"), [(15.0, 2), (30.0, 1), (10.0, 3)])

@@ -18,7 +18,7 @@ from nonlocal_video.data.dataset import (
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.data.transforms import testing_corners, testing_frame, training_crop
+from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
 from nonlocal_video.types import Entry, Failure, Sample, TestItem, TimedLabel, Views
 from tests.conftest import numbered_frames, numbers_in
 
@@ -43,7 +43,7 @@ def testing(entries: list[Entry]) -> TestingVideos:
         entries,
         pick=partial(uniform_clips, num_clips=3, length=8, stride=2),
         fit=partial(testing_frame, short_side=55),
-        corners=partial(testing_corners, num_crops=3),
+        crops=partial(testing_crops, crops="3"),
     )
 
 
@@ -219,7 +219,7 @@ def test_views_of_128_frames_hold_each_frame_once(tmp_path: Path, entries: list[
         entries[:1],
         pick=partial(uniform_clips, num_clips=10, length=128, stride=1),
         fit=partial(testing_frame, short_side=64),
-        corners=partial(testing_corners, num_crops=3),
+        crops=partial(testing_crops, crops="3"),
     )
     views = item(videos, 0).views
     assert isinstance(views, Views)

@@ -149,7 +149,7 @@ def test_classes_of_ones_own_give_the_labels_however_spelt(tmp_path: Path, root:
         (f'"abseiling,{ID},59,69,train', {}, r"train\.csv:2: "),
         (f"abseiling,{ID},59,69,train\nabseiling,{ID},59,69,train", {}, rf"train\.csv:3: got {CLIP} again.* line 2"),
         ("", {}, "the list is empty"),
-        (f",{ID},59,69,test", {"one_label": True}, r"train\.csv:2: .* without labels"),
+        (f",{ID},59,69,test", {"labels": "one"}, r"train\.csv:2: .* without labels"),
     ],
 )  # fmt: skip
 def test_bad_rows_are_named_with_the_line(tmp_path: Path, root: Path, row: str, options: dict, message: str) -> None:

@@ -116,12 +116,15 @@ def test_paths_alone_have_no_label_and_can_be_refused(tmp_path: Path) -> None:
         ("a, b.mp4", None), ("my video.mp4", None), ("frames/c", None),
     ]  # fmt: skip
     with pytest.raises(ValueError, match=r"list\.txt:1: got 'a, b\.mp4', expected a path and a label.*without labels"):
-        listed(tmp_path, content, one_label=True)
+        listed(tmp_path, content, labels="one")
+    assert len(listed(tmp_path, content, labels="one or none")) == 3
+    with pytest.raises(ValueError, match=r"list\.txt:2: got 'b\.mp4', expected a path and a label"):
+        listed(tmp_path, "a.mp4 1\nb.mp4\n", labels="one or none")
 
 
 def test_several_labels_can_be_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"list\.txt:1: .* multi-label lists cannot be trained with cross entropy yet"):
-        listed(tmp_path, "a.mp4 1 5\nb.mp4 2\n", one_label=True)
+        listed(tmp_path, "a.mp4 1 5\nb.mp4 2\n", labels="one")
 
 
 @pytest.mark.parametrize(

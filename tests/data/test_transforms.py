@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nonlocal_video.data.transforms import short_side_size, testing_corners, testing_frame, training_crop
+from nonlocal_video.data.transforms import short_side_size, testing_crops, testing_frame, training_crop
 from nonlocal_video.types import Views
 
 
@@ -59,17 +59,19 @@ def test_a_flip_mirrors_every_second_clip() -> None:
 @pytest.mark.parametrize(("height", "width"), [(64, 101), (101, 64)])
 def test_three_crops_stand_at_the_released_offsets(height: int, width: int) -> None:
     along = 1 if width > height else 0
-    corners = testing_corners(height, width, num_crops=3)
+    corners, size = testing_crops(height, width, crops="3")
+    assert size == (64, 64)
     assert [corner[along] for corner in corners] == [0, 18, 36]
     assert all(corner[1 - along] == 0 for corner in corners)
-    assert testing_corners(height, width, num_crops=1) == corners[1:2]
+    assert testing_crops(height, width, crops="1") == (corners[1:2], size)
+    assert testing_crops(height, width, crops="full") == (((0, 0),), (height, width))
 
 
 def two_clips() -> Views:
     """Four frames of 64 x 101, numbered in blue, in two clips of two, at three places."""
     frames = torch.stack([coordinates(64, 101) for _ in range(4)])
     frames[..., 2] = torch.arange(4)[:, None, None]
-    return Views(frames, torch.tensor([[0, 1], [3, 2]]), testing_corners(64, 101, num_crops=3), 64)
+    return Views(frames, torch.tensor([[0, 1], [3, 2]]), *testing_crops(64, 101, crops="3"))
 
 
 def test_views_of_a_clip_stand_together() -> None:
@@ -87,3 +89,19 @@ def test_views_in_chunks_are_the_views(size: int) -> None:
     assert all(len(chunk) <= size for chunk in chunks)
     assert torch.equal(torch.cat(chunks), whole)
     assert two_clips().num_views == 6
+
+
+def test_flips_follow_the_view_that_they_mirror() -> None:
+    (plain,), (both,) = two_clips().chunks(6), two_clips()._replace(flips=True).chunks(12)
+    assert torch.equal(both[0::2], plain)
+    assert torch.equal(both[1::2], plain.flip(-1))
+    assert two_clips()._replace(flips=True).num_views == 12
+
+
+def test_the_whole_frame_is_one_view_of_a_clip_and_needs_fewer_pixels_than_its_crops() -> None:
+    """Sec. 4.1 and the released code's 3 crops of 256 of a frame of 340x256: 3 x 256 / 340 = 2.26."""
+    frames, rows = torch.zeros(4, 256, 340, 3, dtype=torch.uint8), torch.tensor([[0, 1], [3, 2]])
+    whole, crops = (Views(frames, rows, *testing_crops(256, 340, crops=crops)) for crops in ("full", "3"))
+    assert [chunk.shape for chunk in whole.chunks(1)] == [(1, 3, 2, 256, 340)] * 2
+    assert whole.num_pixels == 2 * 2 * 256 * 340
+    assert crops.num_pixels / whole.num_pixels == pytest.approx(2.26, abs=0.005)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from nonlocal_video.engine.evaluate import evaluate
 from nonlocal_video.engine.optim import Schedule, build_sgd
 from nonlocal_video.engine.state import TrainState
 from nonlocal_video.engine.step import StepOptions
@@ -15,7 +14,7 @@ from nonlocal_video.engine.train import MAX_SKIPPED, Hooks, LoopOptions, train
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.signals import Stopped, StopRequest
-from nonlocal_video.types import Batch, Failure, TestItem, Views
+from nonlocal_video.types import Batch, Failure
 
 
 def small(name: str = "nl_c2d_small_8x2", norm: str = "batch", dropout: float = 0.0) -> Classifier:
@@ -288,27 +287,3 @@ def test_waiting_for_data_shows() -> None:
     quick, slow = (Trained(kind([red_or_blue() for _ in range(2)])).records[-1]["data_wait"] for kind in (list, Slow))
     assert 0 <= quick < 5
     assert 5 < slow <= 100
-
-
-def test_scores_of_a_video_are_the_mean_over_its_views_for_any_chunk() -> None:
-    model = small().eval()
-    torch.nn.init.normal_(model.fc.weight)
-    torch.manual_seed(1)
-    rows = torch.randint(0, 20, (5, 8))
-    frames = torch.randint(0, 256, (3, 20, 55, 55, 3), dtype=torch.uint8)
-    videos = [TestItem(i % 2, f"{i}.mp4", Views(frames[i], rows, ((0, 0),), 55)) for i in range(3)]
-    broken = TestItem(0, "b.mp4", Failure("b.mp4", "broken"))
-    expected = [
-        torch.stack([model.scores(frames[i, row].permute(3, 0, 1, 2)[None])[0] for row in rows]).mean(0)
-        for i in range(3)
-    ]
-    for chunk in (1, 2, 5, 100):
-        result = evaluate(model, [*videos, broken], chunk=chunk, precision="fp32")
-        assert [prediction.video for prediction in result.predictions] == ["0.mp4", "1.mp4", "2.mp4"]
-        assert result.failures == [Failure("b.mp4", "broken")]
-        for prediction, scores in zip(result.predictions, expected, strict=True):
-            assert prediction.scores == pytest.approx(scores.tolist(), abs=1e-5)
-        correct = sum(int(scores.argmax()) == sample.label for scores, sample in zip(expected, videos, strict=True))
-        top1 = result.video["top1"]
-        assert top1 is not None
-        assert math.isclose(top1, 100 * correct / 3)

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from nonlocal_video.metrics.topk import TopK
-from nonlocal_video.metrics.views import average_views
+from nonlocal_video.metrics.topk import TopK, ranks_of
 
 
 def test_topk_equals_torchs_topk_on_distinct_scores() -> None:
@@ -21,6 +20,14 @@ def test_equal_scores_do_not_count_as_correct_for_every_class() -> None:
     assert metric.compute() == {"top1": 25.0}
 
 
+def test_rank_is_the_place_of_the_label_among_sorted_scores() -> None:
+    scores, labels = torch.randint(0, 4, (100, 9)).double(), torch.randint(0, 9, (100,))  # Many scores are equal.
+    for row, label, rank in zip(scores, labels, ranks_of(scores, labels), strict=True):
+        order = sorted(range(9), key=lambda c: (-row[c].item(), c))
+        assert order.index(int(label)) == int(rank)
+        assert (int(rank) == 0) == (int(row.argmax()) == int(label))
+
+
 def test_no_items_give_no_number() -> None:
     assert TopK((1, 5)).compute() == {"top1": None, "top5": None}
 
@@ -28,11 +35,3 @@ def test_no_items_give_no_number() -> None:
 def test_scores_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(ValueError, match="not finite"):
         TopK((1,)).update(torch.tensor([[0.0, float("nan")]]), torch.tensor([0]))
-
-
-def test_probabilities_are_averaged_not_logits() -> None:
-    logits = torch.tensor([[4.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    scores = average_views(logits.softmax(1))
-    assert scores.dtype == torch.float64
-    assert scores.sum().item() == pytest.approx(1)
-    assert scores.tolist() == pytest.approx(torch.stack([row.softmax(0) for row in logits]).mean(0).tolist())

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-import yaml
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,6 +20,19 @@ from nonlocal_video.models.weights.caffe2 import read_blobs
 from nonlocal_video.models.weights.file import load_model, read_model_file, save_model
 from nonlocal_video.models.weights.foreign import Imported, build_imported
 from tests.models import caffe2_oracle, mmaction2_oracle
+from tests.models.standins import (
+    MMACTION2_PIXELS,
+    SLOWFAST_PLACES,
+    frame_by_frame,
+    hub_network,
+    normalised,
+    pyslowfast_name,
+    random_clips,
+    randomise,
+    save_frame_by_frame,
+    slowfast_settings,
+    zoo_blobs,
+)
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 11
@@ -35,32 +47,11 @@ def imported(format_: str, name: str, path: Path, **changes: Any) -> Imported:
     return done._replace(model=load_model(out))
 
 
-def random_clips(length: int = 16, height: int = 64, width: int = 64) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (2, 3, length, height, width), dtype=torch.uint8, generator=generator)
-
-
-def normalised(clips: Tensor, mean: Any = 0.45, std: Any = 0.225) -> Tensor:
-    mean, std = (torch.as_tensor(x, dtype=torch.float32).reshape(-1, 1, 1, 1) for x in (mean, std))
-    return (clips / 255 - mean) / std
-
-
 @torch.no_grad()
 def assert_same_answers(model: Classifier, clips: Tensor, expected: Tensor) -> None:
     """To 1e-5 of the largest logit; leaving out a scale, a padding or a pooling order moves them by 1e-2 and more."""
     error = (model(clips) - expected).abs().max() / expected.abs().max()
     assert error < 1e-5
-
-
-def randomise(model: nn.Module) -> None:
-    """Random statistics and gammas, so that no branch is zero."""
-    torch.manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
-            nn.init.uniform_(module.weight, 0.3, 0.9)
-            nn.init.normal_(module.bias, std=0.1)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.normal_(module.running_mean, std=0.1)
 
 
 # The released Caffe2 pickles
@@ -157,63 +148,12 @@ def test_pickle_with_code_in_it_is_refused_and_does_not_run(protocol: int, tmp_p
 # PySlowFast and pytorchvideo, held against pytorchvideo's own networks
 
 
-def hub_network(kind: str, *, places: dict[int, tuple[int, ...]], instantiation: str = "softmax") -> nn.Module:
-    """pytorchvideo's network for 8x8 clips of 64x64, with its non-local layer after the residual blocks of `places`."""
-    from pytorchvideo.layers.nonlocal_net import create_nonlocal
-    from pytorchvideo.models import hub
-
-    model = getattr(hub, f"{kind}_r50")(model_num_class=CLASSES, head_pool_kernel_size=(4, 2, 2))
-    for stage, indices in places.items():
-        blocks = model.blocks[stage].res_blocks
-        for i in indices:
-            width = blocks[i].branch2.conv_c.out_channels
-            layer = create_nonlocal(
-                dim_in=width, dim_inner=width // 2, pool_size=(1, 2, 2), instantiation=instantiation
-            )
-            blocks[i] = nn.Sequential(blocks[i], layer)
-    randomise(model)
-    return model.eval()
-
-
-def pyslowfast_name(name: str) -> str:
-    """The name of one of pytorchvideo's tensors in PySlowFast (fact: its converter's table)."""
-    parts = name.split(".")
-    if parts[1] == "0":
-        return f"s1.pathway0_stem.{'bn' if parts[2] == 'norm' else 'conv'}.{parts[3]}"
-    if parts[1] == "6":
-        return f"head.projection.{parts[3]}"
-    stage = {"1": "s2", "3": "s3", "4": "s4", "5": "s5"}[parts[1]]
-    rest = parts[4:]
-    if rest[0] == "1":  # The non-local layer behind a residual block.
-        return f"{stage}.pathway0_nonlocal{parts[3]}.{'.'.join(rest[1:]).replace('norm', 'bn')}"
-    rest = rest[1:] if rest[0] == "0" else rest
-    if rest[0] == "branch2":
-        layer, letter = rest[1].split("_")
-        inner = f"branch2.{letter}" + ("_bn" if layer == "norm" else "")
-        return f"{stage}.pathway0_res{parts[3]}.{inner}.{rest[2]}"
-    return f"{stage}.pathway0_res{parts[3]}.{'branch1_bn' if rest[0].endswith('norm') else 'branch1'}.{rest[1]}"
-
-
-SLOWFAST_PLACES = {3: (1, 3), 4: (1, 3, 5)}
-
-
-def slowfast_settings(instantiation: str, arch: str = "i3d") -> str:
-    """The part of PySlowFast's dumped settings that is read."""
-    return yaml.safe_dump(
-        {
-            "DATA": {"MEAN": [0.45] * 3, "STD": [0.225] * 3},
-            "MODEL": {"ARCH": arch, "MODEL_NAME": "ResNet"},
-            "NONLOCAL": {"INSTANTIATION": instantiation, "POOL": [[[1, 2, 2], [1, 2, 2]]] * 4},
-        }
-    )
-
-
 @pytest.mark.parametrize(
     ("kind", "instantiation"), [("c2d", None), ("i3d", None), ("i3d", "softmax"), ("c2d", "dot_product")]
 )
 def test_pyslowfast_network_gives_the_same_logits(kind: str, instantiation: str | None, tmp_path: Path) -> None:
     places = SLOWFAST_PLACES if instantiation else {}
-    oracle = hub_network(kind, places=places, instantiation=instantiation or "softmax")
+    oracle = hub_network(kind, num_classes=CLASSES, places=places, instantiation=instantiation or "softmax")
     state = {pyslowfast_name(name): tensor for name, tensor in oracle.state_dict().items()}
     path = tmp_path / "checkpoint_epoch_00196.pyth"
     content = {"epoch": 195, "model_state": state, "optimizer_state": {"state": {}}}
@@ -231,7 +171,8 @@ def test_pyslowfast_network_gives_the_same_logits(kind: str, instantiation: str 
 
 @pytest.mark.parametrize(("arch", "pool2"), [("c2d", True), ("slow_c2d", False)])
 def test_pyslowfast_network_without_pooling_over_time_is_recognised(arch: str, pool2: bool, tmp_path: Path) -> None:
-    state = {pyslowfast_name(name): tensor for name, tensor in hub_network("c2d", places={}).state_dict().items()}
+    oracle = hub_network("c2d", num_classes=CLASSES, places={})
+    state = {pyslowfast_name(name): tensor for name, tensor in oracle.state_dict().items()}
     path = tmp_path / "checkpoint.pyth"
     torch.save({"model_state": state, "cfg": slowfast_settings("softmax", arch)}, path)
     assert imported("pyslowfast", "c2d_r50_8x8", path).model.options.pool2 is pool2
@@ -239,27 +180,8 @@ def test_pyslowfast_network_without_pooling_over_time_is_recognised(arch: str, p
 
 def test_pyslowfast_pickle_of_its_model_zoo_gives_the_same_logits(tmp_path: Path) -> None:
     """The names of the released pickles, the network of PySlowFast."""
-    oracle = hub_network("i3d", places=SLOWFAST_PLACES)
-    norm = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
-    blobs = {}
-    for name, tensor in oracle.state_dict().items():
-        parts = pyslowfast_name(name).split(".")
-        if parts[-1] == "num_batches_tracked":
-            continue
-        stage = f"res{parts[0][1]}"
-        if parts[0] == "head":
-            blob = f"pred_{parts[-1][0]}"
-        elif parts[0] == "s1":
-            blob = f"res_conv1_bn_{norm[parts[-1]]}" if parts[2] == "bn" else "conv1_w"
-        elif "nonlocal" in parts[1]:
-            head = f"nonlocal_{stage.replace('res', 'conv')}_{parts[1][17:]}"
-            layer = parts[2].removeprefix("conv_")
-            blob = f"{head}_bn_{norm[parts[3]]}" if layer == "bn" else f"{head}_{layer}_{parts[3][0]}"
-        else:
-            head, layer = f"{stage}_{parts[1][12:]}_branch", "".join(parts[2:-1]).removeprefix("branch")
-            is_norm, layer = layer.endswith("_bn"), layer.removesuffix("_bn")
-            blob = f"{head}{layer}_" + (f"bn_{norm[parts[-1]]}" if is_norm else "w")
-        blobs[blob] = tensor.numpy()
+    oracle = hub_network("i3d", num_classes=CLASSES, places=SLOWFAST_PLACES)
+    blobs = zoo_blobs(oracle)
     path = tmp_path / "I3D_NLN_8x8_R50.pkl"
     caffe2_oracle.dump_python2(blobs, path, nested=True, protocol=2)
     model = imported("pyslowfast", "nl_i3d_r50_8x8", path, crop=64, pairwise="embedded_gaussian").model
@@ -269,7 +191,7 @@ def test_pyslowfast_pickle_of_its_model_zoo_gives_the_same_logits(tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["c2d", "i3d"])
 def test_pytorchvideo_network_gives_the_same_logits(kind: str, tmp_path: Path) -> None:
-    oracle = hub_network(kind, places={})
+    oracle = hub_network(kind, num_classes=CLASSES, places={})
     path = tmp_path / "8x8.pyth"
     torch.save({"model_state": oracle.state_dict()}, path)
     model = imported("pytorchvideo", f"{kind}_r50_8x8", path, crop=64).model
@@ -294,9 +216,7 @@ def test_mmaction2_network_gives_the_same_logits(mode: str | None, tmp_path: Pat
         mode, mode
     )
     for clips in (random_clips(), random_clips(16, 96, 128)):
-        pixels = normalised(
-            clips, [x / 255 for x in (123.675, 116.28, 103.53)], [x / 255 for x in (58.395, 57.12, 57.375)]
-        )
+        pixels = normalised(clips, *MMACTION2_PIXELS)
         with torch.no_grad():
             expected = mmaction2_oracle.forward(state, pixels, mode=mode)
         assert_same_answers(model, clips, expected)
@@ -304,6 +224,22 @@ def test_mmaction2_network_gives_the_same_logits(mode: str | None, tmp_path: Pat
         torch.save({"state_dict": state}, path)
         with pytest.raises(ValueError, match="does not tell its pairwise function"):
             imported("mmaction2", name, path, **SIZES)
+
+
+@pytest.mark.parametrize(("backbone", "pools"), [("C2D", True), ("ResNet", False)])
+def test_mmaction2_c2d_gives_the_same_logits(backbone: str, pools: bool, tmp_path: Path) -> None:
+    """Its 2-D kernels look at every frame by itself; only the pooling of C2D, and the head, look along time."""
+    oracle = frame_by_frame(pools=pools, num_classes=CLASSES)
+    path = tmp_path / "best_acc_top1_epoch_100.pth"
+    save_frame_by_frame(oracle, path, settings=f"model = dict(backbone=dict(depth=50, type='{backbone}'), ...)")
+    model = imported("mmaction2", "c2d_r50_8x8", path, crop=64).model
+    for clips in (random_clips(8), random_clips(8, 96, 129)):
+        assert_same_answers(model, clips, oracle(normalised(clips, *MMACTION2_PIXELS)))
+    save_frame_by_frame(oracle, path, settings="")
+    with pytest.raises(ValueError, match="does not tell its backbone; give --set pool2="):
+        imported("mmaction2", "c2d_r50_8x8", path, crop=64, pool2=pools)
+    told = imported("mmaction2", "c2d_r50_8x8", path, crop=64, pool2=pools, pool1_padding=0 if pools else 1).model
+    assert told.options == model.options
 
 
 # ImageNet

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from nonlocal_video.reports.report import build_report, format_report, write_report
 from nonlocal_video.reports.tables import accuracy_table, find_reports, replace_block
-from nonlocal_video.types import Evaluation, Failure, Prediction
+from tests.reports.tested import predictions, write
 
 
 def report(network: str, data: str, seed: int, top1: float, **changes: Any) -> dict[str, Any]:
@@ -18,8 +17,8 @@ def report(network: str, data: str, seed: int, top1: float, **changes: Any) -> d
         "recipe_hash": network,
         "step": 400,
         "steps": 400,
-        "clips": {"num_clips": 10},
-        "views": {"num_crops": 1},
+        "clips": {"length": 8},
+        "protocol": {"crops": "1"},
         "top1_of_listed": top1,
         "train_top1": 99.0,
         **changes,
@@ -42,7 +41,8 @@ def test_table_averages_over_seeds_and_shows_what_was_not_run() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"views": {"num_crops": 3}}, "different clips and views"),
+        ({"protocol": {"crops": "3"}}, "different clips and protocols"),
+        ({"clips": {"length": 32}}, "different clips and protocols"),
         ({"step": 200}, "step 200 of 400; finish it first"),
         ({"recipe_hash": "other"}, "differs from other runs of c2d in more than seed and data"),
         ({"seed": 0}, "several reports for one network"),
@@ -53,30 +53,28 @@ def test_reports_that_cannot_be_compared_are_rejected(changes: dict[str, Any], m
         accuracy_table([report("c2d", "relation", 0, 50), {**report("c2d", "relation", 1, 50), **changes}])
 
 
-def test_report_counts_missing_and_broken_videos_both_ways(tmp_path: Path) -> None:
-    metrics = [{"step": step, "top1": float(step)} for step in (50, 95, 100)]
-    evaluation = Evaluation(
-        {"top1": 75.0},
-        {"top1": 60.0},
-        [Prediction(f"{i}.mp4", 0, [0.9, 0.1]) for i in range(4)],
-        [Failure("b.mp4", "b.mp4: broken")],
-    )
-    facts = {
-        "network": "c2d", "data": "relation", "step": 100, "steps": 100,
-        "clips": {"num_clips": 10}, "views": {"num_crops": 1},
-    }  # fmt: skip
-    missing = [Failure("m.mp4", "m.mp4: no such file")]
-    result = build_report(evaluation, missing, facts=facts, metrics=metrics, seconds=2.0)
-    assert result["videos"] == {"listed": 6, "missing": 1, "failed": 1, "decoded": 4}
-    assert (result["top1"], result["top1_of_listed"], result["clip_top1"]) == (75.0, 50.0, 60.0)
-    assert result["train_top1"] == 97.5
-    assert [failure["video"] for failure in result["failures"]] == ["m.mp4", "b.mp4"]
-    assert "75.00 of the decoded videos, 50.00 of the listed" in format_report(result)
-    write_report(tmp_path / "test", result, evaluation, classes=["yes", "no"])
-    assert find_reports([tmp_path]) == [result]
-    lines = (tmp_path / "test/predictions.jsonl").read_text().splitlines()
-    assert json.loads(lines[0])["predicted"] == "yes"
-    assert [json.loads(line)["video"] for line in lines] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+def test_reports_are_found_below_folders(tmp_path: Path) -> None:
+    reports = [write(tmp_path / name, predictions(8)) for name in ("a/test/10x3", "b/test/10x3")]
+    assert find_reports([tmp_path]) == reports
+    assert find_reports([tmp_path / "b"]) == reports[1:]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ensemble": [{}, {}]}, "is of an ensemble of 2 tests, not of a run"),
+        ({"labels": False}, "has no accuracies, its list has no labels"),
+        ({"protocol": None}, "older version; test that run again"),
+    ],
+)
+def test_reports_that_are_not_of_runs_with_accuracies_are_rejected(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    content = {**write(tmp_path, predictions(8)), **change}
+    kept = {key: value for key, value in content.items() if value is not None or key != "protocol"}
+    (tmp_path / "report.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=message):
+        find_reports([tmp_path])
 
 
 def test_a_folder_without_reports_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from nonlocal_video.data.clips import random_clip, uniform_clips
 from nonlocal_video.data.dataset import TestingVideos, TrainingVideos
 from nonlocal_video.data.decode import DECODERS, decode
 from nonlocal_video.data.loader import step_plan, training_loader
-from nonlocal_video.data.transforms import testing_corners, testing_frame, training_crop
+from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
 from nonlocal_video.types import Entry, Views
 
 MEMORY = """## Memory
@@ -91,7 +91,7 @@ def test_long(file: File) -> list[Usage]:
         [Entry(file.name, file.path, 0)],
         pick=partial(uniform_clips, num_clips=10, length=128, stride=1),
         fit=partial(testing_frame, short_side=256),
-        corners=partial(testing_corners, num_crops=3),
+        crops=partial(testing_crops, crops="3"),
     )
     before = usage(0)
     views = videos.get(0, lost={}, started=lambda _: None).views

@@ -12,7 +12,7 @@ from benchmarks.videos import File
 from nonlocal_video.data.clips import uniform_clips
 from nonlocal_video.data.dataset import TestingVideos
 from nonlocal_video.data.decode import decode
-from nonlocal_video.data.transforms import resize, short_side_size, testing_corners, testing_frame
+from nonlocal_video.data.transforms import resize, short_side_size, testing_crops, testing_frame
 from nonlocal_video.types import Entry, Views
 
 EXPLANATION = """## Testing: 30 views of a video
@@ -23,7 +23,7 @@ views 0, 7, 14, 21 and 28 of all ways were the same bit by bit. "ffmpeg" is `ffm
 null -`, which decodes every frame and throws it away: user and system time of the whole process, nothing subtracted.
 Medians; the ways take turns, each of which begins with a run that is not timed.
 """
-SHORT_SIDE, NUM_CLIPS, NUM_CROPS, CHUNK = 256, 10, 3, 1
+SHORT_SIDE, NUM_CLIPS, CROPS, CHUNK = 256, 10, "3", 1
 CHECKED = range(0, 30, 7)
 NAIVE, FFMPEG = "30 decodes, pyav", "ffmpeg"
 NAIVE_TARGET = 9.0
@@ -77,7 +77,7 @@ def views_of(file: File, *, decoder: str) -> Views:
         [Entry(file.name, file.path, 0)],
         pick=partial(uniform_clips, num_clips=NUM_CLIPS, length=32, stride=2),
         fit=partial(testing_frame, short_side=SHORT_SIDE),
-        corners=partial(testing_corners, num_crops=NUM_CROPS),
+        crops=partial(testing_crops, crops=CROPS),
         decode=partial(decode, decoder=decoder),
     )
     views = videos.get(0, lost={}, started=lambda _: None).views
@@ -94,20 +94,20 @@ def ours(file: File, *, decoder: str) -> None:
 
 def naive(file: File) -> None:
     """Makes one view after the other."""
-    for number in range(NUM_CLIPS * NUM_CROPS):
+    for number in range(NUM_CLIPS * int(CROPS)):
         one_view(file, number=number)
 
 
 def one_view(file: File, *, number: int) -> Tensor:
     """(3, T, S, S) uint8: one view, by a decode of its own."""
-    clip, crop = divmod(number, NUM_CROPS)
+    clip, crop = divmod(number, int(CROPS))
 
     def pick(seconds: np.ndarray) -> np.ndarray:
         return uniform_clips(seconds, num_clips=NUM_CLIPS, length=32, stride=2)[clip : clip + 1]
 
     def fit(height: int, width: int) -> Callable[[Tensor], Tensor]:
         size = short_side_size(height, width, SHORT_SIDE)
-        top, left = testing_corners(*size, num_crops=NUM_CROPS)[crop]
+        top, left = testing_crops(*size, crops=CROPS).corners[crop]
         return lambda frame: resize(frame, size)[top : top + SHORT_SIDE, left : left + SHORT_SIDE]
 
     frames, rows = decode(file.path, pick, fit)

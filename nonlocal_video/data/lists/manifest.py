@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from nonlocal_video.data.lists import pathlist
 from nonlocal_video.data.lists.charades import is_charades, is_frame_list, read_charades, read_frame_list
@@ -22,7 +23,7 @@ def read_list(
     num_classes: int | None,
     classes: Sequence[str] | None = None,
     form: str = "auto",
-    one_label: bool = False,
+    labels: Literal["any", "one", "one or none"] = "any",
 ) -> list[Entry]:
     """The entries of a list of videos.
 
@@ -31,7 +32,7 @@ def read_list(
         num_classes: labels go from 0 to this; any if None.
         classes: their names, which the official lists of Kinetics use instead of labels.
         form: one of `FORMATS`; found from the content if "auto".
-        one_label: refuse videos without a label or with several.
+        labels: "one" refuses videos without a label or with several; "one or none" takes lists without any label, too.
 
     Raises:
         ValueError: no such list or root, an empty list, a line that is not of the form, lines of which the form is not
@@ -53,7 +54,8 @@ def read_list(
         raise ValueError(f"{path}: the list is empty")
     _check_labels(path, numbered, num_classes)
     _check_distinct(path, numbered)
-    if one_label:
+    unlabelled = labels == "one or none" and all(entry.label is None for _, entry in numbered)
+    if labels != "any" and not unlabelled:
         _check_one_label(path, numbered)
     entries = [entry for _, entry in numbered]
     return entries if form == "kinetics" else with_replacements(entries, root)
@@ -111,8 +113,8 @@ def _check_one_label(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
     for line, entry in numbered:
         if entry.label is None:
             raise ValueError(
-                f"{path}:{line}: got {entry.video!r}, expected a path and a label, such as 'videos/a.mp4 3': a list "
-                "without labels cannot be trained or tested on"
+                f"{path}:{line}: got {entry.video!r}, expected a path and a label, such as 'videos/a.mp4 3': without "
+                "labels nothing can be trained, and a list can be tested if no video of it has one"
             )
         if not isinstance(entry.label, int):
             raise ValueError(

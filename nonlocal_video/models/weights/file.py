@@ -41,14 +41,24 @@ class ModelFile(NamedTuple):
     origin: str
     """Where the weights come from, in words."""
     weights: dict[str, Tensor]
+    published: dict[str, Any] | None = None
+    """What is published of this very model: fields of `weights.published.Published`."""
 
 
 def save_model(
-    path: str | os.PathLike[str], model: Classifier, *, origin: str, classes: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    model: Classifier,
+    *,
+    origin: str,
+    classes: Sequence[str] | None = None,
+    published: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the weights of a network and all that it takes to build it again, whole or not at all.
 
     The tensors alone are what `safetensors.torch.load_file` gives and `load_state_dict` takes.
+
+    Args:
+        origin, classes, published: as in `ModelFile`.
     """
     metadata = {
         "format": FORMAT,
@@ -56,6 +66,7 @@ def save_model(
         "options": json.dumps(plain_options(model)),
         "classes": json.dumps(None if classes is None else list(classes)),
         "origin": origin,
+        "published": json.dumps(published),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as file:
@@ -90,7 +101,9 @@ def read_model_file(path: str | os.PathLike[str], *, with_weights: bool = True) 
         raise ValueError(f"{path}: cannot be read as a safetensors file: {error}") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: not a file that this project wrote; bring it in with tools/import_weights.py")
-    return ModelFile(json.loads(metadata["options"]), json.loads(metadata["classes"]), metadata["origin"], weights)
+    published = json.loads(metadata.get("published", "null"))  # Files of before have none.
+    options, classes = json.loads(metadata["options"]), json.loads(metadata["classes"])
+    return ModelFile(options, classes, metadata["origin"], weights, published)
 
 
 def load_model(path: str | os.PathLike[str], *, pairwise: Pairwise | None = None) -> Classifier:

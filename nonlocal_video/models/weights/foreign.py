@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -20,8 +21,8 @@ class Foreign(NamedTuple):
     """Where its networks differ from the released ones: fields of `NetworkOptions`."""
     ignored: list[str]
     """What is no part of the network: momentum, counters."""
-    unknown: str = ""
-    """What the file does not tell and the user must, as an error."""
+    unknown: Mapping[str, str] = MappingProxyType({})
+    """The options that the file does not tell and the user must, each with an error that says so."""
 
 
 class Imported(NamedTuple):
@@ -59,8 +60,9 @@ def build_imported(name: str, foreign: Foreign, *, changes: dict[str, Any], wher
         raise ValueError(f"{where}: has no classifier, so it is no trained network; start training from it instead")
     if not changes.keys().isdisjoint(("name", "num_classes")):
         raise ValueError("name and num_classes are no options here: the one is MODEL, the other is read from the file")
-    if foreign.unknown and "pairwise" not in changes:
-        raise ValueError(f"{where}: {foreign.unknown}")
+    for option, error in foreign.unknown.items():
+        if option not in changes:
+            raise ValueError(f"{where}: {error}")
     num_classes = len(foreign.weights["fc.weight"])
     model = build_model(name, num_classes=num_classes, **{**foreign.options, **changes})
     own = model.state_dict()

@@ -1,4 +1,4 @@
-"""mmaction2's I3D and NL-I3D (ResNet3d): {"state_dict": ..., "meta": ...}."""
+"""mmaction2's I3D, NL-I3D (ResNet3d) and C2D (C2D, or ResNet frame by frame): {"state_dict": ..., "meta": ...}."""
 
 import re
 from typing import Any
@@ -47,7 +47,10 @@ STATISTICS = pixel_statistics([x / 255 for x in (123.675, 116.28, 103.53)], [x /
 
 
 def read_mmaction2(path: str) -> Foreign:
-    """A network of mmaction2. Embedded Gaussian and dot product have the same tensors: the settings in the file tell.
+    """A network of mmaction2.
+
+    Embedded Gaussian and dot product have the same tensors, and so have the two kinds of C2D: the settings in the file
+    tell which it is.
 
     Raises:
         ValueError: not such a file.
@@ -55,26 +58,42 @@ def read_mmaction2(path: str) -> Foreign:
     content = read_torch_file(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or "backbone.conv1.conv.weight" not in state:
-        raise ValueError(f"{path}: not a ResNet3d of mmaction2: it has no state_dict with backbone.conv1.conv.weight")
-    options, unknown = _nonlocal_options(state, str((content.get("meta") or {}).get("cfg", "")))
+        raise ValueError(f"{path}: not a ResNet of mmaction2: it has no state_dict with backbone.conv1.conv.weight")
+    settings = str((content.get("meta") or {}).get("cfg", ""))
+    of_images = state["backbone.conv1.conv.weight"].ndim == 4
+    options, unknown = _image_options(settings) if of_images else _nonlocal_options(state, settings)
     weights = {rename(name, RULES): tensor for name, tensor in state.items()}
     ignored = [name for name in content if name != "state_dict"]
     return Foreign({**weights, **STATISTICS}, {**OPTIONS, **options}, ignored, unknown)
 
 
-def _nonlocal_options(state: dict[str, Any], settings: str) -> tuple[dict[str, Any], str]:
+def _image_options(settings: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What 2-D kernels are of: its C2D pools frames in pairs, its ResNet looks at every frame by itself."""
+    backbone = re.search(r"type\s*=\s*['\"](C2D|ResNet)['\"]", settings)
+    if not backbone:
+        error = (
+            "the file does not tell its backbone; give --set pool2=true pool1_padding=0 for C2D, or "
+            "pool2=false pool1_padding=1 for ResNet (nopool)"
+        )
+        return {"stem": "dense"}, {"pool2": error, "pool1_padding": error}
+    pools = backbone[1] == "C2D"
+    return {"stem": "dense", "pool2": pools, "pool1_padding": 0 if pools else 1}, {}
+
+
+def _nonlocal_options(state: dict[str, Any], settings: str) -> tuple[dict[str, Any], dict[str, str]]:
     blocks = [name for name in state if ".non_local_block." in name]
     if not blocks:
-        return {}, ""
+        return {}, {}
     pooled = any(".non_local_block.g.0." in name for name in blocks)
     options: dict[str, Any] = {"subsample": "after" if pooled else "none"}
     if not any(".theta." in name for name in blocks):
-        return {**options, "pairwise": "gaussian"}, ""
+        return {**options, "pairwise": "gaussian"}, {}
     mode = re.search(r"mode\s*=\s*['\"](dot_product|embedded_gaussian)['\"]", settings)
     if not mode:
-        return options, (
+        error = (
             "the file does not tell its pairwise function; give --set pairwise=dot_product, or "
             "pairwise=embedded_gaussian_unscaled for embedded_gaussian with use_scale=False"
         )
+        return options, {"pairwise": error}
     scaled = mode[1] == "dot_product" or not re.search(r"use_scale\s*=\s*False", settings)
-    return {**options, "pairwise": mode[1] if scaled else f"{mode[1]}_unscaled"}, ""
+    return {**options, "pairwise": mode[1] if scaled else f"{mode[1]}_unscaled"}, {}

@@ -66,5 +66,5 @@ def read_pyslowfast(path: str) -> Foreign:
     return Foreign({**weights, **statistics}, {**OPTIONS, **options}, ignored)
 
 
-def _unknown(weights: dict[str, Any]) -> str:
-    return _UNKNOWN if any(".nonlocal" in name for name in weights) else ""
+def _unknown(weights: dict[str, Any]) -> dict[str, str]:
+    return {"pairwise": _UNKNOWN} if any(".nonlocal" in name for name in weights) else {}

@@ -1,0 +1,75 @@
+"""What a test has found so far, on the disk as soon as it is known, so that a killed test goes on where it was."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nonlocal_video.types import Prediction
+
+
+class Journal:
+    """The predictions of one process: a line that says which test this is, and a line a video.
+
+    What a process that was killed left of a line is cut off.
+
+    Args:
+        folder: of the report; every process has a file of its own in it.
+        test: what makes the test what it is, in plain values.
+    """
+
+    def __init__(self, folder: Path, *, rank: int, test: dict[str, Any]) -> None:
+        path = folder / f"unfinished.rank{rank}.jsonl"
+        path.touch()
+        self.file = path.open("r+b")
+        self.file.seek(sum(len(line) for line in self.file if line.endswith(b"\n")))
+        self.file.truncate()
+        if self.file.tell() == 0:
+            self._write({"test": test})
+
+    def add(self, prediction: Prediction) -> None:
+        """Once this returns, the prediction outlives the process."""
+        self._write(prediction.to_json())
+
+    def _write(self, plain: dict[str, Any]) -> None:
+        self.file.write((json.dumps(plain) + "\n").encode())
+        self.file.flush()
+
+    def close(self) -> None:
+        """Ends the file, which stays."""
+        self.file.close()
+
+
+def read_journals(folder: Path, *, test: dict[str, Any]) -> list[Prediction]:
+    """The predictions of all processes of this test, each video once; none if there are no journals.
+
+    Raises:
+        ValueError: they are of another test; says how it differs.
+    """
+    found: dict[str, Prediction] = {}
+    for path in journals(folder):
+        lines = _whole_lines(path)
+        header = next(lines, {"test": test})
+        changed = _differences(header.get("test", {}), json.loads(json.dumps(test)))
+        if changed:
+            raise ValueError("; ".join(changed))
+        for plain in lines:
+            prediction = Prediction.from_json(plain)
+            found.setdefault(prediction.video, prediction)
+    return list(found.values())
+
+
+def journals(folder: Path) -> list[Path]:
+    """The files of a test that has not ended."""
+    return sorted(folder.glob("unfinished.rank*.jsonl"))
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [f"{k}: was {old.get(k)}, now {new.get(k)}" for k in sorted(old | new) if old.get(k) != new.get(k)]

@@ -1,0 +1,70 @@
+"""A network to test, with its weights and what their file says of them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nonlocal_video.build import class_names
+from nonlocal_video.config import build_model
+from nonlocal_video.distributed import local_device
+from nonlocal_video.engine.checkpoint import read_checkpoint
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.weights.file import load_model, load_weights, plain_options, read_model_file
+from nonlocal_video.settings import TrainConfig
+
+
+class Loaded(NamedTuple):
+    """A network with its weights, and what their file says of them."""
+
+    model: Classifier
+    weights_hash: str
+    step: int | None
+    """The steps that it was trained for."""
+    census: dict[str, object] | None
+    """Of the videos that it was trained on."""
+    batch_norm: str
+    """What it normalises with: the running averages of training, precise statistics, or those of a file."""
+    classes: list[str] | None
+    """Their names, where they are known."""
+    published: dict[str, Any] | None
+
+
+def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
+    """The network of a run with the weights of a file, on the device.
+
+    Args:
+        path: a checkpoint, or a .safetensors file, which says its network itself.
+
+    Raises:
+        ValueError: not such a file, one of another network, or for other classes than those of the videos.
+    """
+    classes = class_names(run.data)
+    step, census, batch_norm, published = None, None, "as in the file", None
+    if path.suffix == ".safetensors":
+        model, head = load_model(path), read_model_file(path, with_weights=False)
+        classes, published = classes or head.classes, head.published
+    else:
+        model, content = build_model(run), read_checkpoint(path)
+        precise = content["precise_bn"]
+        load_weights(model, {**content["model"], **(precise or {})}, where=path)
+        step, census = content["step"], content["facts"].get("census")
+        batch_norm = "precise" if precise else "running averages"
+    if model.options.num_classes != run.data.num_classes:
+        raise ValueError(
+            f"{path}: got weights for {model.options.num_classes} classes, "
+            f"expected {run.data.num_classes}, those of {run.data.name}"
+        )
+    weights_hash = hash_weights(model)
+    model.lay_out(channels_last=channels_last)
+    return Loaded(model.to(local_device()), weights_hash, step, census, batch_norm, classes, published)
+
+
+def hash_weights(model: Classifier) -> str:
+    """Names the weights of a network, its normalisation and its options in 12 characters."""
+    sums = hashlib.sha256(json.dumps(plain_options(model), sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.endswith("num_batches_tracked"):
+            sums.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            sums.update(tensor.cpu().contiguous().numpy().tobytes())
+    return sums.hexdigest()[:12]

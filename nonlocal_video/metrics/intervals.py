@@ -1,0 +1,53 @@
+"""How sure an accuracy is, and the difference of two: 95% confidence intervals over the choice of videos."""
+
+from math import sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+from scipy.stats import binomtest
+from torch import Tensor
+
+Z = NormalDist().inv_cdf(0.975)
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """The ends, in percent, of Wilson's score interval (1927) of an accuracy."""
+    interval = binomtest(correct, total).proportion_ci(method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
+
+
+class PairedDifference(NamedTuple):
+    """How two networks differ that were tested on the same videos."""
+
+    percent: float
+    """The accuracy of B less that of A."""
+    low: float
+    high: float
+    """The ends of its interval, in percent."""
+    only_a: int
+    """Videos that A alone gets right."""
+    only_b: int
+    p: float
+    """Of the exact McNemar test: how often a fair coin would divide `only_a + only_b` as unevenly or more so."""
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_difference(a: Tensor, b: Tensor) -> PairedDifference:
+    """What A and B got right, (N,) bool each, video by video.
+
+    The interval is Wald's for matched pairs with half a pair added to each cell of the 2x2 table ("Wald+2": Agresti and
+    Min, Statistics in Medicine 24, 2005): with N + 2 pairs, b and c of which only one gets right,
+    (c - b) / N ± z sqrt(b + c - (c - b)² / N) / N. Two networks that agree everywhere get an interval, too.
+    """
+    only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
+    pairs, lost, won = len(a) + 2, only_a + 0.5, only_b + 0.5
+    centre = (won - lost) / pairs
+    half = Z * sqrt(won + lost - (won - lost) ** 2 / pairs) / pairs
+    differing = only_a + only_b
+    p = float(binomtest(only_a, differing).pvalue) if differing else 1.0
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    return PairedDifference(100 * (only_b - only_a) / len(a), 100 * low, 100 * high, only_a, only_b, p)

@@ -1,0 +1,96 @@
+"""Published models: what is known of each, and its file."""
+
+import hashlib
+import os
+import re
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nonlocal_video.models.weights.foreign import Foreign
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A model that someone released, as its source describes it."""
+
+    name: str
+    file: str
+    """The name of its file of weights."""
+    url: str
+    source: str
+    """Which script or config of which code base it is of."""
+    format: str
+    """A key of `FORMATS`."""
+    network: str
+    """As for `build_model`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Fields of `NetworkOptions` that differ from the name's and the format's, and all that its file may not tell."""
+    protocol: dict[str, Any]
+    """How it was tested: a `name` in configs/protocol, and the settings that were others."""
+    data: str
+    """The data set that it was trained and tested on, by its name in configs/data."""
+    top1: float
+    """Accuracy in percent of the testing videos, as published."""
+    top5: float
+    note: str | None = None
+    """What of its test the protocol does not repeat."""
+
+    @property
+    def checksum(self) -> str | None:
+        """The first digits of the file's SHA-256, where its name ends with them (mmaction2's publish_model.py)."""
+        match = re.search(r"-([0-9a-f]{8})\.pth$", self.file)
+        return match[1] if match else None
+
+
+def check_options(published: Published, foreign: Foreign, *, where: str) -> None:
+    """Compares what the file tells of its network with what is published.
+
+    Raises:
+        ValueError: it is another network.
+    """
+    told = {key: value for key, value in foreign.options.items() if key not in foreign.unknown}
+    differences = [
+        f"{key} is {told[key]}, expected {value}"
+        for key, value in published.options.items()
+        if told.get(key, value) != value
+    ]
+    if differences:
+        raise ValueError(f"{where}: is another network than {published.name}: {'; '.join(differences)}")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def download(published: Published, path: Path, *, progress: Callable[[int, int, int], object]) -> None:
+    """Fetches the file of a published model; it appears under its name only when it is whole.
+
+    Args:
+        progress: is told blocks so far, bytes of a block, and all bytes (-1 if the server does not say).
+
+    Raises:
+        OSError: no network, no such file there, or a broken connection.
+        ValueError: what came has another checksum than the name of the file says.
+    """
+    unfinished = path.with_name(f"{path.name}.tmp")
+    try:
+        urllib.request.urlretrieve(published.url, unfinished, progress)
+        digest = sha256(unfinished)
+        if published.checksum and not digest.startswith(published.checksum):
+            raise ValueError(
+                f"{published.url}: got a file whose SHA-256 begins with {digest[:8]}, expected {published.checksum}"
+            )
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise

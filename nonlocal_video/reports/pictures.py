@@ -1,0 +1,72 @@
+"""The pictures of a test: which classes are taken for which, and what more clips bring."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from nonlocal_video.files import whole_file
+from nonlocal_video.metrics.intervals import wilson_interval
+
+NAMED = 40
+"""Up to so many classes have their names at the axes; more would be too small to read."""
+NUMBERED = 12
+"""Up to so many have their shares in the cells."""
+
+
+def draw_confusions(path: Path, confusions: Tensor, *, classes: Sequence[str] | None) -> None:
+    """The shares of each class's videos (rows of (K, K) counts) that are taken for each class; grey without videos."""
+    num_classes = len(confusions)
+    totals = confusions.sum(dim=1, keepdim=True)
+    shares = torch.where(totals > 0, 100 * confusions / totals.clamp(min=1), torch.nan)
+    side = 3.5 + min(0.3 * num_classes, 6.5) + (2.0 if classes and num_classes <= NAMED else 0.0)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_facecolor("0.85")
+    # By the square root: one video of fifty must be seen among 400 classes.
+    norm = PowerNorm(0.5, vmin=0, vmax=100)
+    image = axes.imshow(shares.numpy(), cmap="gist_heat_r", norm=norm, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="percent of the class's videos", shrink=0.8)
+    axes.set_xlabel("best-scored class")
+    axes.set_ylabel("class of the video")
+    if num_classes <= NAMED:
+        names = list(classes) if classes else [str(label) for label in range(num_classes)]
+        axes.set_xticks(range(num_classes), names, rotation=90 if num_classes > 2 else 0, parse_math=False)
+        axes.set_yticks(range(num_classes), names, parse_math=False)
+    if num_classes <= NUMBERED:
+        for row, column in (shares >= 0).nonzero().tolist():
+            share = float(shares[row, column])
+            colour = "white" if share > 30 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour)
+    _save(figure, path)
+
+
+def draw_clips(path: Path, after_clips: Sequence[Mapping[str, float]], *, num_videos: int) -> None:
+    """Top-1 and top-5 of the first 1, 2, ... clips together, each with its 95% interval as a band."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    clips = [row["clips"] for row in after_clips]
+    for key in ("top1", "top5"):
+        if key not in after_clips[0]:
+            continue
+        values = [row[key] for row in after_clips]
+        bands = [wilson_interval(round(value * num_videos / 100), num_videos) for value in values]
+        (line,) = axes.plot(clips, values, marker="o", markersize=4, label=f"top-{key[-1]}: {values[-1]:.2f}")
+        lows, highs = zip(*bands, strict=True)
+        axes.fill_between(clips, lows, highs, color=line.get_color(), alpha=0.15, linewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("clips of each video")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_title(f"{num_videos} videos; bands: 95% intervals", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=120, bbox_inches="tight")

@@ -1,0 +1,84 @@
+"""From a file like a published one to the report of a test, for every format."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from nonlocal_video.data.lists.classes import KINETICS400
+from nonlocal_video.models.weights.published import Published
+from tests.models.standins import stand_in
+
+ROOT = Path(__file__).parents[1]
+MODELS: dict[str, Published] = runpy.run_path(str(ROOT / "tools" / "import_weights.py"))["published_models"]()
+NAMES = ["caffe2_c2d_r50_8x8", "pyslowfast_i3d_r50_8x8", "pytorchvideo_c2d_r50_8x8", "mmaction2_c2d_r50_8x8"]
+LABELS = (0, 123, 399)
+
+
+def tool(name: str, *arguments: str) -> None:
+    """Runs a tool in this process; raises SystemExit as it exits."""
+    before = sys.argv
+    sys.argv = [name, *arguments]
+    try:
+        runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def kinetics(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like Kinetics-400's, with videos of the miniature and labels up to 399."""
+    folder = tmp_path_factory.mktemp("kinetics")
+    videos = sorted((miniature / "videos").glob("val_*.mp4"))[: len(LABELS)]
+    lines = [f"{video} {label}\n" for video, label in zip(videos, LABELS, strict=True)]
+    (folder / "val.csv").write_text("".join(lines))
+    (folder / "one.csv").write_text(lines[1])
+    return folder
+
+
+def tested(name: str, folder: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[dict, str]:
+    """The report, and what is printed, of the command that the import tells, in the folder of a stand-in."""
+    model = MODELS[name]
+    stand_in(model, folder / model.file)
+    tool(
+        "import_weights.py", "--published", name, str(folder / model.file), "--out", str(folder / f"{name}.safetensors")
+    )
+    (command,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next:")]
+    words = command.split("tools/test.py ")[1].split()
+    given = [word.replace("FOLDER", str(folder)) for word in words if not word.startswith("data.root")]
+    tool("test.py", *given, "runtime.workers=0", "runtime.threads=1", f"runtime.runs={folder}", "name=it", *overrides)
+    return json.loads((folder / name / "test/it/report.json").read_text()), capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_published_model_goes_from_its_file_to_a_report(
+    name: str, kinetics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = MODELS[name]
+    report, said = tested(name, tmp_path, capsys, f"data.root={kinetics}", "protocol=1x1")
+    assert report["videos"] == {"listed": 3, "missing": 0, "failed": 0, "decoded": 3}
+    assert report["published"]["name"] == name
+    assert (report["data"], report["protocol"]["name"]) == ("kinetics400", "1x1")
+    lines = [json.loads(line) for line in (tmp_path / name / "test/it/predictions.jsonl").read_text().splitlines()]
+    assert [line["label"] for line in lines] == list(LABELS)
+    assert all(len(line["scores"]) == 400 for line in lines)
+    assert all(KINETICS400[max(range(400), key=line["scores"].__getitem__)] in json.dumps(line) for line in lines)
+    assert f"published {model.top1:.{1 if model.format in ('caffe2', 'pyslowfast') else 2}f} / " in said
+    assert "not compared: the protocol is 1x1" in said
+
+
+@pytest.mark.slow
+def test_published_protocol_is_the_default_and_compares(
+    kinetics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "mmaction2_c2d_r50_8x8"
+    report, said = tested(name, tmp_path, capsys, f"data.root={kinetics}", f"data.val={kinetics}/one.csv")
+    assert report["protocol"] == report["published"]["protocol"]
+    assert (report["protocol"]["name"], report["protocol"]["short_side"]) == ("mmaction2", 224)
+    top1, top5 = report["top1"], report["top5"]
+    assert f"published 73.89 / 91.21 (mmaction2), measured {top1:.2f} [" in said
+    assert f"difference {top1 - 73.89:+.2f} / {top5 - 91.21:+.2f}" in said
+    assert "published on 19,796 videos, this list has 1" in said

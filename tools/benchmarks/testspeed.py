@@ -1,0 +1,219 @@
+"""Videos a second of whole tests: as tools/test.py does it, and with an item for each view."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from nonlocal_video.build import build_testing_videos
+from nonlocal_video.data.clips import uniform_clips
+from nonlocal_video.data.decode import decode
+from nonlocal_video.data.loader import START_METHOD, testing_loader
+from nonlocal_video.data.transforms import resize, short_side_size, testing_crops
+from nonlocal_video.distributed import local_device
+from nonlocal_video.engine.evaluate import Scorer, Work, evaluate
+from nonlocal_video.models import build_model
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, RuntimeConfig, TrainConfig
+from nonlocal_video.types import Entry, Failure, Prediction
+
+NUM_CLASSES = 400
+SMALL_CROP = 48
+"""Side of a training clip of the small networks, which are for the miniature."""
+SCORES_DIFFER = 1e-5
+"""The two ways may differ so much in a score: they run other numbers of views together."""
+PROTOCOLS = {name: ProtocolConfig(name, crops=crops) for name, crops in (("10x3", "3"), ("full_10", "full"))}
+
+
+class Test(NamedTuple):
+    """A network and what it is tested on."""
+
+    model: Classifier
+    entries: list[Entry]
+    protocol: ProtocolConfig
+    workers: int
+
+
+class Outcome(NamedTuple):
+    """What a test found, and what that cost."""
+
+    scores: dict[str, Tensor]
+    """(K,) of each video."""
+    work: Work
+
+
+def build(name: str) -> Classifier:
+    """A network whose random weights give scores such as a trained one's, on the device.
+
+    As built, the residual branches are zero and all classes nearly equal. Here every gamma is 1, the statistics of batch
+    normalisation are those of the network's own maps of noise, and the logits have a standard deviation of 3.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    torch.manual_seed(0)
+    crop = SMALL_CROP if "_small_" in name else 224
+    model = build_model(name, num_classes=NUM_CLASSES, crop=crop).to(local_device())
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.ones_(module.weight)
+            module.momentum = None  # The plain mean over all passes.
+            module.reset_running_stats()
+    small = torch.randint(0, 256, (2, 3, 4, crop // 8, crop // 8), dtype=torch.float32)
+    size = (model.options.clip_length, crop, crop)
+    clips = F.interpolate(small, size, mode="trilinear").to(local_device(), torch.uint8)
+    with torch.no_grad():
+        model.train()(clips)
+        logits = model.eval()(clips)
+        model.fc.weight.mul_(3 / logits.std(dim=1).mean())
+    return model
+
+
+def protocol_for(model: Classifier, name: str) -> ProtocolConfig:
+    """A protocol of the paper or the released code, with the short side for this network."""
+    return replace(PROTOCOLS[name], short_side=round(model.options.crop * 256 / 224))
+
+
+def copies(paths: Sequence[str], number: int) -> list[Entry]:
+    """Each file so many times, under other names."""
+    return [Entry(f"{path} {copy}", path, 0) for copy in range(number) for path in paths]
+
+
+def ours(test: Test) -> Outcome:
+    """As tools/test.py: an item is a video, whose frames are decoded once; its views run in chunks.
+
+    Raises:
+        ValueError: a video cannot be decoded.
+    """
+    began = time.perf_counter()
+    options = test.model.options
+    config = TrainConfig(
+        clip=ClipConfig(length=options.clip_length, stride=options.clip_stride), data=DataConfig(decoder="pyav")
+    )
+    videos = build_testing_videos(config, test.protocol, test.entries)
+    todo = range(len(test.entries))
+    loader = testing_loader(videos, todo, rank=0, world_size=1, workers=test.workers, limit_s=60)
+    scorer = Scorer(test.model, chunk=RuntimeConfig().chunk, precision="fp32", note=print)
+    scores = dict[str, Tensor]()
+
+    def finished(outcome: Prediction | Failure) -> None:
+        if isinstance(outcome, Failure):
+            raise ValueError(outcome.cause)
+        scores[outcome.video] = outcome.scores
+
+    work = evaluate(scorer, loader, combine="mean", keep_views=False, finished=finished, total=len(todo))
+    return Outcome(scores, work._replace(seconds=time.perf_counter() - began))
+
+
+class ViewByView(Dataset[tuple[str, Tensor]]):
+    """An item is a view: its clip is decoded, resized and cropped by itself."""
+
+    def __init__(self, test: Test) -> None:
+        self.entries, self.protocol = test.entries, test.protocol
+        self.crops = 3 if test.protocol.crops == "3" else 1
+        self.pick = partial(
+            uniform_clips,
+            num_clips=test.protocol.num_clips,
+            length=test.model.options.clip_length,
+            stride=test.model.options.clip_stride,
+            placement=test.protocol.placement,
+        )
+
+    def __len__(self) -> int:
+        return len(self.entries) * self.protocol.num_clips * self.crops
+
+    def __getitem__(self, number: int) -> tuple[str, Tensor]:
+        """The name of the video and (3, T, h, w) uint8."""
+        video, view = divmod(number, self.protocol.num_clips * self.crops)
+        clip, crop = divmod(view, self.crops)
+        entry = self.entries[video]
+
+        def fit(height: int, width: int) -> Callable[[Tensor], Tensor]:
+            size = short_side_size(height, width, int(str(self.protocol.short_side)))
+            corners, (tall, wide) = testing_crops(*size, crops=self.protocol.crops)
+            top, left = corners[crop]
+            return lambda frame: resize(frame, size)[top : top + tall, left : left + wide]
+
+        frames, rows = decode(entry.path, lambda seconds: self.pick(seconds)[clip : clip + 1], fit)
+        return entry.video, frames[rows[0]].permute(3, 0, 1, 2)
+
+
+@torch.inference_mode()
+def straightforward(test: Test) -> Outcome:
+    """A plain loader of views, one forward pass for each; a video's score is the mean over its views.
+
+    Raises:
+        DecodeError: a video cannot be decoded.
+    """
+    began, waited_s, pixels = time.perf_counter(), 0.0, 0
+    sums = dict[str, Tensor]()
+    items = ViewByView(test)
+    start_method = START_METHOD if test.workers else None  # As ours: a fork of a process that decoded can hang.
+    loader: DataLoader[Any] = DataLoader(
+        items,
+        num_workers=test.workers,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context=start_method,
+    )
+    source = iter(loader)
+    while True:
+        asked = time.perf_counter()
+        found = next(source, None)
+        waited_s += time.perf_counter() - asked
+        if found is None:
+            break
+        (video,), view = found
+        scores = test.model.scores(view.to(local_device(), non_blocking=True))[0]
+        sums[video] = sums.get(video, 0) + scores.double().cpu()
+        pixels += view[0, 0].numel()
+    means = {video: total * len(test.entries) / len(items) for video, total in sums.items()}
+    return Outcome(means, Work(time.perf_counter() - began, waited_s, pixels))
+
+
+def check_same(one: Outcome, other: Outcome) -> float:
+    """The largest difference of any score.
+
+    Raises:
+        ValueError: it is too large, or they are of other videos.
+    """
+    if one.scores.keys() != other.scores.keys():
+        raise ValueError(f"got scores of {sorted(other.scores)}, expected {sorted(one.scores)}")
+    differences = {video: float((scores - other.scores[video]).abs().max()) for video, scores in one.scores.items()}
+    video = max(differences, key=differences.__getitem__)
+    if not differences[video] <= SCORES_DIFFER:  # NaN is wrong, too.
+        raise ValueError(
+            f"{video}: the straightforward way gives other scores, by {differences[video]:.2g}, "
+            f"expected at most {SCORES_DIFFER:g}"
+        )
+    return differences[video]
+
+
+class Speed(NamedTuple):
+    """Medians over the repeats."""
+
+    seconds: float
+    """For all videos, from the start of the loader's processes to the last score."""
+    wait: float
+    """The share of the time in which the network's process waited for the loader."""
+    pixels: int
+
+
+def in_turn(ways: dict[str, Callable[[], Outcome]], *, repeats: int) -> dict[str, Speed]:
+    """The speed of each way; they take turns, so that a slow minute meets all."""
+    found: dict[str, list[Work]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            found[name].append(way().work)
+    return {name: _medians(works) for name, works in found.items()}
+
+
+def _medians(works: Sequence[Work]) -> Speed:
+    seconds = statistics.median(work.seconds for work in works)
+    return Speed(seconds, statistics.median(work.waited_s / work.seconds for work in works), works[0].pixels)
