@@ -43,6 +43,7 @@ def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
     step, census, batch_norm, published = None, None, "as in the file", None
     if path.suffix == ".safetensors":
         model, head = load_model(path), read_model_file(path, with_weights=False)
+        _check_network(model, run, path)
         classes, published = classes or head.classes, head.published
     else:
         model, content = build_model(run), read_checkpoint(path)
@@ -58,6 +59,21 @@ def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
     weights_hash = hash_weights(model)
     model.lay_out(channels_last=channels_last)
     return Loaded(model.to(local_device()), weights_hash, step, census, batch_norm, classes, published)
+
+
+def _check_network(model: Classifier, run: TrainConfig, path: Path) -> None:
+    """A file of weights says its network; that of a run that was named with it has to be the same.
+
+    Raises:
+        ValueError: it is another one; says how.
+    """
+    if "_target_" not in run.model:  # The file alone.
+        return
+    own, expected = (plain_options(one) for one in (model, build_model(run)))
+    differ = [key for key in own if key not in ("name", "dropout", "num_classes") and own[key] != expected[key]]
+    if differ:
+        told = "; ".join(f"{key}: got {own[key]}, expected {expected[key]}" for key in differ)
+        raise ValueError(f"{path}: weights of another network than that of the run: {told}")
 
 
 def hash_weights(model: Classifier) -> str:

@@ -32,6 +32,7 @@ from nonlocal_video.engine.log import read_metrics
 from nonlocal_video.evaluation import Weights
 from nonlocal_video.launch import only_job
 from nonlocal_video.loading import Loaded, load
+from nonlocal_video.reports.page import protocol_words
 from nonlocal_video.reports.report import build_report, format_report, write_report
 from nonlocal_video.science import config_hash, recipe_hash
 from nonlocal_video.settings import ProtocolConfig, TestConfig, TrainConfig
@@ -100,24 +101,26 @@ def describe(job: Job, loaded: Loaded) -> str:
     protocol, runtime, found = job.config.protocol, job.config.runtime, job.videos
     clip, options = job.run.clip, loaded.model.options
     trained = "" if loaded.step is None else f", step {loaded.step} of {job.run.optim.steps}"
-    crops = {"full": "the whole frame", "1": "1 square", "3": "3 squares"}[protocol.crops]
-    mirrored = ", each mirrored, too" if protocol.flips else ""
     costs = [
-        f"{one.name} {_pixels(one, clip.length, int(str(protocol.short_side))) / 1e6:.1f}" for one in _beside(protocol)
+        f"{one.name} {_pixels(one, clip.length, int(str(protocol.short_side))) / 1e6:.3g}" for one in _beside(protocol)
     ]
     lines = [
         f"network: {options.name or job.run.choices['model']}, {options.num_classes} classes",
         f"weights: {job.weights.path}{trained}, hash {loaded.weights_hash}, batch normalisation: {loaded.batch_norm}",
         *(f"  {note}" for note in job.weights.notes),
         f"videos: {job.run.data.name}, {job.run.data.val}; {format_census(found.census._asdict())}",
-        f"protocol: {protocol.name}: {protocol.num_clips} clips of {clip.length}x{clip.stride} ({protocol.placement}) "
-        f"x {crops}{mirrored}, short side {protocol.short_side}; the {protocol.combine} over the views",
-        f"cost of a video of 4:3, million pixels through the network: {', '.join(costs)}",
+        f"protocol: {protocol_words(_protocol_facts(job))}",
+        f"cost of a video of 340x256, million pixels through the network: {', '.join(costs)}",
         f"device: {world_size()} x {local_device().type}, {runtime.precision}, {runtime.chunk} views at a time",
     ]
     if all(entry.label is None for entry in found.entries):
         lines.append("labels: none in this list: predictions only, no accuracy")
     return "\n".join(lines)
+
+
+def _protocol_facts(job: Job) -> dict[str, Any]:
+    clip = job.run.clip
+    return {"clips": {"length": clip.length, "stride": clip.stride}, "protocol": asdict(job.config.protocol)}
 
 
 def _beside(protocol: ProtocolConfig) -> list[ProtocolConfig]:
@@ -208,8 +211,7 @@ def _report(
             "weights_hash": loaded.weights_hash,
             "step": loaded.step,
             "steps": settings.optim.steps if loaded.step is not None else None,
-            "clips": {"length": clip.length, "stride": clip.stride},
-            "protocol": asdict(protocol),
+            **_protocol_facts(job),
             "census": found.census._asdict(),
             "train_census": loaded.census,
             "batch_norm": loaded.batch_norm,

@@ -122,8 +122,8 @@ def test_the_same_command_again_finds_the_run_finished(
 def test_scores_are_the_same_on_1_2_and_3_processes(run: Path) -> None:
     outcomes = []
     for processes in (1, 2, 3):
-        command = [sys.executable, "tools/test.py", f"run={run}", f"name=p{processes}", THREE, f"runtime.devices={processes}",
-                   "runtime.threads=1", "runtime.workers=1"]  # fmt: skip
+        command = [sys.executable, "tools/test.py", f"run={run}", f"name=p{processes}", THREE,
+                   f"runtime.devices={processes}", "runtime.threads=1", "runtime.workers=1"]  # fmt: skip
         subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
         folder = run / "test" / f"p{processes}"
         report = json.loads((folder / "report.json").read_text())
@@ -539,11 +539,14 @@ BAD_TESTING = {
         "protocol.placement: got random, expected released or",
     ),
     "unknown protocol": (["run={run}", "protocol=30x1"], "30x1"),
-    "views too small for the network": (["run={run}", "protocol.short_side=2"], "protocol.short_side: got 2: a clip of 8"),
+    "views too small": (["run={run}", "protocol.short_side=2"], "protocol.short_side: got 2: a clip of 8"),
     "frames without times": (["run={run}", "protocol.fps=0"], "protocol.fps: got 0.0, expected more than 0"),
     "video twice": (["run={run}", "data.val={tmp}/twice.txt"], "twice.txt:2: got videos/val_0000.mp4 again"),
     "labels for some": (["run={run}", "data.val={tmp}/some.txt"], "some.txt:2: got 'videos/val_0001.mp4', expected a"),
-    "no decodable video": (["run={run}", "data.root={tmp}", "data.val={tmp}/broken.txt"], "none of 1 videos could be tested: "),
+    "no decodable video": (
+        ["run={run}", "data.root={tmp}", "data.val={tmp}/broken.txt"],
+        "none of 1 videos could be tested: ",
+    ),
 }
 
 

@@ -1,5 +1,6 @@
 """tools/test.py as a user runs it: resumed, unlabelled, under other protocols."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import pytest
 import torch
 
 from nonlocal_video.engine.journal import journals
-from tests.test_main_job import ENVIRONMENT, ROOT, THREE, evaluate, tool, train
+from nonlocal_video.models.weights.file import load_model, save_model
+from nonlocal_video.models.zoo import build_network
+from tests.test_main_job import ENVIRONMENT, ROOT, THREE, error_of, evaluate, tool, train
 
 ALL = [f"videos/val_{number:04d}.mp4" for number in range(9)]
 
@@ -188,3 +191,18 @@ def test_runs_of_before_the_protocols_are_tested(run: Path) -> None:
         assert evaluate(run, "name=before")["videos"]["decoded"] == 9
     finally:
         path.write_text(kept)
+
+
+def test_a_file_of_weights_of_another_network_than_the_run_s_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would fit: 8x2 and 8x4 networks have the same tensors."""
+    model = load_model(run / "model.safetensors")
+    for stride in (2, 4):
+        options = dataclasses.replace(model.options, clip_stride=stride, name=f"nl_c2d_small_8x{stride}")
+        other = build_network(options)
+        other.load_state_dict(model.state_dict())
+        save_model(tmp_path / f"stride{stride}.safetensors", other, origin="a test")
+    assert evaluate(run, "name=own", f"weights={tmp_path}/stride2.safetensors")["videos"]["decoded"] == 9
+    message = error_of(capsys, "test.py", f"run={run}", f"weights={tmp_path}/stride4.safetensors")
+    assert "weights of another network than that of the run: clip_stride: got 4, expected 2" in message

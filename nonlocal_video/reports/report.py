@@ -210,6 +210,12 @@ def format_report(report: Mapping[str, Any]) -> str:
     if "mean_class_top1" in report:
         lines.append(f"mean of the classes: {report['mean_class_top1']:.2f}")
     lines += page.published(report)
+    if "cost" in report:
+        time = report["time"]
+        lines.append(
+            f"time: {time['seconds']:.0f} s, {time['videos_per_s']:g} videos/s, "
+            f"{report['cost']['data_wait']:g}% of it waiting for videos"
+        )
     lines += [f"  {failure['cause']}" for failure in report["failures"][:5]]
     if len(report["failures"]) > 5:
         lines.append(f"  ... and {len(report['failures']) - 5} more in report.json")

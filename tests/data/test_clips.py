@@ -78,7 +78,7 @@ PEERS = {
 @pytest.mark.parametrize("case", PEERS)
 def test_clips_of_other_code_bases_are_theirs(case: str) -> None:
     (num_frames, fps, length, stride, num_clips), expected = PEERS[case]
-    placement = case.split()[0]
+    placement = case.split(maxsplit=1)[0]
     seconds = np.arange(num_frames) / fps
     clips = uniform_clips(seconds, num_clips=num_clips, length=length, stride=stride, placement=placement)
     assert {clip: clips[clip].tolist() for clip in expected} == expected
