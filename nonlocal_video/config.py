@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,6 +50,9 @@ def run_tool(main: Callable[[], None]) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing its own summary.
     try:
         main()
+    except BrokenPipeError:  # Who read the output has enough, as head has.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
         composing = isinstance(error, HydraException) and error.__cause__ is not None
         cause = f" ({str(error.__cause__).splitlines()[0]})" if composing else ""

@@ -59,3 +59,12 @@ def test_several_are_taken_in_their_order(folder: Path, tmp_path: Path) -> None:
 def test_a_file_of_bytes_is_a_video_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "clip.ogv").write_bytes(b"OggS\0\2")
     assert [entry.video for entry in find_entries(tmp_path / "clip.ogv", root=None)] == [f"{tmp_path}/clip.ogv"]
+
+
+def test_an_official_list_finds_its_videos_by_their_ids(folder: Path, tmp_path: Path) -> None:
+    (folder / "abcdefghijk_000002_000012.mp4").write_bytes(b"\0")
+    (tmp_path / "val.csv").write_text(
+        "label,youtube_id,time_start,time_end,split\njuggling fire,abcdefghijk,2,12,validate\n"
+    )
+    (entry,) = find_entries(tmp_path / "val.csv", root=str(folder), classes=["walking", "juggling fire"])
+    assert entry == ("abcdefghijk_000002_000012", f"{folder}/abcdefghijk_000002_000012.mp4", None, None)

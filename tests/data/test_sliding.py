@@ -144,3 +144,13 @@ def test_a_piece_of_a_broken_file_is_a_failure(tmp_path: Path) -> None:
     (piece,) = all_pieces(tmp_path / "broken.mp4", Spy(), every_s=1.0, length=2, stride=1)
     assert isinstance(piece.item.views, Failure)
     assert "broken.mp4" in piece.item.views.cause
+
+
+def test_a_piece_whose_process_was_lost_is_a_failure(numbered_video: Path) -> None:
+    videos = VideoPieces(
+        [(Entry("a", str(numbered_video), None), 1)],
+        pick=partial(sliding_clips, every_s=1.0, length=2, stride=1),
+        testing=partial(TestingVideos, fit=testing_frame, crops=testing_crops),
+    )
+    lost = Failure("a", "its process died")
+    assert videos.get(0, lost={0: lost}, started=lambda _: None).item.views == lost

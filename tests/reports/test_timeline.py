@@ -71,7 +71,7 @@ def test_picture_has_the_frames_side_by_side_in_the_order_of_time(tmp_path: Path
 @pytest.mark.parametrize("windows", [1, 2, 200])
 def test_picture_is_drawn_for_any_number_of_windows_and_classes(tmp_path: Path, windows: int) -> None:
     scores = np.random.default_rng(0).dirichlet(np.ones(4), windows).tolist()
-    draw_timeline(tmp_path / "a.png", timeline(scores), title="$ a_b {", classes=CLASSES, top=400)
+    draw_timeline(tmp_path / "a.png", timeline(scores), title="$ a_b { \udcff", classes=CLASSES, top=400)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size[0] == 1200
 

@@ -11,7 +11,9 @@ from nonlocal_video.types import Entry
 Videos = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-def find_entries(videos: Videos, *, root: str | None, form: str = "auto") -> list[Entry]:
+def find_entries(
+    videos: Videos, *, root: str | None, classes: Sequence[str] | None = None, form: str = "auto"
+) -> list[Entry]:
     """The videos, without labels. One that is not there is found when it is decoded.
 
     A folder stands for all videos below it; where there is none, for the folders of JPEG frames below it, or itself. A
@@ -19,21 +21,23 @@ def find_entries(videos: Videos, *, root: str | None, form: str = "auto") -> lis
 
     Args:
         root: the folder that relative paths of lists start from; the working directory if None.
+        classes: their names, as official lists of Kinetics have them.
         form: of lists: one of `FORMATS` in manifest.py.
 
     Raises:
         ValueError: a folder without videos, or a bad list.
     """
     several = [videos] if isinstance(videos, str | os.PathLike) else videos
-    return [entry for one in several for entry in _entries(os.fspath(one), root=root, form=form)]
-
-
-def _entries(path: str, *, root: str | None, form: str) -> list[Entry]:
-    if os.path.isdir(path):
-        return [Entry(found, found, None) for found in _below(path)]
-    if _is_list(path):
-        return [entry._replace(label=None) for entry in read_list(path, root=root, num_classes=None, form=form)]
-    return [Entry(path, path, None)]
+    entries = list[Entry]()
+    for path in [os.fspath(one) for one in several]:
+        if os.path.isdir(path):
+            entries += [Entry(found, found, None) for found in _below(path)]
+        elif _is_list(path):
+            listed = read_list(path, root=root, num_classes=None, classes=classes, form=form)
+            entries += [entry._replace(label=None) for entry in listed]
+        else:
+            entries.append(Entry(path, path, None))
+    return entries
 
 
 def _below(folder: str) -> list[str]:
