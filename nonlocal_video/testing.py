@@ -75,7 +75,7 @@ def run(job: Job) -> None:
 
 def _check_fit(loaded: Loaded, protocol: ProtocolConfig, *, length: int) -> None:
     """Raises: ValueError: the network has no map left of such views."""
-    side = int(str(protocol.short_side))
+    side = _side(protocol)
     try:
         loaded.model.backbone.final_map(length, side, side)
     except ValueError as error:
@@ -101,9 +101,7 @@ def describe(job: Job, loaded: Loaded) -> str:
     protocol, runtime, found = job.config.protocol, job.config.runtime, job.videos
     clip, options = job.run.clip, loaded.model.options
     trained = "" if loaded.step is None else f", step {loaded.step} of {job.run.optim.steps}"
-    costs = [
-        f"{one.name} {_pixels(one, clip.length, int(str(protocol.short_side))) / 1e6:.3g}" for one in _beside(protocol)
-    ]
+    costs = [f"{one.name} {_pixels(one, clip.length, _side(protocol)) / 1e6:.3g}" for one in _beside(protocol)]
     lines = [
         f"network: {options.name or job.run.choices['model']}, {options.num_classes} classes",
         f"weights: {job.weights.path}{trained}, hash {loaded.weights_hash}, batch normalisation: {loaded.batch_norm}",
@@ -121,6 +119,11 @@ def describe(job: Job, loaded: Loaded) -> str:
 def _protocol_facts(job: Job) -> dict[str, Any]:
     clip = job.run.clip
     return {"clips": {"length": clip.length, "stride": clip.stride}, "protocol": asdict(job.config.protocol)}
+
+
+def _side(protocol: ProtocolConfig) -> int:
+    assert protocol.short_side is not None, "config.py fills it in"
+    return protocol.short_side
 
 
 def _beside(protocol: ProtocolConfig) -> list[ProtocolConfig]:
@@ -223,7 +226,7 @@ def _report(
             "published": loaded.published,
             "cost": {
                 "pixels_per_video": round(work.pixels / scored_now) if scored_now else None,
-                "pixels_per_video_10x3": 30 * clip.length * int(str(protocol.short_side)) ** 2,
+                "pixels_per_video_10x3": 30 * clip.length * _side(protocol) ** 2,
                 "data_wait": round(100 * work.waited_s / work.seconds, 2),
             },
         },
