@@ -77,7 +77,7 @@ def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> 
     _expect(runtime.workers >= 0, "runtime.workers", runtime.workers, "0 or more")
     _expect(runtime.threads is None or runtime.threads > 0, "runtime.threads", runtime.threads, "1 or more, or null")
     _expect(runtime.timeout_s > 0, "runtime.timeout_s", runtime.timeout_s, "more than 0 seconds")
-    _expect(runtime.chunk > 0, "runtime.chunk", runtime.chunk, "1 or more")
+    _expect(runtime.chunk is None or runtime.chunk > 0, "runtime.chunk", runtime.chunk, "1 or more, or null")
     _expect(runtime.precision in ("fp32", "bf16", "fp16"), "runtime.precision", runtime.precision, "fp32, bf16 or fp16")
     gpus = torch.cuda.device_count()
     _expect(not gpus or runtime.devices <= gpus, "runtime.devices", runtime.devices, f"at most {gpus}, the GPUs here")

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from nonlocal_video.data.transforms import testing_crops, testing_frame
 from nonlocal_video.distributed import local_device, set_threads
 from nonlocal_video.engine.evaluate import Scorer
 from nonlocal_video.metrics.views import combine_views
-from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import load_model, read_model_file
 from nonlocal_video.reports.timeline import Timeline
 from nonlocal_video.settings import ClipConfig, DataConfig, PredictDataConfig, ProtocolConfig, RuntimeConfig
@@ -120,7 +119,7 @@ class Predictor:
         Raises:
             ValueError: while iterating; a score that is not finite, or a view that does not fit into the memory.
         """
-        for entry, done in self._run(entries, self.model, every_s):
+        for entry, done in self._run(entries, self.model.scores, every_s):
             if isinstance(done, Failure):
                 yield entry.video, Result(self.classes, None, _cause(entry, done))
                 continue
@@ -130,7 +129,7 @@ class Predictor:
 
     def features(self, entries: Sequence[Entry], *, every_s: float | None = None) -> Iterator[tuple[str, ClipFeatures]]:
         """Each video's name and the features of its clips; `every_s` as in `predict`."""
-        for entry, done in self._run(entries, cast(Classifier, _FeatureHead(self.model)), every_s):
+        for entry, done in self._run(entries, self.model.features, every_s):
             if isinstance(done, Failure):
                 yield entry.video, ClipFeatures(None, np.empty(0), _cause(entry, done))
                 continue
@@ -138,12 +137,12 @@ class Predictor:
             yield entry.video, ClipFeatures(torch.cat(clips).float(), np.concatenate([p.start_s for p in done]))
 
     def _run(
-        self, entries: Sequence[Entry], model: Classifier, every_s: float | None
+        self, entries: Sequence[Entry], run: Callable[[Tensor], Tensor], every_s: float | None
     ) -> Iterator[tuple[Entry, "list[_Done] | Failure"]]:
         if every_s is not None and every_s <= 0:
             raise ValueError(f"every_s: got {every_s}, expected more than 0")
         chunk, precision = self.runtime.chunk, self.runtime.precision
-        scorer = Scorer(model, chunk=chunk, precision=precision, note=partial(tqdm.write, file=sys.stderr))
+        scorer = Scorer(run, chunk=chunk, precision=precision, note=partial(tqdm.write, file=sys.stderr))
         firsts = self._load([(entry, 0) for entry in entries], every_s)
         for entry, first in zip(entries, firsts, strict=True):
             rest = self._load([(entry, number) for number in range(1, first.num_pieces)], every_s)
@@ -176,16 +175,6 @@ class _Done(NamedTuple):
     start_s: np.ndarray
     end_s: np.ndarray
     stills: tuple[Still, ...]
-
-
-class _FeatureHead:
-    """Features, where a `Scorer` asks for scores."""
-
-    def __init__(self, model: Classifier) -> None:
-        self.model, self.scores = model.eval(), model.features
-
-    def eval(self) -> "_FeatureHead":
-        return self
 
 
 def check_weights(path: Path) -> None:

@@ -158,8 +158,8 @@ class RuntimeConfig:
     """The newest ones; the best is kept besides."""
     validate_every: int = 0
     """Steps between validations by single clips; 0 for none."""
-    chunk: int = 10
-    """Testing: views of a video that run through the network together."""
+    chunk: int | None = None
+    """Testing: views of a video that run through the network together; what suits the device and their size if null."""
 
 
 @dataclass

@@ -65,12 +65,9 @@ def run(job: Job) -> None:
         check_same("videos or weights", identity)
         _say(describe(job, loaded))
         before = _resume(folder, identity) if is_main() else []
-        began = time.perf_counter()
-        predictions, failures, work = _score(job, loaded, folder, identity, before)
-        seconds = time.perf_counter() - began
+        outcome = _score(job, loaded, folder, identity, before)
         if is_main():
-            evaluation = Evaluation(predictions, failures)
-            _report(job, loaded, folder, evaluation, work=work, seconds=seconds, resumed=len(before))
+            _report(job, loaded, folder, outcome)
 
 
 def _check_fit(loaded: Loaded, protocol: ProtocolConfig, *, length: int) -> None:
@@ -102,6 +99,7 @@ def describe(job: Job, loaded: Loaded) -> str:
     clip, options = job.run.clip, loaded.model.options
     trained = "" if loaded.step is None else f", step {loaded.step} of {job.run.optim.steps}"
     costs = [f"{one.name} {_pixels(one, clip.length, _side(protocol)) / 1e6:.3g}" for one in _beside(protocol)]
+    together = f", {runtime.chunk} views at a time" if runtime.chunk else ""
     lines = [
         f"network: {options.name or job.run.choices['model']}, {options.num_classes} classes",
         f"weights: {job.weights.path}{trained}, hash {loaded.weights_hash}, batch normalisation: {loaded.batch_norm}",
@@ -109,7 +107,7 @@ def describe(job: Job, loaded: Loaded) -> str:
         f"videos: {job.run.data.name}, {job.run.data.val}; {format_census(found.census._asdict())}",
         f"protocol: {protocol_words(_protocol_facts(job))}",
         f"cost of a video of 340x256, million pixels through the network: {', '.join(costs)}",
-        f"device: {world_size()} x {local_device().type}, {runtime.precision}, {runtime.chunk} views at a time",
+        f"device: {world_size()} x {local_device().type}, {runtime.precision}{together}",
     ]
     if all(entry.label is None for entry in found.entries):
         lines.append("labels: none in this list: predictions only, no accuracy")
@@ -153,10 +151,23 @@ def _resume(folder: Path, identity: dict[str, Any]) -> list[Prediction]:
     return before
 
 
-def _score(
-    job: Job, loaded: Loaded, folder: Path, identity: dict[str, Any], before: list[Prediction]
-) -> tuple[list[Prediction], list[Failure], Work]:
-    """All predictions and failures, on the main process; and what this process's share of the work cost, on all."""
+class _Outcome(NamedTuple):
+    """What all processes together found, on the main one, and what it cost."""
+
+    evaluation: Evaluation
+    work: Work
+    """Of all together."""
+    seconds: float
+    """By the clock."""
+    num_before: int
+    """Predictions of an earlier job."""
+    chunk: int | None
+    """Views that ran together at the end."""
+
+
+def _score(job: Job, loaded: Loaded, folder: Path, identity: dict[str, Any], before: list[Prediction]) -> _Outcome:
+    """Scores what is left to do."""
+    began, runtime = time.perf_counter(), job.config.runtime
     config, entries = job.config, job.videos.entries
     done = all_gather({prediction.video for prediction in before})[0]  # Before anyone writes a journal.
     todo = [row for row, entry in enumerate(entries) if entry.video not in done]
@@ -165,10 +176,10 @@ def _score(
         todo,
         rank=rank(),
         world_size=world_size(),
-        workers=config.runtime.workers,
+        workers=runtime.workers,
         limit_s=job.run.data.decode_limit_s,
     )
-    scorer = Scorer(loaded.model, chunk=config.runtime.chunk, precision=config.runtime.precision, note=_note)
+    scorer = Scorer(loaded.model.eval().scores, chunk=runtime.chunk, precision=runtime.precision, note=_note)
     predictions, failures = list[Prediction](), list[Failure]()
     with closing(Journal(folder, rank=rank(), test=identity)) as journal:
 
@@ -190,17 +201,17 @@ def _score(
     everything = [*before, *(one for part in gather(predictions) for one in part)]
     lost = [one for part in gather(failures) for one in part]
     work = Work(*all_reduce_sum(torch.tensor(work, dtype=torch.float64)).tolist())
-    return sorted(everything, key=lambda one: one.video), sorted(lost), work
+    evaluation = Evaluation(sorted(everything, key=lambda one: one.video), sorted(lost))
+    return _Outcome(evaluation, work, time.perf_counter() - began, len(before), scorer.chunk)
 
 
-def _report(
-    job: Job, loaded: Loaded, folder: Path, evaluation: Evaluation, *, work: Work, seconds: float, resumed: int
-) -> None:
+def _report(job: Job, loaded: Loaded, folder: Path, outcome: _Outcome) -> None:
     """Writes the report, and then deletes the journals."""
+    evaluation, work = outcome.evaluation, outcome.work
     config, settings, found = job.config, job.run, job.videos
     missing = [Failure(entry.video, f"{entry.path}: no such file") for entry in found.missing]
     broken = [Failure(entry.video, f"{entry.path}: {cause}, says the census") for entry, cause in found.broken]
-    scored_now = len(evaluation.predictions) - resumed
+    scored_now = len(evaluation.predictions) - outcome.num_before
     clip, protocol = settings.clip, config.protocol
     report = build_report(
         evaluation._replace(failures=sorted([*evaluation.failures, *broken])),
@@ -219,7 +230,7 @@ def _report(
             "train_census": loaded.census,
             "batch_norm": loaded.batch_norm,
             "precision": config.runtime.precision,
-            "chunk": config.runtime.chunk,
+            "chunk": outcome.chunk,
             "processes": world_size(),
             "config_hash": config_hash(settings),
             "recipe_hash": recipe_hash(settings),
@@ -231,8 +242,8 @@ def _report(
             },
         },
         metrics=read_metrics(Path(str(config.run))) if loaded.step is not None else [],
-        seconds=seconds,
-        resumed=resumed,
+        seconds=outcome.seconds,
+        resumed=outcome.num_before,
         num_classes=loaded.model.options.num_classes,
         classes=loaded.classes,
     )

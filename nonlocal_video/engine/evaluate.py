@@ -11,11 +11,15 @@ from tqdm import tqdm
 from nonlocal_video.distributed import is_main, local_device
 from nonlocal_video.engine.step import autocast
 from nonlocal_video.metrics.views import combine_views, label_ranks
-from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.types import Failure, Prediction, TestItem, Views
 
 FULL = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "could not create a memory")
 """What libraries say when the memory is full, besides `torch.OutOfMemoryError`."""
+
+
+GPU_VIEWS, CPU_PIXELS = 10, 2**19
+"""What runs together unless it is said: on a GPU so many views; on a CPU so many pixels of all frames, or one view.
+Larger maps are slower there, since the system hands out their memory anew each time: see docs/benchmark_test.md."""
 
 
 class Scorer:
@@ -24,39 +28,47 @@ class Scorer:
     Views of different videos never share a chunk, so scores do not depend on the number of ranks.
 
     Args:
-        chunk: views that run through the network together.
+        run: from views (B, 3, T, h, w) to what is wanted of each (B, ...): a network's `scores`, in testing mode.
+        chunk: views that run through the network together; if None, what suits the device and the size of the views.
         precision: fp32, bf16 or fp16.
         note: hears that the chunks became smaller.
     """
 
-    def __init__(self, model: Classifier, *, chunk: int, precision: str, note: Callable[[str], None]) -> None:
-        self.model, self.chunk, self.precision, self.note = model.eval(), chunk, precision, note
+    def __init__(
+        self, run: Callable[[Tensor], Tensor], *, chunk: int | None, precision: str, note: Callable[[str], None]
+    ) -> None:
+        self.run, self.chunk, self.precision, self.note = run, chunk, precision, note
         self.device = local_device()
 
     @torch.inference_mode()
     def __call__(self, views: Views) -> Tensor:
-        """The scores (V, K) of the views, on the device.
+        """What `run` gives of the views, such as their scores (V, K), on the device.
 
         Raises:
             ValueError: not even one view fits into the memory.
         """
         views = views.to(self.device)
+        chunk = self.chunk or self._suitable(views)
         while True:
             try:
                 with autocast(self.device, self.precision):
-                    return torch.cat([self.model.scores(part) for part in views.chunks(self.chunk)])
+                    return torch.cat([self.run(part) for part in views.chunks(chunk)])
             except (RuntimeError, MemoryError) as error:
                 if not is_full(error):
                     raise
                 cause = str(error).splitlines()[0] if str(error) else "the memory is full"
                 needed = f"{views.rows.shape[1]}x{views.size[0]}x{views.size[1]}"
             # Outside of the handler, which keeps the tensors of the failed pass alive.
-            if self.chunk == 1:
+            if chunk == 1:
                 raise ValueError(f"a single view of {needed} does not fit into the memory: {cause}")
-            self.chunk = min(self.chunk, views.num_views) // 2 or 1
-            self.note(f"the memory is full ({cause}); from here on {self.chunk} views at a time (runtime.chunk)")
+            self.chunk = chunk = min(chunk, views.num_views) // 2 or 1
+            self.note(f"the memory is full ({cause}); from here on {chunk} views at a time (runtime.chunk)")
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def _suitable(self, views: Views) -> int:
+        pixels = views.num_pixels // views.num_views
+        return max(1, CPU_PIXELS // pixels) if self.device.type == "cpu" else GPU_VIEWS
 
 
 def is_full(error: BaseException) -> bool:

@@ -44,8 +44,8 @@ def tested(items: list[TestItem], scorer: Scorer, **options: object) -> tuple[li
     return outcomes, work
 
 
-def scorer_of(model: Classifier, *, chunk: int = 10, notes: list[str] | None = None) -> Scorer:
-    return Scorer(model, chunk=chunk, precision="fp32", note=(notes if notes is not None else []).append)
+def scorer_of(model: Classifier, *, chunk: int | None = 10, notes: list[str] | None = None) -> Scorer:
+    return Scorer(model.eval().scores, chunk=chunk, precision="fp32", note=(notes if notes is not None else []).append)
 
 
 def views_of(item: TestItem, model: Classifier) -> Tensor:
@@ -55,8 +55,8 @@ def views_of(item: TestItem, model: Classifier) -> Tensor:
         return torch.cat([model.scores(item.views.frames[row].permute(3, 0, 1, 2)[None]) for row in item.views.rows])
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 5, 100])
-def test_scores_of_a_video_are_the_mean_over_its_views_for_any_chunk(chunk: int) -> None:
+@pytest.mark.parametrize("chunk", [1, 2, 5, 100, None])
+def test_scores_of_a_video_are_the_mean_over_its_views_for_any_chunk(chunk: int | None) -> None:
     model = network()
     items = [video(number, number % 2) for number in range(3)]
     broken = TestItem(0, "b.mp4", Failure("b.mp4", "broken"))
@@ -178,7 +178,7 @@ def test_chunks_become_smaller_where_the_memory_really_ends() -> None:
         model = build_model("c2d_r50_8x8", num_classes=5)
         frames = torch.zeros(8, 112, 112, 3, dtype=torch.uint8)
         views = Views(frames, torch.arange(8).repeat(40, 1), ((0, 0),), (112, 112))
-        scorer = Scorer(model, chunk=1, precision="fp32", note=print)
+        scorer = Scorer(model.eval().scores, chunk=1, precision="fp32", note=print)
         scorer(views._replace(rows=views.rows[:1]))
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 250 * 2**20, -1))

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.testspeed import SCORES_DIFFER
+from benchmarks.costs import table
+from benchmarks.testspeed import build, pictures
 from nonlocal_video.data.clips import uniform_clips
 from nonlocal_video.data.transforms import short_side_size
 from nonlocal_video.models.classifier import Classifier
@@ -20,8 +21,72 @@ from nonlocal_video.types import Views
 NUM_CLIPS = 10
 FRAME = (256, 340)
 """Height and width of a frame, which the network sees as a whole."""
-WITHIN = "frames, up to conv1", "windows of pool1, up to res2", "windows of pool2, up to the head"
-"""The parts of C2D by what a map of theirs depends on."""
+WITHIN = ("conv1", "pool1 and res2", "pool2 to the head")
+"""The parts of a C2D: a map of theirs depends on a frame, on a window of pool1, and on one of pool2."""
+TOLERANCE = 1e-4
+"""Of the prototype's scores: the network sees clips of other lengths, and convolves them otherwise."""
+
+PLACEMENTS = ("released", "pyslowfast")
+LENGTHS = (300, 250, 150, 100)
+"""Frames of videos; Kinetics' are of 10 s, so mostly of 250 or 300."""
+PAYS = 0.05
+"""The share of a forward pass from which on sharing would be worth its code."""
+EXPLANATION = """## Work that clips share
+
+The 10 clips of a video overlap. In C2D only pooling looks at several frames: conv1 sees single ones, res2 windows of
+pool1, the rest windows of pool2; the same frames give the same map. Of all 10 clips: maps that are computed / that are
+different. "To save" weighs them with the parts' shares of a forward pass (a view of 340x256, by hooks, medians): the
+most that sharing could save in all layers of a C2D. Non-local blocks would end it before the first of them, in res3.
+
+"""
+PROTOTYPE = """A prototype on {name} runs all up to res2 once for each different frame, and the rest for each clip:
+released starts, 10 views of 340x256, the same scores as without.
+
+"""
+
+
+def sharing(names: Sequence[str], *, repeats: int) -> Iterator[str]:
+    """The section, part by part.
+
+    Raises:
+        ValueError: the prototype gives other scores.
+    """
+    yield EXPLANATION
+    kept = dict[tuple[str, int], float]()
+    for name in names:
+        model = build(name)
+        parts = shares(model, repeats=repeats)
+        yield f"### {name}\n\n"
+        rows = [["share of a forward pass", "", *(f"{100 * part:.0f}%" for part in parts), ""]]
+        for placement in PLACEMENTS:
+            for number in LENGTHS:
+                found = counts(model, num_frames=number, placement=placement)
+                most = saving(found, parts)
+                kept |= {(name, number): most} if placement == "released" else {}
+                cells = [f"{count.computed} / {count.distinct}" for count in found]
+                rows.append([placement, str(number), *cells, f"{100 * most:.1f}%"])
+        yield table(["clips", "frames of the video", *WITHIN, "to save"], rows) + "\n"
+        if model.options.stem == "dense":
+            yield from _prototype(model, repeats=repeats)
+    yield _verdict(kept)
+
+
+def _prototype(model: Classifier, *, repeats: int) -> Iterator[str]:
+    yield PROTOTYPE.format(name=model.options.name)
+    rows = []
+    for number in (max(LENGTHS), min(LENGTHS)):
+        alone, together = prototype(model, num_frames=number, repeats=repeats)
+        rows.append([str(number), f"{alone:.2f}", f"{together:.2f}", f"{alone / together:.2f}"])
+    yield table(["frames of the video", "each clip by itself, s", "shared, s", "shared is faster by"], rows) + "\n"
+
+
+def _verdict(kept: dict[tuple[str, int], float]) -> str:
+    """Whether it pays on videos of Kinetics' lengths, with the clips of the released code."""
+    usual = {key: most for key, most in kept.items() if key[1] in LENGTHS[:2]}
+    (name, number), most = max(usual.items(), key=lambda item: item[1])
+    end = "sharing would pay" if most >= PAYS else "sharing does not pay, and nothing is built"
+    where = f"the released clips of a video of 10 s ({name}, {number} frames)"
+    return f"**At most {100 * most:.1f}% could be saved on {where}: {end}.**\n\n"
 
 
 class Count(NamedTuple):
@@ -32,12 +97,12 @@ class Count(NamedTuple):
 
 
 def counts(model: Classifier, *, num_frames: int, placement: str) -> tuple[Count, Count, Count]:
-    """For conv1, for res2, and for what follows pool2, in C2D: there only pooling looks at several frames."""
+    """Of the parts `WITHIN` of a C2D, where only pooling looks at several frames."""
     stem = model.backbone.stem
-    clips = clips_of(model, num_frames=num_frames, placement=placement)[:, :: stem.conv1_stride]  # (V, T)
-    pooled = _windows(clips[..., None], size=stem.pool1_kernel, stride=stem.pool1_stride)
-    paired = _windows(pooled, size=2, stride=2)
-    return _count(clips[..., None]), _count(pooled), _count(paired)
+    clips = clips_of(model, num_frames=num_frames, placement=placement)
+    seen: list[list[Hashable]] = [clip[:: stem.conv1_stride].tolist() for clip in clips]
+    pooled = _windows(seen, size=stem.pool1_kernel, stride=stem.pool1_stride)
+    return _count(seen), _count(pooled), _count(_windows(pooled, size=2, stride=2))
 
 
 def clips_of(model: Classifier, *, num_frames: int, placement: str) -> np.ndarray:
@@ -52,16 +117,18 @@ def clips_of(model: Classifier, *, num_frames: int, placement: str) -> np.ndarra
     )
 
 
-def _windows(clips: np.ndarray, *, size: int, stride: int) -> np.ndarray:
-    """What each window sees: (V, T, n) -> (V, T', size x n)."""
-    starts = range(0, clips.shape[1] - size + 1, stride)
-    return np.stack([clips[:, start : start + size].reshape(len(clips), -1) for start in starts], axis=1)
+def _windows(clips: list[list[Hashable]], *, size: int, stride: int) -> list[list[Hashable]]:
+    """What each maximum over time sees; it does not know an order."""
+    return [[frozenset(clip[k : k + size]) for k in range(0, len(clip) - size + 1, stride)] for clip in clips]
 
 
-def _count(inputs: np.ndarray) -> Count:
-    """A maximum does not know the order of its frames."""
-    seen = {frozenset(window.tolist()) for clip in inputs for window in clip}
-    return Count(inputs.shape[0] * inputs.shape[1], len(seen))
+def _count(clips: list[list[Hashable]]) -> Count:
+    return Count(sum(map(len, clips)), len(set().union(*clips)))
+
+
+def saving(found: Sequence[Count], parts: Sequence[float]) -> float:
+    """The share of a forward pass that is computed more than once, from what is of its parts."""
+    return sum(part * (1 - count.distinct / count.computed) for count, part in zip(found, parts, strict=True))
 
 
 @torch.inference_mode()
@@ -89,10 +156,10 @@ def shares(model: Classifier, *, repeats: int) -> tuple[float, float, float]:
 
 
 def made_up(model: Classifier, *, num_frames: int) -> Views:
-    """The views of the whole frame of a video of noise."""
+    """The views of the whole frame of a made-up video."""
     clips = clips_of(model, num_frames=num_frames, placement="released")
     wanted, rows = np.unique(clips, return_inverse=True)
-    frames = torch.randint(0, 256, (len(wanted), *FRAME, 3), dtype=torch.uint8)
+    frames = pictures(len(wanted), *FRAME)[0].permute(1, 2, 3, 0).contiguous()
     size = short_side_size(*FRAME, 256)
     views = Views(frames, torch.from_numpy(rows.reshape(clips.shape)), ((0, 0),), (size[0], size[1]))
     return views.to(next(model.parameters()).device)
@@ -137,7 +204,7 @@ def prototype(model: Classifier, *, num_frames: int, repeats: int) -> tuple[floa
     """
     views = made_up(model, num_frames=num_frames)
     far = float((whole(model, views) - shared(model, views)).abs().max())
-    if not far <= SCORES_DIFFER:
+    if not far <= TOLERANCE:
         raise ValueError(f"shared frames give other scores, by {far:.2g}")
     ways: Sequence[Callable[[Classifier, Views], Tensor]] = (whole, shared)
     times = [[_seconds(way, model, views) for way in ways] for _ in range(repeats)]

@@ -2,18 +2,19 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.videos import moving_pictures
 from nonlocal_video.build import build_testing_videos
 from nonlocal_video.data.clips import uniform_clips
+from nonlocal_video.data.dataset import TestingVideos
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.loader import START_METHOD, testing_loader
 from nonlocal_video.data.transforms import resize, short_side_size, testing_crops
@@ -29,7 +30,9 @@ SMALL_CROP = 48
 """Side of a training clip of the small networks, which are for the miniature."""
 SCORES_DIFFER = 1e-5
 """The two ways may differ so much in a score: they run other numbers of views together."""
-PROTOCOLS = {name: ProtocolConfig(name, crops=crops) for name, crops in (("10x3", "3"), ("full_10", "full"))}
+CROPS = {"10x3": "3", "full_10": "full", "10x1": "1"}
+"""Of each protocol."""
+Key = TypeVar("Key")
 
 
 class Test(NamedTuple):
@@ -50,40 +53,47 @@ class Outcome(NamedTuple):
 
 
 def build(name: str) -> Classifier:
-    """A network whose random weights give scores such as a trained one's, on the device.
+    """A network whose random weights give scores that differ, on the device.
 
-    As built, the residual branches are zero and all classes nearly equal. Here every gamma is 1, the statistics of batch
-    normalisation are those of the network's own maps of noise, and the logits have a standard deviation of 3.
+    As built, every residual branch and non-local block gives zero, and all classes are nearly equal. Here these
+    branches have a gamma of 0.5, and the logits a standard deviation of 3 over the classes.
 
     Raises:
         ValueError: an unknown name.
     """
     torch.manual_seed(0)
     crop = SMALL_CROP if "_small_" in name else 224
-    model = build_model(name, num_classes=NUM_CLASSES, crop=crop).to(local_device())
+    model = build_model(name, num_classes=NUM_CLASSES, crop=crop).to(local_device()).eval()
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            torch.nn.init.ones_(module.weight)
-            module.momentum = None  # The plain mean over all passes.
-            module.reset_running_stats()
-    small = torch.randint(0, 256, (2, 3, 4, crop // 8, crop // 8), dtype=torch.float32)
-    size = (model.options.clip_length, crop, crop)
-    clips = F.interpolate(small, size, mode="trilinear").to(local_device(), torch.uint8)
+        if isinstance(module, torch.nn.BatchNorm3d) and not module.weight.any():
+            torch.nn.init.constant_(module.weight, 0.5)
     with torch.no_grad():
-        model.train()(clips)
-        logits = model.eval()(clips)
-        model.fc.weight.mul_(3 / logits.std(dim=1).mean())
+        logits = model(pictures(model.options.clip_length, crop, crop).to(local_device()))
+        model.fc.weight.mul_(3 / logits.std())
     return model
 
 
-def protocol_for(model: Classifier, name: str) -> ProtocolConfig:
-    """A protocol of the paper or the released code, with the short side for this network."""
-    return replace(PROTOCOLS[name], short_side=round(model.options.crop * 256 / 224))
+def pictures(num_frames: int, height: int, width: int) -> Tensor:
+    """(1, 3, T, H, W) uint8: frames such as those of the generated videos."""
+    frames = np.stack(list(moving_pictures(height, width, num_frames=num_frames)))
+    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
 
 
-def copies(paths: Sequence[str], number: int) -> list[Entry]:
-    """Each file so many times, under other names."""
-    return [Entry(f"{path} {copy}", path, 0) for copy in range(number) for path in paths]
+def plan(model: Classifier, name: str) -> ProtocolConfig:
+    """A protocol with the short side for this network."""
+    return ProtocolConfig(name, crops=CROPS[name], short_side=round(model.options.crop * 256 / 224))
+
+
+def copies(path: str, number: int) -> list[Entry]:
+    """A file so many times, under other names."""
+    return [Entry(f"{path} {copy}", path, 0) for copy in range(number)]
+
+
+def videos_of(test: Test) -> TestingVideos:
+    """The videos as tools/test.py has them made."""
+    options = test.model.options
+    clip = ClipConfig(length=options.clip_length, stride=options.clip_stride)
+    return build_testing_videos(TrainConfig(clip=clip, data=DataConfig(decoder="pyav")), test.protocol, test.entries)
 
 
 def ours(test: Test) -> Outcome:
@@ -93,14 +103,9 @@ def ours(test: Test) -> Outcome:
         ValueError: a video cannot be decoded.
     """
     began = time.perf_counter()
-    options = test.model.options
-    config = TrainConfig(
-        clip=ClipConfig(length=options.clip_length, stride=options.clip_stride), data=DataConfig(decoder="pyav")
-    )
-    videos = build_testing_videos(config, test.protocol, test.entries)
     todo = range(len(test.entries))
-    loader = testing_loader(videos, todo, rank=0, world_size=1, workers=test.workers, limit_s=60)
-    scorer = Scorer(test.model, chunk=RuntimeConfig().chunk, precision="fp32", note=print)
+    loader = testing_loader(videos_of(test), todo, rank=0, world_size=1, workers=test.workers, limit_s=60)
+    scorer = Scorer(test.model.scores, chunk=RuntimeConfig().chunk, precision="fp32", note=print)
     scores = dict[str, Tensor]()
 
     def finished(outcome: Prediction | Failure) -> None:
@@ -205,9 +210,9 @@ class Speed(NamedTuple):
     pixels: int
 
 
-def in_turn(ways: dict[str, Callable[[], Outcome]], *, repeats: int) -> dict[str, Speed]:
+def in_turn(ways: Mapping[Key, Callable[[], Outcome]], *, repeats: int) -> dict[Key, Speed]:
     """The speed of each way; they take turns, so that a slow minute meets all."""
-    found: dict[str, list[Work]] = {name: [] for name in ways}
+    found: dict[Key, list[Work]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
             found[name].append(way().work)
