@@ -119,20 +119,6 @@ def test_the_same_command_again_finds_the_run_finished(
 
 
 @pytest.mark.slow
-def test_scores_are_the_same_on_1_2_and_3_processes(run: Path) -> None:
-    outcomes = []
-    for processes in (1, 2, 3):
-        command = [sys.executable, "tools/test.py", f"run={run}", f"name=p{processes}", THREE,
-                   f"runtime.devices={processes}", "runtime.threads=1", "runtime.workers=1"]  # fmt: skip
-        subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
-        folder = run / "test" / f"p{processes}"
-        report = json.loads((folder / "report.json").read_text())
-        del report["time"], report["processes"], report["cost"]["data_wait"]
-        outcomes.append((report, (folder / "predictions.jsonl").read_text()))
-    assert outcomes[0] == outcomes[1] == outcomes[2]
-
-
-@pytest.mark.slow
 def test_two_processes_train_the_same_way_however_they_are_started(miniature: Path, tmp_path: Path) -> None:
     """Started by ourselves and by torchrun; the global batch is that of one process with twice the clips."""
     arguments = train_arguments(miniature, tmp_path, "experiment=miniature/c2d", "optim.clips_per_device=2")

@@ -38,12 +38,15 @@ def scores(folder: Path) -> dict[str, list[float]]:
     return {line["video"]: line["scores"] for line in lines(folder)}
 
 
+def command(run: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "tools/test.py", f"run={run}", THREE, "runtime.threads=1", *arguments]
+
+
 def test_a_killed_test_goes_on_where_it_was(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = evaluate(run, "name=whole")
     folder = run / "test/killed"
-    command = [sys.executable, "tools/test.py", f"run={run}", "name=killed", THREE, "runtime.workers=0",
-               "runtime.threads=1", "data.decoder=pyav"]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    arguments = command(run, "name=killed", "runtime.workers=0")
+    process = subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (found := journals(folder)) or found[0].read_bytes().count(b"\n") < 3:
         assert process.poll() is None, "it ended before it could be killed"
@@ -82,30 +85,37 @@ def test_what_was_left_of_another_test_is_said_and_not_gone_on_with(
     assert not journals(folder)
 
 
+def without_costs(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in report.items() if key not in ("time", "processes", "cost")}
+
+
 @pytest.mark.slow
-def test_a_test_killed_on_two_processes_is_finished_by_three(run: Path) -> None:
-    """With the scores of one that nobody killed, bit for bit."""
-    evaluate(run, "name=plain")
-    arguments = [sys.executable, "tools/test.py", f"run={run}", "name=many", THREE, "runtime.threads=1"]
+def test_reports_are_the_same_on_1_2_and_3_processes_and_when_killed_between(run: Path) -> None:
+    """Bit for bit, with and without loader processes: one, two, and two that were killed, finished by three."""
+    reports = [evaluate(run, "name=one")]
+    two = command(run, "name=two", "runtime.devices=2", "runtime.workers=1")
+    subprocess.run(two, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
+    many = command(run, "name=many", "runtime.workers=0")
     process = subprocess.Popen(
-        [*arguments, "runtime.devices=2", "runtime.workers=1"],
+        [*many, "runtime.devices=2"],
         cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
-    folder = run / "test/many"
     deadline = time.monotonic() + 120
-    while sum(path.read_bytes().count(b"\n") for path in journals(folder)) < 4:
+    while sum(path.read_bytes().count(b"\n") for path in journals(run / "test/many")) < 4:
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     done = subprocess.run(
-        [*arguments, "runtime.devices=3", "runtime.workers=2"],
-        cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [*many, "runtime.devices=3"], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=300
+    )
     assert "goes on: " in done.stdout
-    assert scores(folder) == scores(run / "test/plain")
-    assert sorted(scores(folder)) == ALL
+    reports += [json.loads((run / "test" / name / "report.json").read_text()) for name in ("two", "many")]
+    assert without_costs(reports[0]) == without_costs(reports[1]) == without_costs(reports[2])
+    kept = [(run / "test" / name / "predictions.jsonl").read_text() for name in ("one", "two", "many")]
+    assert kept[0] == kept[1] == kept[2]
+    assert sorted(scores(run / "test/many")) == ALL
 
 
 def test_a_list_without_labels_gives_predictions_only(

@@ -61,7 +61,7 @@ def test_ranks_share_the_videos_without_padding(entries: list[Entry], world_size
     found = [
         item.video
         for rank in range(world_size)
-        for item in testing_loader(videos, rank=rank, world_size=world_size, workers=0, limit_s=60)
+        for item in testing_loader(videos, range(len(videos)), rank=rank, world_size=world_size, workers=0, limit_s=60)
     ]
     assert sorted(found) == [entry.video for entry in entries[:4]]
 
@@ -188,7 +188,7 @@ def test_a_hanging_file_is_a_failure_in_testing_and_the_rest_is_tested(
     entries: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loader_module, "GRACE_S", 0.5)
-    items = list(testing_loader(Stuck(testing(entries[:5])), rank=0, world_size=1, workers=2, limit_s=3.0))
+    items = list(testing_loader(Stuck(testing(entries[:5])), range(5), rank=0, world_size=1, workers=2, limit_s=3.0))
     assert [item.video for item in items] == [entry.video for entry in entries[:5]]
     assert [isinstance(item.views, Failure) for item in items] == [False, False, True, False, False]
 
