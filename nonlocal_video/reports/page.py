@@ -54,11 +54,12 @@ def tested(report: Report) -> list[str]:
 def protocol_words(report: Report) -> str:
     """Such as `10x3: 10 clips of 8x8 (released) x 3 squares, short side 256; mean over the views`."""
     protocol, clips = report["protocol"], report["clips"]
+    number = protocol["num_clips"]
     crops = {"full": "the whole frame", "1": "1 square"}.get(protocol["crops"], f"{protocol['crops']} squares")
     mirrored = " and mirrored" if protocol["flips"] else ""
     rate = f", videos resampled to {protocol['fps']:g} frames/s" if protocol["fps"] else ""
     return (
-        f"{protocol['name']}: {protocol['num_clips']} clips of {clips['length']}x{clips['stride']} "
+        f"{protocol['name']}: {number} clip{'s' if number > 1 else ''} of {clips['length']}x{clips['stride']} "
         f"({protocol['placement']}) x {crops}{mirrored}, short side {protocol['short_side']}{rate}; "
         f"{protocol['combine']} over the views"
     )
