@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,7 +51,7 @@ def run_tool(main: Callable[[], None]) -> None:
         main()
     except BrokenPipeError:  # Who read the output has enough, as head has.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+        sys.exit(141)  # As shells name the end by SIGPIPE, which Windows does not know.
     except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
         composing = isinstance(error, HydraException) and error.__cause__ is not None
         cause = f" ({str(error.__cause__).splitlines()[0]})" if composing else ""

@@ -1,6 +1,5 @@
 """One test, in one process: from weights and videos to the report."""
 
-import importlib.metadata
 import sys
 import time
 from contextlib import closing
@@ -34,6 +33,7 @@ from nonlocal_video.launch import only_job
 from nonlocal_video.loading import Loaded, load
 from nonlocal_video.reports.page import protocol_words
 from nonlocal_video.reports.report import build_report, format_report, write_report
+from nonlocal_video.reports.versions import versions
 from nonlocal_video.science import config_hash, recipe_hash
 from nonlocal_video.settings import ProtocolConfig, TestConfig, TrainConfig
 from nonlocal_video.types import Evaluation, Failure, Prediction
@@ -89,7 +89,7 @@ def identify(job: Job, loaded: Loaded) -> dict[str, Any]:
         "precision": job.config.runtime.precision,
         "decoder": job.run.data.decoder,
         "save_views": job.config.save_views,
-        "versions": [importlib.metadata.version(name) for name in ("torch", "av")],
+        "versions": versions(),
     }
 
 

@@ -2,7 +2,6 @@
 
 import json
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,21 +9,11 @@ import pytest
 from nonlocal_video.data.lists.classes import KINETICS400
 from nonlocal_video.models.weights.published import Published
 from tests.models.standins import stand_in
+from tests.test_main_job import ROOT, tool
 
-ROOT = Path(__file__).parents[1]
 MODELS: dict[str, Published] = runpy.run_path(str(ROOT / "tools" / "import_weights.py"))["published_models"]()
 NAMES = ["caffe2_c2d_r50_8x8", "pyslowfast_i3d_r50_8x8", "pytorchvideo_c2d_r50_8x8", "mmaction2_c2d_r50_8x8"]
 LABELS = (0, 123, 399)
-
-
-def tool(name: str, *arguments: str) -> None:
-    """Runs a tool in this process; raises SystemExit as it exits."""
-    before = sys.argv
-    sys.argv = [name, *arguments]
-    try:
-        runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
-    finally:
-        sys.argv = before
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import os
 import re
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nonlocal_video.files import whole_file
 from nonlocal_video.models.weights.foreign import Foreign
 
 
@@ -81,16 +81,10 @@ def download(published: Published, path: Path, *, progress: Callable[[int, int, 
         OSError: no network, no such file there, or a broken connection.
         ValueError: what came has another checksum than the name of the file says.
     """
-    unfinished = path.with_name(f"{path.name}.tmp")
-    try:
-        urllib.request.urlretrieve(published.url, unfinished, progress)
-        digest = sha256(unfinished)
+    with whole_file(path) as file:
+        urllib.request.urlretrieve(published.url, file.name, progress)
+        digest = sha256(file.name)
         if published.checksum and not digest.startswith(published.checksum):
             raise ValueError(
                 f"{published.url}: got a file whose SHA-256 begins with {digest[:8]}, expected {published.checksum}"
             )
-        os.replace(unfinished, path)
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise
