@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nonlocal_video.data.census.usable import Census, split_broken
 from nonlocal_video.data.clips import random_clip, uniform_clips
 from nonlocal_video.data.dataset import TRAIN, TestingVideos, TrainingVideos, ValidationVideos
@@ -13,7 +15,7 @@ from nonlocal_video.data.decode import Decoded, check_decoder, decode
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, read_classes
 from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
-from nonlocal_video.settings import DataConfig, InitConfig, ProtocolConfig, TrainConfig
+from nonlocal_video.settings import DataConfig, InitConfig, PredictDataConfig, ProtocolConfig, TrainConfig
 from nonlocal_video.types import Entry
 
 
@@ -138,24 +140,33 @@ def _training_clips(config: TrainConfig) -> dict[str, Any]:
 
 def build_testing_videos(config: TrainConfig, protocol: ProtocolConfig, entries: list[Entry]) -> TestingVideos:
     """The videos to test, with all the views of a protocol, whose short side is known."""
-    assert protocol.short_side is not None, "config.py fills it in"
-    clip = config.clip
-    return TestingVideos(
-        entries,
-        pick=partial(
-            uniform_clips,
-            num_clips=protocol.num_clips,
-            length=clip.length,
-            stride=clip.stride,
-            placement=protocol.placement,
-            fps=protocol.fps,
-        ),
-        fit=partial(testing_frame, short_side=protocol.short_side),
-        crops=partial(testing_crops, crops=protocol.crops),
-        flips=protocol.flips,
-        decode=_decode_with(config.data),
+    pick = clips_of(protocol, length=config.clip.length, stride=config.clip.stride)
+    return views_of(protocol, config.data)(entries, pick=pick)
+
+
+def clips_of(protocol: ProtocolConfig, *, length: int, stride: int) -> Callable[[np.ndarray], np.ndarray]:
+    """From the times of a video's frames to the frame indices (V', T) of the clips of a protocol."""
+    return partial(
+        uniform_clips,
+        num_clips=protocol.num_clips,
+        length=length,
+        stride=stride,
+        placement=protocol.placement,
+        fps=protocol.fps,
     )
 
 
-def _decode_with(data: DataConfig) -> Callable[..., Decoded]:
+def views_of(protocol: ProtocolConfig, data: DataConfig | PredictDataConfig) -> Callable[..., TestingVideos]:
+    """`TestingVideos` but for its entries and `pick`, with the crops of a protocol, whose short side is known."""
+    assert protocol.short_side is not None, "it is filled in where the network is known"
+    return partial(
+        TestingVideos,
+        fit=partial(testing_frame, short_side=protocol.short_side),
+        crops=partial(testing_crops, crops=protocol.crops),
+        flips=protocol.flips,
+        decode=_decode_with(data),
+    )
+
+
+def _decode_with(data: DataConfig | PredictDataConfig) -> Callable[..., Decoded]:
     return partial(decode, decoder=data.decoder, limit_s=data.decode_limit_s)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from operator import itemgetter
@@ -14,15 +15,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nonlocal_video.build import clips_of, views_of
 from nonlocal_video.checks import check_protocol, check_shared
-from nonlocal_video.data.clips import sliding_clips, uniform_clips
-from nonlocal_video.data.dataset import TestingVideos
-from nonlocal_video.data.decode import check_decoder, decode
+from nonlocal_video.data.clips import sliding_clips
+from nonlocal_video.data.decode import check_decoder
 from nonlocal_video.data.lists.anything import Videos, find_entries
 from nonlocal_video.data.lists.classes import KINETICS400, read_classes
 from nonlocal_video.data.loader import Loader
 from nonlocal_video.data.pieces import Piece, Still, VideoPieces
-from nonlocal_video.data.transforms import testing_crops, testing_frame
 from nonlocal_video.distributed import local_device, set_threads
 from nonlocal_video.engine.evaluate import Scorer
 from nonlocal_video.metrics.views import combine_views
@@ -92,6 +92,8 @@ class Predictor:
         check_weights(Path(weights))
         self.model = load_model(weights)
         options = self.model.options
+        if self.protocol.short_side is None:
+            self.protocol = replace(self.protocol, short_side=round(options.crop * 256 / 224))
         clip = ClipConfig(length=options.clip_length, stride=options.clip_stride)
         check_shared(DataConfig(decode_limit_s=self.data.decode_limit_s), clip, self.runtime)
         check_protocol(self.protocol)
@@ -150,20 +152,15 @@ class Predictor:
 
     def _load(self, pieces: Sequence[tuple[Entry, int]], every_s: float | None) -> Iterable[Piece]:
         options, protocol, data = self.model.options, self.protocol, self.data
-        length, stride, fps = options.clip_length, options.clip_stride, protocol.fps
+        length, stride = options.clip_length, options.clip_stride
         if every_s is None:
-            many, where = protocol.num_clips, protocol.placement
-            pick = partial(uniform_clips, num_clips=many, length=length, stride=stride, placement=where, fps=fps)
+            pick = clips_of(protocol, length=length, stride=stride)
         else:
-            pick = partial(sliding_clips, every_s=every_s, length=length, stride=stride, fps=fps)
-        testing = partial(
-            TestingVideos,
-            fit=partial(testing_frame, short_side=protocol.short_side or round(options.crop * 256 / 224)),
-            crops=partial(testing_crops, crops=protocol.crops),
-            flips=protocol.flips,
-            decode=partial(decode, decoder=data.decoder, limit_s=data.decode_limit_s),
+            pick = partial(sliding_clips, every_s=every_s, length=length, stride=stride, fps=protocol.fps)
+        videos, plan = (
+            VideoPieces(pieces, pick=pick, testing=views_of(protocol, data)),
+            [range(i, i + 1) for i in range(len(pieces))],
         )
-        videos, plan = VideoPieces(pieces, pick=pick, testing=testing), [range(i, i + 1) for i in range(len(pieces))]
         return Loader(videos, plan, collate=itemgetter(0), workers=self.runtime.workers, limit_s=data.decode_limit_s)
 
 
