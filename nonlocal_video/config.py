@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.build import count_classes
 from nonlocal_video.checks import check_name, check_protocol, check_shared, check_training
+from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.evaluation import move, published_of, run_of_file
 from nonlocal_video.files import whole_file
@@ -149,7 +150,7 @@ def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str]) -> Pro
             if f"protocol.{key}" not in named:
                 setattr(protocol, key, value)
     if protocol.short_side is None:
-        protocol.short_side = round(run.clip.crop * 256 / 224)
+        protocol.short_side = testing_short_side(run.clip.crop)
     if protocol.fps is None:
         protocol.fps = run.clip.fps
     return protocol

@@ -23,6 +23,7 @@ from nonlocal_video.data.lists.anything import Videos, find_entries
 from nonlocal_video.data.lists.classes import KINETICS400, read_classes
 from nonlocal_video.data.loader import Loader
 from nonlocal_video.data.pieces import Piece, Still, VideoPieces
+from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.distributed import local_device, set_threads
 from nonlocal_video.engine.evaluate import Scorer
 from nonlocal_video.metrics.views import combine_views
@@ -93,7 +94,7 @@ class Predictor:
         self.model = load_model(weights)
         options = self.model.options
         if self.protocol.short_side is None:
-            self.protocol = replace(self.protocol, short_side=round(options.crop * 256 / 224))
+            self.protocol = replace(self.protocol, short_side=testing_short_side(options.crop))
         clip = ClipConfig(length=options.clip_length, stride=options.clip_stride)
         check_shared(DataConfig(decode_limit_s=self.data.decode_limit_s), clip, self.runtime)
         check_protocol(self.protocol)

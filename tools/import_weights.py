@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 import nonlocal_video.config  # noqa: F401  The schema of the configs.
 from nonlocal_video.data.lists.classes import KINETICS400, read_classes
+from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import save_model
@@ -193,7 +194,7 @@ def resolved(model: Published, done: Imported) -> dict[str, Any]:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         protocol = OmegaConf.to_object(compose("test", overrides=[f"protocol={name}", *changes]).protocol)
     if protocol.short_side is None:
-        protocol.short_side = round(crop * 256 / 224)
+        protocol.short_side = testing_short_side(crop)
     return asdict(replace(model, protocol=asdict(replace(protocol, name=name))))
 
 

@@ -33,6 +33,11 @@ def training_crop(
     return cut
 
 
+def testing_short_side(crop: int) -> int:
+    """The short side for testing of a network trained on crops of this side, both in pixels: 256 for 224 (Sec. 4.1)."""
+    return round(crop * 256 / 224)
+
+
 def testing_frame(height: int, width: int, *, short_side: int) -> Callable[[Tensor], Tensor]:
     """(H, W, 3) -> (h, w, 3) with this short side; `testing_crops` says what of it a view shows."""
     size = short_side_size(height, width, short_side)

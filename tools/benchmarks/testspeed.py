@@ -17,7 +17,7 @@ from nonlocal_video.data.clips import uniform_clips
 from nonlocal_video.data.dataset import TestingVideos
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.loader import START_METHOD, testing_loader
-from nonlocal_video.data.transforms import resize, short_side_size, testing_crops
+from nonlocal_video.data.transforms import resize, short_side_size, testing_crops, testing_short_side
 from nonlocal_video.distributed import local_device
 from nonlocal_video.engine.evaluate import Scorer, Work, evaluate
 from nonlocal_video.models import build_model
@@ -81,7 +81,7 @@ def pictures(num_frames: int, height: int, width: int) -> Tensor:
 
 def plan(model: Classifier, name: str) -> ProtocolConfig:
     """A protocol with the short side for this network."""
-    return ProtocolConfig(name, crops=CROPS[name], short_side=round(model.options.crop * 256 / 224))
+    return ProtocolConfig(name, crops=CROPS[name], short_side=testing_short_side(model.options.crop))
 
 
 def copies(path: str, number: int) -> list[Entry]:
