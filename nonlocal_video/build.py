@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nonlocal_video.data.census.usable import Census, split_broken
+from nonlocal_video.data.census.usable import Census, split_broken, take_census
 from nonlocal_video.data.clips import random_clip, uniform_clips
 from nonlocal_video.data.dataset import TRAIN, TestingVideos, TrainingVideos, ValidationVideos
 from nonlocal_video.data.decode import Decoded, check_decoder, decode
-from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, read_classes
+from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, normalised, read_classes
 from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
 from nonlocal_video.settings import DataConfig, InitConfig, PredictDataConfig, ProtocolConfig, TrainConfig
@@ -76,6 +76,32 @@ def find_videos(config: DataConfig, which: str, *, labelled: bool = True) -> Fou
             f"{getattr(config, which)}: {len(missing)} missing and {len(broken)} broken of {census.listed} videos "
             f"are more than data.max_missing={config.max_missing} allows; data.{which}_census names the broken ones"
         )
+    found = Found(entries, missing, broken, census)
+    return found if config.subset is None else _of_classes(found, config, subset=config.subset)
+
+
+def _of_classes(found: Found, config: DataConfig, *, subset: str) -> Found:
+    """The videos of the classes that a file names.
+
+    Raises:
+        ValueError: a bad file, a name that no class has, or no video of these.
+    """
+    names = class_names(config) or (KINETICS400 if config.num_classes == len(KINETICS400) else [])
+    if not names:
+        raise ValueError(f"data.subset: got {subset}, expected data.classes=FILE, too: the classes have no names")
+    labels = {normalised(name): label for label, name in enumerate(names)}
+    wanted = read_classes(subset)
+    unknown = [name for name in wanted if normalised(name) not in labels]
+    if unknown:
+        raise ValueError(
+            f"{subset}: got the class {unknown[0]!r}, expected names of {config.classes or 'Kinetics-400'}"
+        )
+    kept = {labels[normalised(name)] for name in wanted}
+    entries, missing = ([one for one in part if one.label in kept] for part in (found.entries, found.missing))
+    broken = [(entry, cause) for entry, cause in found.broken if entry.label in kept]
+    if not entries:
+        raise ValueError(f"{subset}: no video of its {len(kept)} classes is there")
+    census = take_census(entries, missing, (entry for entry, _ in broken), checked=found.census.checked)
     return Found(entries, missing, broken, census)
 
 

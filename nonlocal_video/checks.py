@@ -9,6 +9,9 @@ from nonlocal_video.data.transforms import CROPS
 from nonlocal_video.metrics.views import COMBINE
 from nonlocal_video.settings import ClipConfig, DataConfig, OptimConfig, ProtocolConfig, RuntimeConfig, TrainConfig
 
+SCHEDULES = {"full": 1, "half": 2, "quarter": 4}
+"""By what the steps of a schedule are divided."""
+
 
 def check_name(name: str) -> str:
     """A name that pastes unquoted.
@@ -38,6 +41,7 @@ def check_training(config: TrainConfig) -> None:
     validate_every = config.runtime.validate_every
     _expect(validate_every >= 0, "runtime.validate_every", validate_every, "0 for none, or more")
     _check_optim(config.optim)
+    _expect(config.schedule in SCHEDULES, "schedule", config.schedule, " or ".join(SCHEDULES))
     no_scaler = config.runtime.precision == "fp16" and not torch.cuda.is_available()
     _expect(not no_scaler, "runtime.precision", "fp16", "fp32 or bf16 to train without a GPU")
     check_shared(config.data, config.clip, config.runtime)

@@ -3,12 +3,14 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
@@ -18,19 +20,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.build import count_classes
-from nonlocal_video.checks import check_name, check_protocol, check_shared, check_training
+from nonlocal_video.checks import SCHEDULES, check_name, check_protocol, check_shared, check_training
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.evaluation import move, published_of, run_of_file
 from nonlocal_video.files import whole_file
 from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.recipe import shorten
 from nonlocal_video.science import flat, science, within
 from nonlocal_video.settings import MISSING, DataConfig, PredictConfig, ProtocolConfig, TestConfig, TrainConfig
 
 UNNAMED = (
     "name", "run", "runtime", "roots", "lists", "starts", "data.root", "data.max_missing", "data.train_census",
-    "data.val_census", "save_views",
+    "data.val_census", "save_views", "test", "dry_run", "row",
 )  # fmt: skip
 """Settings that do not go into the name of a run or of a report."""
 
@@ -64,26 +67,36 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 @contextmanager
-def one_job() -> Iterator[None]:
-    """Names a sweep's job when it fails; Hydra itself tells of the first failure only, and at the end."""
+def one_job(*, listed_later: bool = False) -> Iterator[None]:
+    """Names a sweep's job when it fails; Hydra itself tells of the first failure only, and at the end.
+
+    Args:
+        listed_later: the sweep lists at its end what is not done; no failure keeps it from its other jobs.
+    """
     hydra = HydraConfig.get()
     try:
         if hydra.mode == RunMode.MULTIRUN and (started_by_torchrun() or started_by_srun()):
             raise ValueError("a sweep (-m) cannot run under torchrun or srun; set runtime.devices instead")
         yield
-    except ValueError as error:
-        if hydra.mode == RunMode.MULTIRUN:
-            print(f"failed: {' '.join(hydra.overrides.task)}\n  {error}", file=sys.stderr, flush=True)
-        raise
+    except Exception as error:
+        if hydra.mode != RunMode.MULTIRUN:
+            raise
+        print(f"failed: {' '.join(hydra.overrides.task)}\n  {error}", file=sys.stderr, flush=True)
+        if not listed_later:
+            raise
+        if not isinstance(error, ValueError):
+            traceback.print_exc()
 
 
-def train_config(cfg: DictConfig) -> TrainConfig:
+def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
     """The settings of one training job, checked, with its name and choices.
+
+    Args:
+        hydra: what Hydra says of the composed config.
 
     Raises:
         ValueError: a missing or impossible value.
     """
-    hydra = HydraConfig.get()
     cfg.choices = {
         group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith(("hydra", "."))
     }
@@ -97,10 +110,11 @@ def train_config(cfg: DictConfig) -> TrainConfig:
         config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
     )
     check_training(config)
+    shorten(config.optim, SCHEDULES[config.schedule])
     return config
 
 
-def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
+def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, TrainConfig]:
     """The settings of one testing job, and those of its run with the testing job's changes.
 
     A file of weights alone stands for a run: its network, with the clips that it was trained on.
@@ -123,8 +137,8 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     if config.data.val is not None and config.data.name is None:
         run.data.name = Path(config.data.val).stem
     run.runtime = config.runtime
-    overrides = list(HydraConfig.get().overrides.task)
-    config.protocol = _protocol(config, run, overrides)
+    overrides = list(hydra.overrides.task)
+    config.protocol = _protocol(config, run, overrides, name=hydra.runtime.choices["protocol"])
     if config.name is None:
         alone_says = ("weights", "data") if alone else ()
         words = _name_from(overrides, unnamed=(*UNNAMED, "protocol", *alone_says))
@@ -136,14 +150,14 @@ def evaluation_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     return config, run
 
 
-def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str]) -> ProtocolConfig:
+def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, name: str) -> ProtocolConfig:
     """The protocol: the one that was named, else that of published weights, else full_10; with its changes.
 
     Raises:
         ValueError: one that this network cannot be tested with.
     """
     protocol, published = config.protocol, published_of(config.weights)
-    protocol.name = HydraConfig.get().runtime.choices["protocol"]
+    protocol.name = name
     named = {override.lstrip("+").partition("=")[0] for override in overrides}
     if published is not None and "protocol" not in named:
         for key, value in published["protocol"].items():
@@ -199,6 +213,8 @@ def read_run(folder: Path) -> TrainConfig:
     content = OmegaConf.load(path)
     for key in MOVED:
         content.clip.pop(key, None)
+    if content.model.get("_target_") == "nonlocal_video.models.build_model":
+        content.model.setdefault("added", "nonlocal")  # Runs from before there was a choice.
     config: TrainConfig = _to_settings(OmegaConf.merge(OmegaConf.structured(TrainConfig), content))
     return config
 

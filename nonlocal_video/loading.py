@@ -23,6 +23,8 @@ class Loaded(NamedTuple):
     """The steps that it was trained for."""
     census: dict[str, object] | None
     """Of the videos that it was trained on."""
+    commit: str | None
+    """Of the code that trained it, where it is known."""
     batch_norm: str
     """What it normalises with: the running averages of training, precise statistics, or those of a file."""
     classes: list[str] | None
@@ -40,7 +42,7 @@ def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
         ValueError: not such a file, one of another network, or for other classes than those of the videos.
     """
     classes = class_names(run.data)
-    step, census, batch_norm, published = None, None, "as in the file", None
+    step, census, commit, batch_norm, published = None, None, None, "as in the file", None
     if path.suffix == ".safetensors":
         model, head = load_model(path), read_model_file(path, with_weights=False)
         _check_network(model, run, path)
@@ -49,7 +51,7 @@ def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
         model, content = build_model(run), read_checkpoint(path)
         precise = content["precise_bn"]
         load_weights(model, {**content["model"], **(precise or {})}, where=path)
-        step, census = content["step"], content["facts"].get("census")
+        step, census, commit = content["step"], content["facts"].get("census"), content["facts"].get("commit")
         batch_norm = "precise" if precise else "running averages"
     if model.options.num_classes != run.data.num_classes:
         raise ValueError(
@@ -58,7 +60,7 @@ def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
         )
     weights_hash = hash_weights(model)
     model.lay_out(channels_last=channels_last)
-    return Loaded(model.to(local_device()), weights_hash, step, census, batch_norm, classes, published)
+    return Loaded(model.to(local_device()), weights_hash, step, census, commit, batch_norm, classes, published)
 
 
 def _check_network(model: Classifier, run: TrainConfig, path: Path) -> None:

@@ -7,7 +7,7 @@ from nonlocal_video.data.census.usable import format_census
 from nonlocal_video.engine.optim import Schedule
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.placement import format_places
-from nonlocal_video.settings import TrainConfig
+from nonlocal_video.settings import OptimConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,13 @@ class Recipe:
     """Of a step."""
     global_batch: int
     schedule: Schedule
+
+
+def shorten(optim: OptimConfig, divisor: int) -> None:
+    """Divides the length of a schedule and all that happens in it."""
+    optim.steps //= divisor
+    optim.milestones = [step // divisor for step in optim.milestones]
+    optim.warmup_steps //= divisor
 
 
 def make_recipe(config: TrainConfig, *, processes: int) -> Recipe:
@@ -43,6 +50,7 @@ def describe(config: TrainConfig, model: Classifier, recipe: Recipe, *, census: 
     how = [runtime.precision, "channels last" if runtime.channels_last else "channels first"]
     how += [name for name in ("compile", "recompute") if getattr(runtime, name)]
     classes = f"{data.num_classes} classes" + (f" of {data.classes}" if data.classes else "")
+    classes += f", only videos of those in {data.subset}" if data.subset else ""
     fps = f" at {clip.fps:g} frames a second" if clip.fps else ""
     return "\n".join(
         [

@@ -19,7 +19,7 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import plain_options
 from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.recipe import Recipe
-from nonlocal_video.reports.versions import versions
+from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.settings import TrainConfig
 
 NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "threads")
@@ -38,6 +38,7 @@ def facts_of(config: TrainConfig, model: Classifier, found: Found, recipe: Recip
         "options": plain_options(model),
         "config": asdict(config),
         "versions": versions(),
+        "commit": commit(),
     }
 
 

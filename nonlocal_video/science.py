@@ -26,6 +26,11 @@ OPERATIONAL = (
     "data.max_failed",
     "optim.clips_per_device",
     "optim.steps",
+    "schedule",
+    "test",
+    "dry_run",
+    "table",
+    "row",
 )
 """Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
 
@@ -46,6 +51,17 @@ def recipe_hash(config: TrainConfig) -> str:
     """Names the scientific settings but for seed and data: what the runs of one row of a table share."""
     recipe = {k: v for k, v in science(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
     return _hash({**recipe, "optim.steps": config.optim.steps})
+
+
+def row_key(config: TrainConfig) -> str:
+    """Names what makes a row of a table, whatever the seed, the data and the length of the schedule.
+
+    The runs of a row may differ in these, and are then marked; of the weights that they begin with only matters whether
+    there are any, since their file is elsewhere on every machine.
+    """
+    without = ("seed", "data", "model.num_classes", "optim.milestones", "optim.steps", "optim.warmup_steps", "init")
+    kept = {k: v for k, v in science(config).items() if not within(k, without)}
+    return _hash({**kept, "init": config.init.weights is not None})
 
 
 def _hash(settings: dict[str, Any]) -> str:

@@ -32,6 +32,8 @@ class DataConfig:
     """As many as there are names in `classes` if null."""
     classes: str | None = None
     """File of class names, in any of the forms of data/README.md."""
+    subset: str | None = None
+    """File of class names, one a line: only videos of these are used; the network keeps an output for every class."""
     format: str = "auto"
     """Of the lists, where their content leaves it open: one of FORMATS in data/manifest.py."""
     decoder: str = "pyav"
@@ -163,6 +165,36 @@ class RuntimeConfig:
 
 
 @dataclass
+class RowConfig:
+    """A row of a table."""
+
+    run: str | None = None
+    """Its experiment, below configs/experiment; null for a number of other people."""
+    change: list[str] = field(default_factory=list)
+    """What the row changes of it, as on the command line."""
+    start: str | None = None
+    """The one of `parents` whose weights it begins with."""
+    paper: list[float] | None = None
+    """Top-1 and top-5 that it should reach."""
+    label: str | None = None
+    """What readers call it; its name if null."""
+    baseline: str | None = None
+    """The row that it is compared with; the table's if null."""
+
+
+@dataclass
+class TableConfig:
+    """A table of the paper: a sweep over its rows."""
+
+    title: str = MISSING
+    baseline: str | None = None
+    """The row that the others are compared with."""
+    parents: dict[str, RowConfig] = field(default_factory=dict)
+    """Runs that rows begin with: trained first, and not shown."""
+    rows: dict[str, RowConfig] = field(default_factory=dict)
+
+
+@dataclass
 class TrainConfig:
     """The settings of tools/train.py."""
 
@@ -181,6 +213,16 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     init: InitConfig = field(default_factory=InitConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    schedule: str = "full"
+    """full; or half or quarter: so many of the steps and milestones of `optim`."""
+    test: str | None = None
+    """The protocol, a file of configs/protocol, that the run is tested with as soon as it is trained."""
+    dry_run: bool = False
+    """Trains nothing: says what would run, and how long it would take by 20 measured steps."""
+    table: TableConfig | None = None
+    """In the tables of configs/experiment only."""
+    row: str | None = None
+    """The row of the table that a job is for."""
     choices: dict[str, str] = field(default_factory=dict)
     """Which file of each config group was taken; filled in by the tool."""
 
@@ -197,6 +239,7 @@ class TestDataConfig:
     val_census: str | None = None
     num_classes: int | None = None
     classes: str | None = None
+    subset: str | None = None
     format: str | None = None
     decoder: str | None = None
     decode_limit_s: float | None = None

@@ -33,7 +33,7 @@ from nonlocal_video.launch import only_job
 from nonlocal_video.loading import Loaded, load
 from nonlocal_video.reports.page import protocol_words
 from nonlocal_video.reports.report import build_report, format_report, write_report
-from nonlocal_video.reports.versions import versions
+from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.science import config_hash, recipe_hash
 from nonlocal_video.settings import ProtocolConfig, TestConfig, TrainConfig
 from nonlocal_video.types import Evaluation, Failure, Prediction
@@ -228,6 +228,7 @@ def _report(job: Job, loaded: Loaded, folder: Path, outcome: _Outcome) -> None:
             **_protocol_facts(job),
             "census": found.census._asdict(),
             "train_census": loaded.census,
+            "commit": {"training": loaded.commit, "testing": commit()},
             "batch_norm": loaded.batch_norm,
             "precision": config.runtime.precision,
             "chunk": outcome.chunk,

@@ -1,4 +1,7 @@
-"""The miniature: small real videos that ask two questions, one for each idea of the paper.
+"""The miniature: small real videos of scenes that are drawn at random, and the lists that go with them.
+
+Here are the two questions for newcomers, one for each idea of the paper; `miniature_tables.py` has the
+four for the tables of ablations.
 
 Every video shows a grey textured scene that drifts up or down, a coloured square in its first part
 and another, elsewhere in the frame, in its last part.
@@ -15,7 +18,7 @@ answers, and all four pairs of answers are equally frequent.
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +40,7 @@ COLOURS = ((220, 40, 40), (40, 80, 230))
 
 
 class Square(NamedTuple):
-    """A coloured square: pixels from (top, left), frames from first up to, not including, last."""
+    """A coloured shape: pixels from (top, left), frames from first up to, not including, last."""
 
     colour: int
     top: int
@@ -45,6 +48,17 @@ class Square(NamedTuple):
     side: int
     first: int
     last: int
+    shape: str = "square"
+    """square, disc or ring (a square with a square hole)."""
+
+    def mask(self) -> np.ndarray:
+        """The pixels (side, side) that are coloured."""
+        across = np.abs(np.arange(self.side) - (self.side - 1) / 2)
+        if self.shape == "disc":
+            return np.hypot(across[:, None], across) <= self.side / 2
+        if self.shape == "ring":
+            return np.maximum(across[:, None], across) > self.side / 4
+        return np.ones((self.side, self.side), bool)
 
 
 class Scene(NamedTuple):
@@ -53,16 +67,12 @@ class Scene(NamedTuple):
     height: int
     width: int
     num_frames: int
-    squares: tuple[Square, Square]
+    squares: tuple[Square, ...]
     drift: float
     """Pixels per frame, downwards."""
     texture_seed: int
-
-    @property
-    def labels(self) -> dict[str, int]:
-        """The answer to each question, as an index into its classes."""
-        first, second = self.squares
-        return {"relation": int(first.colour == second.colour), "motion": int(self.drift < 0)}
+    labels: dict[str, int]
+    """The answer to each question, as an index into its classes."""
 
 
 def draw_scene(index: int, *, seed: int) -> Scene:
@@ -71,26 +81,49 @@ def draw_scene(index: int, *, seed: int) -> Scene:
     same, up = index % 2, index // 2 % 2
     height, width = SIZES[rng.integers(len(SIZES))]
     num_frames = int(rng.integers(NUM_FRAMES[0], NUM_FRAMES[1] + 1))
-    first_colour = int(rng.integers(len(COLOURS)))
-    other_colour = (first_colour + int(rng.integers(1, len(COLOURS)))) % len(COLOURS)
-    # Two neighbouring or opposite quarters around the centre: visible whatever the training crop.
-    quarters = rng.permutation([(-1, -1), (-1, 1), (1, -1), (1, 1)])[:2]
+    first_colour, other_colour = draw_colours(rng)
+    quarters = draw_quarters(rng)
     middle = num_frames // 2
     times = (
         (int(rng.integers(0, 5)), middle - GAP // 2 - int(rng.integers(0, 4))),
         (middle + GAP // 2 + int(rng.integers(0, 4)), num_frames - int(rng.integers(0, 5))),
     )
-    squares = []
-    for colour, quarter, time in zip(
-        (first_colour, first_colour if same else other_colour), quarters, times, strict=True
-    ):
-        short_side = min(height, width)
-        side = int(short_side * rng.uniform(0.26, 0.32))
-        centre = np.array([height, width]) / 2 + quarter * short_side * rng.uniform(0.17, 0.23, 2)
-        top, left = (centre - side / 2).astype(int)
-        squares.append(Square(colour, int(top), int(left), side, *time))
-    speed = rng.uniform(0.8, 1.2) * min(height, width) / 80
-    return Scene(height, width, num_frames, (squares[0], squares[1]), -speed if up else speed, int(rng.integers(2**31)))
+    colours = (first_colour, first_colour if same else other_colour)
+    squares = [
+        draw_square(rng, height, width, quarter=quarter, colour=colour, time=time)
+        for colour, quarter, time in zip(colours, quarters, times, strict=True)
+    ]
+    speed = draw_speed(rng, height, width)
+    texture_seed = int(rng.integers(2**31))
+    labels = {"relation": same, "motion": up}
+    return Scene(height, width, num_frames, tuple(squares), -speed if up else speed, texture_seed, labels)
+
+
+def draw_colours(rng: np.random.Generator) -> tuple[int, int]:
+    """Two different ones."""
+    first = int(rng.integers(len(COLOURS)))
+    return first, (first + int(rng.integers(1, len(COLOURS)))) % len(COLOURS)
+
+
+def draw_quarters(rng: np.random.Generator) -> np.ndarray:
+    """Two neighbouring or opposite quarters (2, 2) around the centre: visible whatever the training crop."""
+    return rng.permutation([(-1, -1), (-1, 1), (1, -1), (1, 1)])[:2]
+
+
+def draw_square(
+    rng: np.random.Generator, height: int, width: int, *, quarter: np.ndarray, colour: int, time: tuple[int, int]
+) -> Square:
+    """A square in a quarter of the frame."""
+    short_side = min(height, width)
+    side = int(short_side * rng.uniform(0.26, 0.32))
+    centre = np.array([height, width]) / 2 + quarter * short_side * rng.uniform(0.17, 0.23, 2)
+    top, left = (centre - side / 2).astype(int)
+    return Square(colour, int(top), int(left), side, *time)
+
+
+def draw_speed(rng: np.random.Generator, height: int, width: int) -> float:
+    """In pixels a frame."""
+    return float(rng.uniform(0.8, 1.2)) * min(height, width) / 80
 
 
 def render(scene: Scene) -> Iterator[np.ndarray]:
@@ -105,7 +138,7 @@ def render(scene: Scene) -> Iterator[np.ndarray]:
                     slice(square.top, square.top + square.side),
                     slice(square.left, square.left + square.side),
                 )
-                frame[rows, columns] = COLOURS[square.colour]
+                frame[rows, columns][square.mask()] = COLOURS[square.colour]
         yield frame
 
 
@@ -117,8 +150,27 @@ def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
 
 
+class Series(NamedTuple):
+    """An endless series of scenes, and what is asked about them."""
+
+    name: str
+    draw: Callable[..., Scene]
+    """draw(index, seed=...)."""
+    questions: Mapping[str, tuple[str, ...]]
+    """The classes of each question."""
+
+
+TWO_QUESTIONS = Series("two questions", draw_scene, QUESTIONS)
+
+
 def make_miniature(
-    folder: Path, *, num_train: int = 1024, num_val: int = 256, seed: int = 0, processes: int = 2
+    folder: Path,
+    series: Series = TWO_QUESTIONS,
+    *,
+    num_train: int = 1024,
+    num_val: int = 256,
+    seed: int = 0,
+    processes: int = 2,
 ) -> None:
     """Writes videos, lists and class files below `folder`; a data set made from the same arguments is kept.
 
@@ -128,7 +180,7 @@ def make_miniature(
     Raises:
         ValueError: the folder holds something that this function did not make.
     """
-    made_from = {"version": VERSION, "num_train": num_train, "num_val": num_val, "seed": seed}
+    made_from = {"version": VERSION, "series": series.name, "num_train": num_train, "num_val": num_val, "seed": seed}
     stamp = folder / "miniature.json"
     if stamp.is_file() and json.loads(stamp.read_text()) == {**made_from, "complete": True}:
         return
@@ -141,10 +193,10 @@ def make_miniature(
     names = [f"videos/train_{i:04d}.mp4" for i in range(num_train)] + [
         f"videos/val_{i:04d}.mp4" for i in range(num_val)
     ]
-    jobs = [(folder / name, index, seed) for index, name in enumerate(names)]
+    jobs = [(folder / name, series, index, seed) for index, name in enumerate(names)]
     with get_context("spawn").Pool(processes) as pool:
-        scenes = list(tqdm(pool.imap(_write, jobs, chunksize=8), total=len(jobs), desc="miniature", unit="video"))
-    for question, classes in QUESTIONS.items():
+        scenes = list(tqdm(pool.imap(_write, jobs, chunksize=8), total=len(jobs), desc=folder.name, unit="video"))
+    for question, classes in series.questions.items():
         (folder / f"{question}_classes.txt").write_text("".join(f"{name}\n" for name in classes))
         lines = [f"{name} {scene.labels[question]}\n" for name, scene in zip(names, scenes, strict=True)]
         (folder / f"{question}_train.txt").write_text("".join(lines[:num_train]))
@@ -152,9 +204,9 @@ def make_miniature(
     stamp.write_text(json.dumps({**made_from, "complete": True}))
 
 
-def _write(job: tuple[Path, int, int]) -> Scene:
-    path, index, seed = job
-    scene = draw_scene(index, seed=seed)
+def _write(job: tuple[Path, Series, int, int]) -> Scene:
+    path, series, index, seed = job
+    scene = series.draw(index, seed=seed)
     # A key frame falls into every gap: no trace of the first square is left when the second appears.
     write_video(path, render(scene), gop=GAP - 4)
     return scene

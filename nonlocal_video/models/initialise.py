@@ -32,7 +32,7 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
         weights: in this project's names, the classifier (`fc`) left out or ignored.
 
     Raises:
-        ValueError: a tensor of another shape, or a file that lacks more than non-local blocks.
+        ValueError: a tensor of another shape, or a file that lacks more than non-local blocks or those in their place.
     """
     own = model.state_dict()
     layers = [name.removesuffix(".running_var") for name in weights if name.endswith(".running_var")]
@@ -47,7 +47,8 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
             raise ValueError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}")
         copied[name] = tensor
     fresh = [name for name in own if name not in copied and name not in ("mean", "std")]
-    optional = ("nonlocal", "fc.", "num_batches_tracked")  # Old files have no num_batches_tracked; it is not used.
+    # What is added to a network is not in the file of one without; old files have no num_batches_tracked, unused.
+    optional = (".nonlocal", ".residual", "fc.", "num_batches_tracked")
     lacking = [name for name in fresh if not any(part in name for part in optional)]
     if lacking:
         raise ValueError(f"{where}: {len(lacking)} tensors are missing, such as {', '.join(lacking[:3])}")

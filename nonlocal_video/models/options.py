@@ -7,16 +7,17 @@ from typing import Literal
 
 from nonlocal_video.models.nonlocal_block import Axes, BlockNorm, Pairwise, Subsample
 from nonlocal_video.models.norm import Norm
-from nonlocal_video.models.resnet3d import Inflation, Stem
+from nonlocal_video.models.resnet3d import Added, Inflation, Stem
 
 Activation = Literal["softmax", "sigmoid"]
 
 DEPTHS: dict[str, tuple[tuple[int, int, int, int], int]] = {
     "small": ((1, 2, 2, 1), 16),
+    "r50_narrow": ((3, 4, 6, 3), 16),
     "r50": ((3, 4, 6, 3), 64),
     "r101": ((3, 4, 23, 3), 64),
 }
-"""Residual blocks of res2..res5 and the width of conv1. "small" is for the miniature data set."""
+"""Residual blocks of res2..res5 and the width of conv1; "small" and "r50_narrow" are for the miniature data set."""
 
 LONG_CLIPS = ("128x1", "32x4")
 """Clips whose released networks have frozen affines for normalisation and groups of 4 frames in res3."""
@@ -46,6 +47,8 @@ class NetworkOptions:
     bn_eps: float = 1e-5
     nonlocal_blocks: int | Sequence[str] = 0
     """How many, or where: see `places_for`."""
+    added: Added = "nonlocal"
+    """What is added there: "residual" is the paper's control, a standard residual block in place of each."""
     pairwise: Pairwise = "embedded_gaussian"
     axes: Axes = "spacetime"
     subsample: Subsample = "before"
@@ -72,10 +75,10 @@ class NetworkOptions:
 def named_options(name: str, *, num_classes: int) -> NetworkOptions:
     """The options that a name stands for, such as nl_i3d_r50_32x2.
 
-    [nl_](c2d|i3d)_(small|r50|r101)_(frames)x(stride). 32x2 and 128x1 have the paper's stem, 8x8 and 32x4
-    the released code's dense one; for other clips it is the strided one up to a stride of 2. "nl" is five
-    blocks (one in small). 128x1 and 32x4 are the released long-clip networks: frozen affines instead of
-    batch normalisation, none of either in non-local blocks, res3's blocks in groups of 4 frames.
+    [nl_](c2d|i3d)_(small|r50_narrow|r50|r101)_(frames)x(stride). 32x2 and 128x1 have the paper's stem,
+    8x8 and 32x4 the released code's dense one; for other clips it is the strided one up to a stride of 2.
+    "nl" is five blocks (one in small). 128x1 and 32x4 are the released long-clip networks: frozen affines
+    instead of batch normalisation, none of either in non-local blocks, res3's blocks in groups of 4 frames.
 
     Raises:
         ValueError: not such a name.

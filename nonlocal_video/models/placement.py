@@ -1,4 +1,4 @@
-"""Where the non-local blocks stand, and the proof that they stand there."""
+"""Where the non-local blocks stand, or what is in their place, and the proof that they stand there."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import nn
 
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
-from nonlocal_video.models.resnet3d import STAGES
+from nonlocal_video.models.resnet3d import STAGES, Added, Bottleneck
 
 
 class Place(NamedTuple):
@@ -79,30 +79,53 @@ def built_places(model: nn.Module) -> list[Place]:
     return found
 
 
-def verify_places(model: nn.Module, asked: Mapping[str, Sequence[int]], *, pairwise: str, axes: str) -> None:
-    """Fails unless the built network has exactly the non-local blocks asked for.
+def residual_places(model: nn.Module) -> list[tuple[str, int, int]]:
+    """Stage, residual block before it and channels of each block that stands in place of a non-local one."""
+    found = []
+    for name, module in model.named_modules():
+        layer = name.rpartition(".")[2]
+        if isinstance(module, Bottleneck) and layer.startswith("residual"):
+            block = int(layer.removeprefix("residual"))
+            found.append((name.split(".")[-2], block, module.conv3.out_channels))
+    return found
+
+
+def verify_places(
+    model: nn.Module, asked: Mapping[str, Sequence[int]], *, added: Added, pairwise: str, axes: str
+) -> None:
+    """Fails unless the built network has exactly the added blocks asked for.
 
     A published network was once trained as "non-local" without a single block.
 
     Raises:
-        RuntimeError: another place, function or axes.
+        RuntimeError: another place, kind, function or axes.
     """
-    expected = [(stage, i, pairwise, axes) for stage in STAGES for i in asked.get(stage, ())]
+    places = [(stage, i) for stage in STAGES for i in asked.get(stage, ())]
+    expected = [(*place, pairwise, axes) if added == "nonlocal" else (*place, "residual") for place in places]
     built = [(place.stage, place.block, place.pairwise, place.axes) for place in built_places(model)]
-    if built != expected:
-        raise RuntimeError(f"the network's non-local blocks are {built}, asked for {expected}")
+    built_residual = [(stage, block, "residual") for stage, block, _ in residual_places(model)]
+    if [*built, *built_residual] != expected:
+        raise RuntimeError(f"the network's added blocks are {[*built, *built_residual]}, asked for {expected}")
 
 
 def format_places(model: nn.Module) -> str:
-    """The table of non-local blocks that a run prints after building its network."""
-    places = built_places(model)
-    if not places:
-        return "non-local blocks: none"
-    rows = [("after", "channels", "pairwise", "axes", "keys")]
-    for place in places:
+    """The table of non-local blocks, or of what is in their place, that a run prints after building its network."""
+    residual = [(f"{stage} block {block}", str(channels)) for stage, block, channels in residual_places(model)]
+    if residual:
+        return _table(
+            f"residual blocks in place of non-local ones: {len(residual)}", [("after", "channels"), *residual]
+        )
+    rows = []
+    for place in built_places(model):
         axes = place.axes + (f" in groups of {place.group_frames} frames" if place.group_frames else "")
         pooled = {"before": "pooled 2x2", "after": "pooled 2x2 after phi and g", "none": "all"}[place.subsample]
         rows.append((f"{place.stage} block {place.block}", str(place.channels), place.pairwise, axes, pooled))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    if not rows:
+        return "non-local blocks: none"
+    return _table(f"non-local blocks: {len(rows)}", [("after", "channels", "pairwise", "axes", "keys"), *rows])
+
+
+def _table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"non-local blocks: {len(places)}", *lines])
+    return "\n".join([title, *lines])

@@ -19,6 +19,7 @@ from nonlocal_video.models.recompute import recomputed
 STAGES = ("res2", "res3", "res4", "res5")
 Inflation = Literal["none", "3x1x1", "3x3x3"]
 Stem = Literal["strided", "dense", "skipping"]
+Added = Literal["nonlocal", "residual"]
 
 
 class _Stem(NamedTuple):
@@ -70,7 +71,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet3d(nn.Module):
-    """conv1, pool1, res2, pool2, res3, res4, res5 with non-local blocks after chosen residual blocks.
+    """conv1, pool1, res2, pool2, res3, res4, res5 with blocks added after chosen residual blocks.
 
     Space shrinks 32 times, time 8 times with a strided stem and twice with a dense one. With `recompute`
     set, a training step keeps of each residual and non-local block only its input (activation checkpointing).
@@ -84,9 +85,10 @@ class ResNet3d(nn.Module):
         inflation: "none" is C2D. In I3D conv1 is 5x7x7, and the residual blocks in `inflated_blocks`
             have a first kernel of "3x1x1" or a second of "3x3x3" (Sec. 4).
         norm, bn_eps: as in `make_norm`.
-        places: for each stage the residual blocks that a non-local block follows,
+        places: for each stage the residual blocks that an added block follows,
             for example {"res3": (1, 3), "res4": (1, 3, 5)}.
-        make_nonlocal: gives the non-local block for (stage, channels).
+        added: what is added there; the first word of its name, as in nonlocal3.
+        make_added: gives the added block for (stage, channels).
     """
 
     def __init__(
@@ -101,7 +103,8 @@ class ResNet3d(nn.Module):
         norm: Norm,
         bn_eps: float,
         places: Mapping[str, Sequence[int]],
-        make_nonlocal: Callable[[str, int], nn.Module],
+        added: Added,
+        make_added: Callable[[str, int], nn.Module],
     ) -> None:
         super().__init__()
         if inflation not in ("none", "3x1x1", "3x3x3"):
@@ -135,11 +138,11 @@ class ResNet3d(nn.Module):
                 )
                 channels = 4 * width * 2**number
                 if i in places.get(stage, ()):
-                    layers[f"nonlocal{i}"] = make_nonlocal(stage, channels)
+                    layers[f"{added}{i}"] = make_added(stage, channels)
             self.add_module(stage, nn.Sequential(layers))
         self.channels = channels
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d) and module.bias is None:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv3d) and ".nonlocal" not in name:  # Non-local blocks start in their own way.
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:

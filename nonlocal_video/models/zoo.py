@@ -1,15 +1,17 @@
 """Builds the networks: by name, from all their options, or from a file of weights."""
 
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any, get_args
 
 from torch import nn
 
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import NonLocalBlock, name_of
+from nonlocal_video.models.norm import make_norm
 from nonlocal_video.models.options import DEPTHS, Activation, NetworkOptions, named_options
-from nonlocal_video.models.placement import places_for, verify_places
-from nonlocal_video.models.resnet3d import ResNet3d
+from nonlocal_video.models.placement import places_for, residual_places, verify_places
+from nonlocal_video.models.resnet3d import Added, Bottleneck, ResNet3d
 
 
 def build_model(name: str, *, num_classes: int, **options: Any) -> Classifier:
@@ -36,28 +38,11 @@ def build_network(options: NetworkOptions) -> Classifier:
         ValueError: an option that cannot be, places that do not exist, or a training clip too small for
             the strides.
     """
-    if options.depth not in DEPTHS:
-        raise ValueError(f"depth: got {options.depth!r}, expected one of {', '.join(DEPTHS)}")
-    if options.num_classes < 1:
-        raise ValueError(f"num_classes: got {options.num_classes}, expected 1 or more")
-    if options.activation not in get_args(Activation):
-        raise ValueError(f"activation: got {options.activation!r}, expected softmax or sigmoid")
+    _check(options)
     blocks, width = DEPTHS[options.depth]
     places = places_for(blocks, options.nonlocal_blocks)
-    grouped = options.axes == "spacetime"  # Space alone is finer already, time alone is small.
-
-    def make_nonlocal(stage: str, channels: int) -> nn.Module:
-        return NonLocalBlock(
-            channels,
-            pairwise=options.pairwise,
-            axes=options.axes,
-            subsample=options.subsample,
-            group_frames=options.res3_group_frames if stage == "res3" and grouped else 0,
-            norm=options.nonlocal_norm,
-            w_z_bias=options.w_z_bias,
-            bn_eps=options.bn_eps,
-        )
-
+    if options.added == "residual" and not places:
+        raise ValueError("added: got residual with nonlocal_blocks 0, expected blocks to add")
     backbone = ResNet3d(
         blocks,
         width=width,
@@ -68,13 +53,51 @@ def build_network(options: NetworkOptions) -> Classifier:
         norm=options.norm,
         bn_eps=options.bn_eps,
         places=places,
-        make_nonlocal=make_nonlocal,
+        added=options.added,
+        make_added=partial(_make_added, options=options),
     )
-    verify_places(backbone, places, pairwise=name_of(options.pairwise), axes=options.axes)
+    verify_places(backbone, places, added=options.added, pairwise=name_of(options.pairwise), axes=options.axes)
+    if options.norm == "affine":  # Without a gamma that is 0 they would not start as the identity.
+        for stage, block, _ in residual_places(backbone):
+            nn.init.zeros_(backbone.get_parameter(f"{stage}.residual{block}.conv3.weight"))
     frames, *_ = backbone.final_map(options.clip_length, options.crop, options.crop)
-    if "res3" in places and grouped and options.res3_group_frames and frames % options.res3_group_frames:
+    group = _group_frames("res3", options)
+    if "res3" in places and options.added == "nonlocal" and group and frames % group:
         raise ValueError(
             f"a clip of {options.clip_length} frames has {frames} positions in time in res3, "
-            f"expected a multiple of res3_group_frames = {options.res3_group_frames}"
+            f"expected a multiple of res3_group_frames = {group}"
         )
     return Classifier(backbone, options)
+
+
+def _check(options: NetworkOptions) -> None:
+    if options.depth not in DEPTHS:
+        raise ValueError(f"depth: got {options.depth!r}, expected one of {', '.join(DEPTHS)}")
+    if options.num_classes < 1:
+        raise ValueError(f"num_classes: got {options.num_classes}, expected 1 or more")
+    if options.activation not in get_args(Activation):
+        raise ValueError(f"activation: got {options.activation!r}, expected softmax or sigmoid")
+    if options.added not in get_args(Added):
+        raise ValueError(f"added: got {options.added!r}, expected nonlocal or residual")
+
+
+def _make_added(stage: str, channels: int, *, options: NetworkOptions) -> nn.Module:
+    """The block that stands after a chosen residual block of this stage."""
+    if options.added == "residual":
+        norm = partial(make_norm, options.norm, eps=options.bn_eps)
+        return Bottleneck(channels, channels // 4, inflation="none", stride=1, norm=norm)
+    return NonLocalBlock(
+        channels,
+        pairwise=options.pairwise,
+        axes=options.axes,
+        subsample=options.subsample,
+        group_frames=_group_frames(stage, options),
+        norm=options.nonlocal_norm,
+        w_z_bias=options.w_z_bias,
+        bn_eps=options.bn_eps,
+    )
+
+
+def _group_frames(stage: str, options: NetworkOptions) -> int:
+    """Of a non-local block in this stage. Space alone is finer already, time alone is small."""
+    return options.res3_group_frames if stage == "res3" and options.axes == "spacetime" else 0

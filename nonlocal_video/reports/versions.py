@@ -2,6 +2,9 @@
 
 import importlib.metadata
 import platform
+import subprocess
+from functools import cache
+from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "av", "numpy")
 
@@ -9,3 +12,19 @@ PACKAGES = ("torch", "torchvision", "av", "numpy")
 def versions() -> dict[str, str]:
     """Of Python and of the packages that numbers depend on."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+@cache
+def commit() -> str | None:
+    """The commit of this code in 12 characters, with "+changes" if files differ from it; None without a repository."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout
+
+    try:
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD").strip() + ("+changes" if changes else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

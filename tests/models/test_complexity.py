@@ -36,6 +36,15 @@ def test_networks_have_the_known_weights_and_flops(name: str, options: dict, mil
     assert cost.executed_macs == cost.macs
 
 
+@pytest.mark.parametrize(("number", "res3", "res4"), [(1, 0, 1), (5, 2, 3), (10, 4, 6)])
+def test_residual_blocks_in_place_of_non_local_ones_cost_their_kernels(number: int, res3: int, res4: int) -> None:
+    """C/4 channels inside: 2 C C/4 + 9 C/4 C/4 = 17/16 C^2 weights, each used at every position of the map."""
+    cost, base = total("c2d_r50_32x2", nonlocal_blocks=number, added="residual"), total("c2d_r50_32x2")
+    weights = {stage: 17 * channels**2 // 16 for stage, channels in (("res3", 512), ("res4", 1024))}
+    assert cost.weights - base.weights == res3 * weights["res3"] + res4 * weights["res4"]
+    assert cost.macs - base.macs == res3 * weights["res3"] * 4 * 28 * 28 + res4 * weights["res4"] * 4 * 14 * 14
+
+
 @pytest.mark.parametrize("pairwise", ["gaussian", "dot_product", "concatenation"])
 def test_cheap_forms_are_counted_as_executed(pairwise: str) -> None:
     cost = total("nl_c2d_r50_32x2", pairwise=pairwise, subsample="none")

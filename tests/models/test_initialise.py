@@ -134,6 +134,19 @@ def test_long_clip_network_with_fresh_blocks_starts_as_the_one_without(tmp_path:
     assert (features(model, length=32) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+@pytest.mark.parametrize("clip", ["8x2", "32x4"])
+def test_residual_blocks_in_place_of_non_local_ones_are_fresh_and_told(clip: str, tmp_path: Path) -> None:
+    """The control starts as its parent does, from a network without blocks, and as that one answers."""
+    trained = small(f"i3d_small_{clip}" if clip == "8x2" else "i3d_small_8x8")
+    options = {"nonlocal_blocks": ["res3.1", "res4.0"], "added": "residual"}
+    model = build_model(f"i3d_small_{clip}", num_classes=3, crop=48, **options)
+    lines = start_from(model, checkpoint(tmp_path / "step.pt", trained))
+    assert "fresh residual blocks in place of non-local ones: res3.1, res4.0" in lines
+    length = int(clip.partition("x")[0])
+    expected = features(trained, length=length)
+    assert (features(model, length=length) - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
 def test_tensors_without_a_place_are_told(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "step.pt", small())
     lines = start_from(small("i3d_small_8x2"), path)

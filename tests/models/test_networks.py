@@ -13,7 +13,7 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.initialise import initialise
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.norm import FrozenAffine
-from nonlocal_video.models.placement import built_places, format_places, places_for, verify_places
+from nonlocal_video.models.placement import built_places, format_places, places_for, residual_places, verify_places
 from nonlocal_video.models.resnet3d import inflated_blocks
 from nonlocal_video.models.weights.foreign import inflate
 from nonlocal_video.models.weights.torchvision import read_torchvision
@@ -60,7 +60,7 @@ def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
     ("name", "options", "message"),
     [
         ("nl_i3d_r50", {}, "got the network 'nl_i3d_r50', expected a name such as nl_i3d_r50_32x2"),
-        ("i3d_r18_32x2", {}, r"\(small\|r50\|r101\)"),
+        ("i3d_r18_32x2", {}, r"\(small\|r50_narrow\|r50\|r101\)"),
         ("c2d_r50_32x2", {"pairwise": "softmax", "nonlocal_blocks": 1}, "pairwise: got 'softmax'"),
         ("c2d_r50_32x2", {"axes": "frames", "nonlocal_blocks": 1}, "axes: got 'frames'"),
         ("c2d_r50_32x2", {"nonlocal_blocks": ["res6.0"]}, r"nonlocal_blocks: got \['res6.0'\]"),
@@ -78,6 +78,8 @@ def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
         ("c2d_r50_32x2", {"crop": True}, "crop: got True, expected int"),
         ("c2d_r50_32x2", {"activation": "tanh"}, "activation: got 'tanh'"),
         ("c2d_r50_32x2", {"num_classes": 0}, "num_classes: got 0"),
+        ("nl_c2d_r50_32x2", {"added": "plain"}, "added: got 'plain', expected nonlocal or residual"),
+        ("c2d_r50_32x2", {"added": "residual"}, "added: got residual with nonlocal_blocks 0"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(name: str, options: dict, message: str) -> None:
@@ -190,6 +192,30 @@ def test_nonlocal_network_starts_as_the_network_without_blocks(inflation: str, p
     torch.testing.assert_close(nonlocal_(clips), plain(clips), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"added": "residual"},
+        {"added": "residual", "inflation": "3x1x1", "norm": "affine"},
+        {"nonlocal_norm": "none", "w_z_bias": False},
+    ],
+)
+def test_whatever_is_added_starts_as_the_identity(options: dict) -> None:
+    """Also where no batch normalisation has a gamma of 0. The network's own blocks are made to do something."""
+    added = small(nonlocal_blocks=["res3.1", "res4.0"], **options).eval()
+    plain = small(**{key: value for key, value in options.items() if key in ("inflation", "norm")}).eval()
+    for name, module in plain.named_modules():
+        if name.endswith("bn3"):
+            nn.init.constant_(module.weight, 0.5)
+    missing = added.load_state_dict(plain.state_dict(), strict=False)
+    assert {name.split(".")[2].rstrip("01") for name in missing.missing_keys} == {options.get("added", "nonlocal")}
+    clips = torch.randint(0, 256, (2, 3, 8, 48, 48), dtype=torch.uint8)
+    torch.testing.assert_close(added(clips), plain(clips), rtol=1e-5, atol=1e-6)
+    added(clips).square().sum().backward()
+    learns = {n.split(".")[2] for n, p in added.backbone.named_parameters("backbone") if p.grad.abs().max() > 0}
+    assert learns >= {name.split(".")[2] for name in missing.missing_keys}
+
+
 def test_c2d_cannot_tell_a_clip_from_its_reverse() -> None:
     """Why the miniature's motion question is closed to it: only the order within pooled frames is lost."""
     model = small(nonlocal_blocks=["res3.1"]).eval()
@@ -255,7 +281,38 @@ def test_built_blocks_are_counted_in_the_network_itself() -> None:
     ]
     assert "res4 block 0" in format_places(model)
     with pytest.raises(RuntimeError, match="asked for"):
-        verify_places(small(), {"res3": (1,)}, pairwise="dot_product", axes="time")
+        verify_places(small(), {"res3": (1,)}, added="nonlocal", pairwise="dot_product", axes="time")
+
+
+@pytest.mark.parametrize("number", [1, 5, 10])
+@pytest.mark.parametrize("depth", ["r50", "r101"])
+def test_control_has_residual_blocks_where_non_local_ones_would_be(depth: str, number: int) -> None:
+    with torch.device("meta"):
+        nonlocal_ = build_model(f"c2d_{depth}_32x2", num_classes=4, nonlocal_blocks=number)
+        control = build_model(f"i3d_{depth}_32x2", num_classes=4, nonlocal_blocks=number, added="residual")
+    assert built_places(control) == residual_places(nonlocal_) == []
+    places = [(place.stage, place.block, place.channels) for place in built_places(nonlocal_)]
+    assert residual_places(control) == places
+    assert len(places) == number
+    layers = dict(control.backbone.named_modules())
+    for stage, block, _ in places:  # As those of the network that have no stride and no kernel over time.
+        like = {name: tensor.shape for name, tensor in layers[f"{stage}.block3"].state_dict().items()}
+        own = {name: tensor.shape for name, tensor in layers[f"{stage}.residual{block}"].state_dict().items()}
+        assert own == like
+        assert list(layers[stage]._modules).index(f"residual{block}") == (
+            list(layers[stage]._modules).index(f"block{block}") + 1
+        )
+    assert format_places(control).startswith(f"residual blocks in place of non-local ones: {number}\n")
+    assert format_places(control).splitlines()[-1].split() == [places[-1][0], "block", str(places[-1][1]), "1024"]
+
+
+def test_blocks_of_another_kind_than_asked_for_are_noticed() -> None:
+    control, asked = small(nonlocal_blocks=["res3.1"], added="residual"), {"res3": (1,)}
+    verify_places(control, asked, added="residual", pairwise="dot_product", axes="time")
+    with pytest.raises(RuntimeError, match=r"added blocks are \[\('res3', 1, 'residual'\)\], asked for"):
+        verify_places(control, asked, added="nonlocal", pairwise="dot_product", axes="time")
+    with pytest.raises(RuntimeError, match="asked for"):
+        verify_places(control, {"res3": (0,)}, added="residual", pairwise="dot_product", axes="time")
 
 
 # Weights

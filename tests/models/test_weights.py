@@ -1,5 +1,6 @@
 """Checkpoints of every code base, made from random numbers: imported, they answer as their own network does."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nonlocal_video.models import build_model
@@ -367,6 +369,8 @@ def small(**options: Any) -> Classifier:
         {"norm": "affine", "nonlocal_norm": "none", "nonlocal_blocks": ["res3.0", "res4.1"], "bn_eps": 1e-3},
         {"stem": "dense", "pool1_padding": 1, "pool2": False, "inflation": "3x3x3", "res3_group_frames": 4},
         {"stem": "skipping", "subsample": "after", "w_z_bias": False, "global_pool": True, "dropout": 0.1},
+        {"added": "residual", "nonlocal_blocks": ["res3.0", "res4.1"]},
+        {"depth": "r50_narrow", "nonlocal_blocks": 5},
     ],
 )
 def test_file_rebuilds_its_network_whatever_the_options(options: dict[str, Any], tmp_path: Path) -> None:
@@ -379,6 +383,18 @@ def test_file_rebuilds_its_network_whatever_the_options(options: dict[str, Any],
     clips = random_clips(8, 50, 61)
     assert torch.equal(again(clips), model(clips))
     assert torch.equal(again.scores(clips), model.scores(clips))
+
+
+def test_file_from_before_residual_blocks_could_be_added_still_loads(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", small()
+    save_model(path, model, origin="a test")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    options = json.loads(metadata["options"])
+    assert options.pop("added") == "nonlocal"
+    save_file(load_file(path), path, {**metadata, "options": json.dumps(options)})
+    clips = random_clips(8, 48, 48)
+    assert torch.equal(load_model(path)(clips), model(clips))
 
 
 class Mean(nn.Module):
@@ -401,8 +417,6 @@ def test_file_of_a_network_with_a_function_of_ones_own_asks_for_it(tmp_path: Pat
 
 
 def test_safetensors_files_of_others_are_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"not a file that this project wrote"):
         load_model(tmp_path / "model.safetensors")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -62,14 +63,20 @@ def start_from(model: Classifier, path: str) -> list[str]:
 
 
 def _fresh_blocks(fresh: Sequence[str]) -> list[str]:
-    """The non-local blocks that the file does not have, and what it lacks of the others."""
+    """The added blocks that the file does not have, and what it lacks of the other non-local ones."""
     blocks = [name.removesuffix("w_z.weight") for name in fresh if name.endswith(".w_z.weight")]
-    places = [block.removeprefix("backbone.").removesuffix(".").replace("nonlocal", "") for block in blocks]
+    residual = [name.removesuffix("conv1.weight") for name in fresh if name.endswith(".conv1.weight")]
     lacking = [name for name in fresh if ".nonlocal" in name and not name.startswith(tuple(blocks))]
     return [
-        *([f"fresh non-local blocks: {', '.join(places)}"] if places else []),
+        *([f"fresh non-local blocks: {_places(blocks)}"] if blocks else []),
+        *([f"fresh residual blocks in place of non-local ones: {_places(residual)}"] if residual else []),
         *_listed("fresh in other non-local blocks", [name for name in lacking if "num_batches_tracked" not in name]),
     ]
+
+
+def _places(blocks: Sequence[str]) -> str:
+    """backbone.res3.nonlocal1. -> res3.1."""
+    return ", ".join(re.sub(r"backbone\.(res\d\.)[a-z]+(\d+)\.", r"\1\2", block) for block in blocks)
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:

@@ -1,0 +1,78 @@
+"""What the tools for training and testing do, once the settings are known: look for the videos, start the processes."""
+
+import json
+from pathlib import Path
+
+from nonlocal_video import build, testing, training
+from nonlocal_video.config import check_run, evaluation_config
+from nonlocal_video.engine.checkpoint import list_checkpoints
+from nonlocal_video.evaluation import find_weights
+from nonlocal_video.launch import launch
+from nonlocal_video.reports.predictions import REPORT
+from nonlocal_video.settings import TestConfig, TrainConfig
+from nonlocal_video.tables import composed
+
+
+def train(config: TrainConfig) -> None:
+    """Trains a run, or what is left of it.
+
+    Raises:
+        ValueError: what a user can mend.
+    """
+    runtime = config.runtime
+    if not list_checkpoints(run_folder(config) / "checkpoints"):
+        build.check_start(config.init)
+    found = build.find_videos(config.data, "train")
+    val = build.find_videos(config.data, "val") if runtime.validate_every else None
+    launch(training.run, training.Job(config, found, val), processes=runtime.devices, timeout_s=runtime.timeout_s)
+
+
+def test(config: TestConfig, settings: TrainConfig) -> None:
+    """Tests the run of these settings.
+
+    Raises:
+        ValueError: what a user can mend.
+    """
+    weights = find_weights(Path(str(config.run)), config.weights, steps=settings.optim.steps)
+    found = build.find_videos(settings.data, "val", labelled=False)
+    job = testing.Job(config, settings, weights, found)
+    launch(testing.run, job, processes=config.runtime.devices, timeout_s=config.runtime.timeout_s)
+
+
+def train_and_test(config: TrainConfig, overrides: list[str]) -> None:
+    """Trains a run and tests it by its protocol; what is done already is not done again.
+
+    Args:
+        overrides: the command line; what it says of the runtime holds for the test, too.
+
+    Raises:
+        ValueError: what a user can mend.
+    """
+    if not is_trained(config):
+        train(config)
+    if not is_tested(config):
+        runtime = [one for one in overrides if one.startswith(("runtime=", "runtime."))]
+        test(*evaluation_config(*composed("test", [f"run={run_folder(config)}", f"protocol={config.test}", *runtime])))
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """Where a run is."""
+    return Path(config.runtime.runs) / str(config.name)
+
+
+def is_trained(config: TrainConfig) -> bool:
+    """Whether a run has made all its steps.
+
+    Raises:
+        ValueError: the folder holds a run with other settings.
+    """
+    folder = run_folder(config)
+    check_run(config, folder)
+    last = folder / "checkpoints" / f"step_{config.optim.steps:08d}.pt"
+    return last.is_file() and (folder / "model.safetensors").is_file()
+
+
+def is_tested(config: TrainConfig) -> bool:
+    """Whether there is a report of the protocol that the run is to be tested with, after all its steps."""
+    path = run_folder(config) / "test" / str(config.test) / REPORT
+    return path.is_file() and json.loads(path.read_text())["step"] == config.optim.steps

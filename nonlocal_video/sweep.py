@@ -1,0 +1,153 @@
+"""A sweep over a table: which run a job is, what it would cost, and what the jobs came to."""
+
+import sys
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from nonlocal_video.config import build_model, train_config
+from nonlocal_video.distributed import local_device, set_threads
+from nonlocal_video.engine.optim import build_sgd
+from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.step import StepOptions, train_step
+from nonlocal_video.jobs import is_tested, is_trained, run_folder
+from nonlocal_video.recipe import make_recipe
+from nonlocal_video.science import science
+from nonlocal_video.settings import TrainConfig
+from nonlocal_video.tables import Table, row_config, table_of
+from nonlocal_video.types import Batch
+
+MEASURED_STEPS = 20
+
+
+def job_config(cfg: DictConfig) -> TrainConfig:
+    """The settings of this job of Hydra: those of its row, if it is one of a table.
+
+    Raises:
+        ValueError: as `train_config`, or no row of the table.
+    """
+    hydra = HydraConfig.get()
+    if cfg.table is None:
+        return train_config(cfg, hydra)
+    table = _table(cfg, hydra)
+    return _row(cfg, table, list(hydra.overrides.task))
+
+
+def _table(cfg: DictConfig, hydra: Any) -> Table:
+    return table_of(hydra.runtime.choices["experiment"], OmegaConf.to_object(cfg.table))
+
+
+def _row(cfg: DictConfig, table: Table, overrides: list[str]) -> TrainConfig:
+    names = [one.removeprefix("row=") for one in overrides if one.startswith("row=")]
+    if not names:
+        raise ValueError(f"{table.name} is a table: it runs as a sweep over its rows, or with row=NAME")
+    config = row_config(table, table.job(names[-1]), overrides)
+    config.test = cfg.test
+    return config
+
+
+class Summary(Callback):
+    """Lists what the jobs of a sweep came to; its exit code is 1 unless all are done."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Called by Hydra."""
+        if config.dry_run:
+            return
+        done = True
+        print("the rows of the table:")
+        for row, job in jobs(config):
+            trained, tested = is_trained(job), is_tested(job)
+            done = done and trained and tested
+            state = "trained and tested" if tested else "trained, not tested" if trained else "NOT TRAINED"
+            print(f"  {row:24} {state:20} {run_folder(job)}")
+        if not done:
+            print("not all is done: the same command goes on with what is left", file=sys.stderr)
+            sys.exit(1)
+
+
+def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
+    """The jobs of a sweep over a table, by the names of their rows."""
+    table = _table(config, config.hydra)
+    words = [f"row={config.hydra.sweeper.params.row}", *config.hydra.overrides.task]
+    (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+    for overrides in batch:
+        (name,) = [one.removeprefix("row=") for one in overrides if one.startswith("row=")]
+        yield name, _row(config, table, overrides)
+
+
+def plan(cfg: DictConfig, config: TrainConfig) -> str:
+    """What a job would do: its folder, what it changes, and its cost by some measured steps."""
+    lines = [f"{cfg.row or config.name}: {run_folder(config)}{_state(config)}"]
+    if cfg.table is not None:
+        hydra = HydraConfig.get()
+        table = _table(cfg, hydra)
+        row = table.job(cfg.row)
+        lines += [f"  {row.run} {' '.join(row.change)}".rstrip()]
+        if row.start is not None:
+            lines.append(f"  begins with the weights of {row.start}: {config.init.weights}")
+        if row.baseline is not None:
+            base = row_config(table, table.job(row.baseline), list(hydra.overrides.task))
+            lines += [f"  against {row.baseline}: {change}" for change in _changes(base, config)]
+    return "\n".join([*lines, f"  {_cost(config)}"])
+
+
+def _state(config: TrainConfig) -> str:
+    if not is_trained(config):
+        return ""
+    return " (trained and tested)" if is_tested(config) else " (trained)"
+
+
+def _changes(base: TrainConfig, config: TrainConfig) -> list[str]:
+    old, new = science(base), science(config)
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]
+
+
+def _cost(config: TrainConfig) -> str:
+    """From some steps on clips of noise in this process: data and communication are not in it."""
+    seconds, device = _step_seconds(config), local_device().type
+    devices, steps = config.runtime.devices, config.optim.steps
+    hours = seconds * steps / 3600
+    unit = "GPU hours" if device == "cuda" else "hours of this CPU, no GPU is here"
+    return (
+        f"{seconds:.3g} s a step (median of {MEASURED_STEPS} on noise, without loading and communication) "
+        f"x {steps} steps = {hours:.3g} h on {devices} x {device} = {hours * devices:.3g} {unit}"
+    )
+
+
+def _step_seconds(config: TrainConfig) -> float:
+    runtime, clip = config.runtime, config.clip
+    set_threads(runtime.threads)
+    model = build_model(config)
+    model.lay_out(channels_last=runtime.channels_last)
+    model.backbone.recompute = runtime.recompute
+    device = local_device()
+    model.to(device).train()
+    recipe = make_recipe(config, processes=runtime.devices)
+    optim = config.optim
+    optimizer = build_sgd(
+        model,
+        lr=recipe.schedule.base_lr,
+        momentum=optim.momentum,
+        nesterov=optim.nesterov,
+        weight_decay=optim.weight_decay,
+        backbone_lr=optim.backbone_lr,
+        fused=runtime.fused,
+    )
+    state = TrainState(model, optimizer, torch.amp.GradScaler(device.type, enabled=runtime.precision == "fp16"))
+    clips = torch.randint(0, 256, (recipe.clips_per_rank, 3, clip.length, clip.crop, clip.crop), dtype=torch.uint8)
+    batch = Batch(clips, torch.zeros(recipe.clips_per_rank, dtype=torch.int64))
+    options = StepOptions(config.seed, precision=runtime.precision, accumulate=runtime.accumulate)
+    times = []
+    for _ in range(2 + MEASURED_STEPS):  # The first two choose kernels and fill caches.
+        began = perf_counter()
+        train_step(state, model, batch, call=model, lr=0.0, options=options).tolist()  # Waits for the device.
+        times.append(perf_counter() - began)
+    return median(times[2:])
