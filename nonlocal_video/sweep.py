@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import product
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -26,19 +26,26 @@ from nonlocal_video.tables import Table, row_config, table_of
 from nonlocal_video.types import Batch
 
 MEASURED_STEPS = 20
+DONE = "trained and tested"
 
 
 def job_config(cfg: DictConfig) -> TrainConfig:
     """The settings of this job of Hydra: those of its row, if it is one of a table.
 
     Raises:
-        ValueError: as `train_config`, or no row of the table.
+        ValueError: as `train_config`; no row of the table; or one whose parent is not trained.
     """
     hydra = HydraConfig.get()
     if cfg.table is None:
         return train_config(cfg, hydra)
-    table = _table(cfg, hydra)
-    return _row(cfg, table, list(hydra.overrides.task))
+    table, overrides = _table(cfg, hydra), list(hydra.overrides.task)
+    config = _row(cfg, table, overrides)
+    start = table.job(cfg.row).start
+    if start is not None and not config.dry_run and not is_trained(config):
+        parent = row_config(table, table.job(start), overrides)
+        if not is_trained(parent):
+            raise ValueError(f"begins with the weights of {start}, which is not trained: {run_folder(parent)}")
+    return config
 
 
 def _table(cfg: DictConfig, hydra: Any) -> Table:
@@ -64,9 +71,8 @@ class Summary(Callback):
         done = True
         print("the rows of the table:")
         for row, job in jobs(config):
-            trained, tested = is_trained(job), is_tested(job)
-            done = done and trained and tested
-            state = "trained and tested" if tested else "trained, not tested" if trained else "NOT TRAINED"
+            state = _state(job)
+            done = done and state == DONE
             print(f"  {row:24} {state:20} {run_folder(job)}")
         if not done:
             print("not all is done: the same command goes on with what is left", file=sys.stderr)
@@ -77,15 +83,17 @@ def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
     """The jobs of a sweep over a table, by the names of their rows."""
     table = _table(config, config.hydra)
     words = [f"row={config.hydra.sweeper.params.row}", *config.hydra.overrides.task]
-    (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
-    for overrides in batch:
-        (name,) = [one.removeprefix("row=") for one in overrides if one.startswith("row=")]
-        yield name, _row(config, table, overrides)
+    choices = {}
+    for one in OverridesParser.create().parse_overrides(words):
+        values = one.sweep_string_iterator() if one.is_sweep_override() else [one.get_value_element_as_str()]
+        choices[one.get_key_element()] = [f"{one.get_key_element()}={value}" for value in values]
+    for row, *overrides in product(*choices.values()):
+        yield row.removeprefix("row="), _row(config, table, [row, *overrides])
 
 
 def plan(cfg: DictConfig, config: TrainConfig) -> str:
     """What a job would do: its folder, what it changes, and its cost by some measured steps."""
-    lines = [f"{cfg.row or config.name}: {run_folder(config)}{_state(config)}"]
+    lines = [f"{cfg.row or config.name}: {run_folder(config)} ({_state(config)})"]
     if cfg.table is not None:
         hydra = HydraConfig.get()
         table = _table(cfg, hydra)
@@ -100,9 +108,11 @@ def plan(cfg: DictConfig, config: TrainConfig) -> str:
 
 
 def _state(config: TrainConfig) -> str:
-    if not is_trained(config):
-        return ""
-    return " (trained and tested)" if is_tested(config) else " (trained)"
+    try:
+        trained = is_trained(config)
+    except ValueError:  # The job itself has said so.
+        return "IS ANOTHER RUN"
+    return "NOT TRAINED" if not trained else DONE if is_tested(config) else "TRAINED, NOT TESTED"
 
 
 def _changes(base: TrainConfig, config: TrainConfig) -> list[str]:

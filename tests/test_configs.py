@@ -28,7 +28,9 @@ from nonlocal_video.settings import DataConfig, InitConfig, ProtocolConfig, Trai
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = sorted(
-    str(p.relative_to(CONFIGS / "experiment").with_suffix("")) for p in CONFIGS.glob("experiment/*/*.yaml")
+    str(p.relative_to(CONFIGS / "experiment").with_suffix(""))
+    for p in CONFIGS.glob("experiment/*/*.yaml")
+    if not p.name.startswith("table")
 )
 KINETICS = [name.removeprefix("kinetics/") for name in EXPERIMENTS if name.startswith("kinetics/")]
 NETWORKS = sorted({"_".join(re.findall(r"nl|c2d|i3d|r50|r101|\d+x\d+", name)) for name in KINETICS})
@@ -52,8 +54,8 @@ def on_meta(config: TrainConfig) -> Classifier:
 
 def check_network(config: TrainConfig, name: str) -> None:
     model = on_meta(config)
-    depth = re.search(r"r50|r101|small", name)
-    blocks = {None: None, "r50": 16, "r101": 33, "small": 6}[depth.group() if depth else "small"]
+    depth = re.search(r"r50|r101|narrow", name)
+    blocks = {"r50": 16, "narrow": 16, "r101": 33, "small": 6}[depth.group() if depth else "small"]
     assert isinstance(model.backbone, ResNet3d)
     assert sum(name.rpartition(".")[2].startswith("block") for name, _ in model.named_modules()) == blocks
     assert model.backbone.conv1.kernel_size[0] == (5 if "i3d" in name else 1)
