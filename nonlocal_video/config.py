@@ -213,8 +213,6 @@ def read_run(folder: Path) -> TrainConfig:
     content = OmegaConf.load(path)
     for key in MOVED:
         content.clip.pop(key, None)
-    if content.model.get("_target_") == "nonlocal_video.models.build_model":
-        content.model.setdefault("added", "nonlocal")  # Runs from before there was a choice.
     config: TrainConfig = _to_settings(OmegaConf.merge(OmegaConf.structured(TrainConfig), content))
     return config
 

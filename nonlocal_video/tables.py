@@ -101,7 +101,13 @@ def _jobs(table: DictConfig) -> str:
     return ",".join([*table.parents, *(name for name, row in table.rows.items() if row.run is not None)])
 
 
+def _num_parents(table: DictConfig) -> int | None:
+    """How many jobs a launcher may start together: not a row beside the parent that it waits for."""
+    return len(table.parents) or None
+
+
 OmegaConf.register_new_resolver("jobs_of", _jobs, replace=True)
+OmegaConf.register_new_resolver("parents_of", _num_parents, replace=True)
 
 
 def composed(name: str, overrides: Sequence[str], *, configs: Path = CONFIGS) -> tuple[DictConfig, HydraConf]:
