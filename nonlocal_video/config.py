@@ -3,18 +3,14 @@
 import os
 import re
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -25,7 +21,6 @@ from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.evaluation import move, published_of, run_of_file
 from nonlocal_video.files import whole_file
-from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.recipe import shorten
 from nonlocal_video.science import flat, science, within
@@ -64,28 +59,6 @@ def run_tool(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-@contextmanager
-def one_job(*, listed_later: bool = False) -> Iterator[None]:
-    """Names a sweep's job when it fails; Hydra itself tells of the first failure only, and at the end.
-
-    Args:
-        listed_later: the sweep lists at its end what is not done; no failure keeps it from its other jobs.
-    """
-    hydra = HydraConfig.get()
-    try:
-        if hydra.mode == RunMode.MULTIRUN and (started_by_torchrun() or started_by_srun()):
-            raise ValueError("a sweep (-m) cannot run under torchrun or srun; set runtime.devices instead")
-        yield
-    except Exception as error:
-        if hydra.mode != RunMode.MULTIRUN:
-            raise
-        print(f"failed: {' '.join(hydra.overrides.task)}\n  {error}", file=sys.stderr, flush=True)
-        if not listed_later:
-            raise
-        if not isinstance(error, ValueError):
-            traceback.print_exc()
 
 
 def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
@@ -213,7 +186,10 @@ def read_run(folder: Path) -> TrainConfig:
     content = OmegaConf.load(path)
     for key in MOVED:
         content.clip.pop(key, None)
-    config: TrainConfig = _to_settings(OmegaConf.merge(OmegaConf.structured(TrainConfig), content))
+    try:
+        config: TrainConfig = _to_settings(OmegaConf.merge(OmegaConf.structured(TrainConfig), content))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{path}: is of another version: {error}") from error
     return config
 
 

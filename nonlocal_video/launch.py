@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import cache
+from itertools import count
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing import get_context
 
 from nonlocal_video.distributed import is_main, local_device
@@ -28,6 +31,9 @@ LAST_WORDS_S = 5.0
 
 LOCK_WAIT_S = 60.0
 """The processes of a job that was killed may need so long to end."""
+
+_JOBS = count()
+"""Of this process, which torchrun or srun started: training, and then a test."""
 
 
 class _Words(NamedTuple):
@@ -151,7 +157,7 @@ def _conclude(codes: Sequence[int | None], words: Sequence[_Words], stop: StopRe
 
 
 def _run_rank(
-    job: Callable[[Any], None], argument: Any, store: str, rank: int, processes: int, timeout_s: float
+    job: Callable[[Any], None], argument: Any, place: str, rank: int, processes: int, timeout_s: float
 ) -> None:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
@@ -162,7 +168,8 @@ def _run_rank(
         torch.cuda.set_device(local_device())
     timeout = timedelta(seconds=timeout_s)
     try:
-        dist.init_process_group(backend, init_method=store, rank=rank, world_size=processes, timeout=timeout)
+        store = dist.PrefixStore(f"job {next(_JOBS)}", _meet(place, rank, processes, timeout))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=processes, timeout=timeout)
         try:
             job(argument)
         except Stopped:  # On all ranks at the same step.
@@ -177,6 +184,16 @@ def _run_rank(
                 f"runtime.timeout_s={timeout_s:g}: {reason}; the same command resumes at the newest checkpoint"
             ) from error
         raise
+
+
+@cache
+def _meet(place: str, rank: int, processes: int, timeout: timedelta) -> dist.Store:
+    """The store in which the processes find one another, the same for all jobs of this one.
+
+    A new one would take the port again, or hold what the job before has left there.
+    """
+    store, _, _ = next(rendezvous(place, rank, processes, timeout=timeout))
+    return store
 
 
 def _leave() -> None:

@@ -1,7 +1,9 @@
 """A sweep over a table: which run a job is, what it would cost, and what the jobs came to."""
 
 import sys
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from statistics import median
 from time import perf_counter
@@ -11,6 +13,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nonlocal_video.config import build_model, train_config
@@ -19,6 +22,7 @@ from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.engine.state import TrainState
 from nonlocal_video.engine.step import StepOptions, train_step
 from nonlocal_video.jobs import is_tested, is_trained, run_folder
+from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.recipe import make_recipe
 from nonlocal_video.science import science
 from nonlocal_video.settings import TrainConfig
@@ -27,6 +31,28 @@ from nonlocal_video.types import Batch
 
 MEASURED_STEPS = 20
 DONE = "trained and tested"
+
+
+@contextmanager
+def one_job(*, listed_later: bool = False) -> Iterator[None]:
+    """Names a sweep's job when it fails; Hydra itself tells of the first failure only, and at the end.
+
+    Args:
+        listed_later: the sweep lists at its end what is not done; no failure keeps it from its other jobs.
+    """
+    hydra = HydraConfig.get()
+    try:
+        if hydra.mode == RunMode.MULTIRUN and (started_by_torchrun() or started_by_srun()):
+            raise ValueError("a sweep (-m) cannot run under torchrun or srun; set runtime.devices instead")
+        yield
+    except Exception as error:
+        if hydra.mode != RunMode.MULTIRUN:
+            raise
+        print(f"failed: {' '.join(hydra.overrides.task)}\n  {error}", file=sys.stderr, flush=True)
+        if not listed_later:
+            raise
+        if not isinstance(error, ValueError):
+            traceback.print_exc()
 
 
 def job_config(cfg: DictConfig) -> TrainConfig:

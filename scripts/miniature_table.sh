@@ -8,8 +8,5 @@ source scripts/environment.sh
 runs=runs/miniature
 python tools/make_miniature.py
 python tools/train.py -m experiment=miniature/c2d,miniature/nl_c2d,miniature/i3d,miniature/nl_i3d \
-    data=miniature_relation,miniature_motion seed=0,1,2 runtime.runs=$runs
-for run in "$runs"/*/; do
-    [ -f "$run/test/full_10/report.json" ] || python tools/test.py run="$run"
-done
-python tools/report.py "$runs" --into README.md --block miniature
+    data=miniature_relation,miniature_motion seed=0,1,2 runtime.runs=$runs test=full_10
+python tools/report.py --rows choices.model --cols data.name --metric top1,train_top1 "$runs" --into README.md --block miniature

@@ -7,12 +7,11 @@ source scripts/environment.sh
 
 python tools/make_miniature.py
 for network in c2d nl_c2d; do
-    python tools/train.py experiment=miniature/$network name=quickstart_$network
-    [ -f runs/quickstart_$network/test/full_10/report.json ] || python tools/test.py run=runs/quickstart_$network
+    python tools/train.py experiment=miniature/$network name=quickstart_$network test=full_10
 done
 
 echo
-python tools/report.py runs/quickstart_c2d runs/quickstart_nl_c2d
+python tools/report.py --rows choices.model --cols data.name runs/quickstart_c2d runs/quickstart_nl_c2d
 cat <<'TEXT'
 
 Two squares appear, one after the other. "relation" asks whether they have the same colour: C2D, which

@@ -49,7 +49,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
 def test_slurm_script_queues_a_run_again_when_its_time_is_over(
     miniature: Path, tmp_path: Path, slurm: dict[str, str]
 ) -> None:
-    arguments = train_command(miniature, tmp_path, "name=run", "optim.steps=30")[2:]
+    arguments = train_command(miniature, tmp_path, "name=run", "optim.steps=30", "test=1x1")[2:]
     script, log, run = ["bash", "scripts/train.sbatch", *arguments], tmp_path / "log", tmp_path / "run"
     with started(script, log, **slurm) as job:
         wait_until(lambda: newest_step(run) >= 2 or job.poll() is not None, limit_s=120)
@@ -60,6 +60,7 @@ def test_slurm_script_queues_a_run_again_when_its_time_is_over(
     with started(script, log, **slurm, SLURM_RESTART_COUNT="1") as job:
         assert job.wait(timeout=240) == 0, log.read_text()[-3000:]
     assert (tmp_path / "requeued").read_text() == "requeue 4711\n"
+    assert json.loads((run / "test/1x1/report.json").read_text())["videos"]["decoded"] == 9
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, 31))
     assert "on 2 x" in log.read_text()

@@ -4,12 +4,13 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from torch._subclasses import FakeTensorMode
 
-from nonlocal_video.config import build_component, one_job, run_tool
+from nonlocal_video.config import build_component, run_tool
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.options import NetworkOptions
 from nonlocal_video.models.placement import format_places
+from nonlocal_video.sweep import one_job
 
 TABLE_2E = {"c2d": (1.0, 1.0), "i3d 3x3x3": (1.5, 1.8), "i3d 3x1x1": (1.2, 1.5), "nl_c2d": (1.2, 1.2)}
 """Parameters and FLOPs relative to C2D R101, as the paper prints them; "nl_c2d" has five blocks."""

@@ -15,11 +15,12 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from nonlocal_video.config import one_job, run_tool
+from nonlocal_video.config import run_tool
 from nonlocal_video.files import whole_file
 from nonlocal_video.predict import Predictor, Result
 from nonlocal_video.reports.timeline import draw_timeline, write_timeline
 from nonlocal_video.settings import PredictConfig
+from nonlocal_video.sweep import one_job
 from nonlocal_video.types import Entry
 
 Item = TypeVar("Item")

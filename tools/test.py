@@ -4,8 +4,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from nonlocal_video.config import evaluation_config, one_job, run_tool
+from nonlocal_video.config import evaluation_config, run_tool
 from nonlocal_video.jobs import test
+from nonlocal_video.sweep import one_job
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="test")

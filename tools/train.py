@@ -4,9 +4,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from nonlocal_video.config import one_job, run_tool
+from nonlocal_video.config import run_tool
 from nonlocal_video.jobs import train, train_and_test
-from nonlocal_video.sweep import job_config, plan
+from nonlocal_video.sweep import job_config, one_job, plan
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")

@@ -4,6 +4,7 @@ from math import sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
+import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
@@ -14,6 +15,32 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """The ends, in percent, of Wilson's score interval (1927) of an accuracy."""
     interval = binomtest(correct, total).proportion_ci(method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
+
+
+class MeanDifference(NamedTuple):
+    """How the accuracies of two networks, or of two sets of them, differ on the same videos."""
+
+    percent: float
+    """The accuracy of B less that of A."""
+    low: float
+    high: float
+    """The ends of its interval, in percent."""
+
+
+def mean_difference(differences: Tensor) -> MeanDifference:
+    """The mean of what B got right less what A did, (N,) in [-1, 1], video by video, and its interval.
+
+    With several seeds a video's difference is the mean over them, so that the interval is for the choice of the videos,
+    of these trained networks. It is Wald's with two videos added, half of one that only A gets right, half of one that
+    only B does, and one without a difference: for a single seed that of `paired_difference`.
+    """
+    total = float(differences.sum(dtype=torch.float64))
+    squares = float(differences.double().square().sum()) + 1.0
+    pairs = len(differences) + 2
+    centre = total / pairs
+    half = Z * sqrt(squares - total**2 / pairs) / pairs
+    low, high = max(-1.0, centre - half), min(1.0, centre + half)
+    return MeanDifference(100 * total / len(differences), 100 * low, 100 * high)
 
 
 class PairedDifference(NamedTuple):
@@ -44,10 +71,6 @@ def paired_difference(a: Tensor, b: Tensor) -> PairedDifference:
     (c - b) / N ± z sqrt(b + c - (c - b)² / N) / N. Two networks that agree everywhere get an interval, too.
     """
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
-    pairs, lost, won = len(a) + 2, only_a + 0.5, only_b + 0.5
-    centre = (won - lost) / pairs
-    half = Z * sqrt(won + lost - (won - lost) ** 2 / pairs) / pairs
     differing = only_a + only_b
     p = float(binomtest(only_a, differing).pvalue) if differing else 1.0
-    low, high = max(-1.0, centre - half), min(1.0, centre + half)
-    return PairedDifference(100 * (only_b - only_a) / len(a), 100 * low, 100 * high, only_a, only_b, p)
+    return PairedDifference(*mean_difference(b.long() - a.long()), only_a, only_b, p)

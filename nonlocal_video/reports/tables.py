@@ -1,91 +1,164 @@
-"""Tables over the reports of many runs."""
+"""Tables as Markdown, LaTeX, HTML and CSV, and the files of a report over many runs."""
 
-import json
-from collections.abc import Iterable, Sequence
+import base64
+import csv
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
+
+from tabulate import tabulate
+
+from nonlocal_video.files import whole_file
+
+STYLE = """
+body {font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222}
+table {border-collapse: collapse; margin: .5rem 0 1rem; display: block; overflow-x: auto}
+th, td {padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top}
+th:first-child, td:first-child {text-align: left} thead th {border-bottom: 2px solid #888}
+img {max-width: 100%} p.note {color: #555; max-width: 60rem}
+"""
 
 
-def find_reports(folders: Iterable[Path]) -> list[dict[str, Any]]:
-    """All `report.json` files of runs in these folders or below.
+@dataclass(frozen=True)
+class Sheet:
+    """A table: its title, the names of its columns, its lines, and what is to be known of it."""
 
-    Raises:
-        ValueError: a folder without any, or a report that a table over runs cannot hold.
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+class Picture(NamedTuple):
+    """A plot, as a PNG."""
+
+    name: str
+    title: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is told of many runs."""
+
+    name: str
+    """Of its files."""
+    title: str
+    sheets: Sequence[Sheet]
+    origin: Sheet
+    """Where the numbers come from."""
+    notes: Sequence[str]
+    """What is left out, and why."""
+    records: Sequence[dict[str, Any]]
+    """For programs: a line a line of the table, with all digits."""
+    pictures: Sequence[Picture]
+
+    @property
+    def all_sheets(self) -> list[Sheet]:
+        """Those that have lines."""
+        return [sheet for sheet in (*self.sheets, self.origin) if sheet.rows]
+
+
+def format_sheet(sheet: Sheet, *, form: str) -> str:
+    """A table as `markdown`, `latex` (with booktabs) or `html`; texts are escaped."""
+    if form == "markdown":
+        lines = [[cell.replace("|", "\\|") for cell in row] for row in (sheet.header, *sheet.rows)]
+        lines.insert(1, ["---", *["---:"] * (len(sheet.header) - 1)])
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    named, aligned = {"latex": "latex_booktabs", "html": "html"}[form], ("left", *["right"] * (len(sheet.header) - 1))
+    text = tabulate(sheet.rows, sheet.header, tablefmt=named, disable_numparse=True, colalign=aligned)
+    if form == "latex":
+        return re.sub(r"(?<!\S)-(?=\d)", "$-$", text).replace("±", "$\\pm$")
+    return text
+
+
+def format_markdown(report: Report, *, pictures: bool) -> str:
+    """The report for people.
+
+    Args:
+        pictures: whether to show them, from the files beside.
     """
-    reports = []
-    for folder in folders:
-        paths = sorted(folder.rglob("report.json"))
-        if not paths:
-            raise ValueError(f"{folder}: no report.json here or below; run tools/test.py first")
-        reports += [_read(path) for path in paths]
-    return reports
+    parts = [f"# {report.title}"]
+    for sheet in report.all_sheets:
+        parts += [f"## {sheet.title}", format_sheet(sheet, form="markdown"), *([sheet.note] if sheet.note else [])]
+    if report.notes:
+        parts += ["## Left out", "\n".join(f"- {note}" for note in report.notes)]
+    if pictures:
+        for one in report.pictures:
+            parts += [f"## {one.title}", f"![{one.title}]({_file_of(report, one)})"]
+    return "\n\n".join(parts) + "\n"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(path.read_text())
-    if "ensemble" in report:
-        raise ValueError(f"{path}: is of an ensemble of {len(report['ensemble'])} tests, not of a run; leave it out")
-    if "protocol" not in report:
-        raise ValueError(f"{path}: is of an older version; test that run again")
-    if not report["labels"]:
-        raise ValueError(f"{path}: has no accuracies, its list has no labels; leave it out")
-    return report
+def format_latex(report: Report) -> str:
+    """All tables, for papers."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for sheet in report.all_sheets:
+        parts.append(f"% {report.title}: {sheet.title}\n{format_sheet(sheet, form='latex')}")
+    return "\n\n".join(parts) + "\n"
 
 
-def accuracy_table(reports: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table: a row for each network; for each data set its top-1 video accuracy and, beside it, training's.
-
-    Accuracies in percent, of all listed videos; mean and standard deviation over seeds.
-
-    Raises:
-        ValueError: reports that cannot stand in one table: other clips or another protocol, unfinished training, or
-            runs of one network with different settings.
-    """
-    _check_alike(reports)
-    data_sets = sorted({report["data"] for report in reports})
-    networks = sorted({report["network"] for report in reports}, key=lambda name: ("i3d" in name, "nl_" in name, name))
-    header = ["network", *(f"{data}: {what}" for data in data_sets for what in ("top-1", "training top-1")), "seeds"]
-    rows = []
-    for network in networks:
-        cells, seeds = [network], []
-        for data in data_sets:
-            group = [report for report in reports if (report["network"], report["data"]) == (network, data)]
-            cells += [_mean([report[key] for report in group]) for key in ("top1_of_listed", "train_top1")]
-            seeds.append(", ".join(str(seed) for seed in sorted(report["seed"] for report in group)) or "none")
-        rows.append([*cells, " / ".join(dict.fromkeys(seeds))])
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _check_alike(reports: Sequence[dict[str, Any]]) -> None:
-    protocols = {json.dumps([report["clips"], report["protocol"]], sort_keys=True) for report in reports}
-    if len(protocols) > 1:
-        raise ValueError(
-            f"reports with different clips and protocols do not go into one table: {'; '.join(sorted(protocols))}"
+def format_html(report: Report) -> str:
+    """One page that holds everything, its pictures too."""
+    title = html.escape(report.title)
+    parts = [f"<h1>{title}</h1>"]
+    for sheet in report.all_sheets:
+        parts += _html_sheet(sheet)
+    for picture in report.pictures:
+        data, words = base64.b64encode(picture.png).decode(), html.escape(picture.title)
+        parts.append(f'<h2>{words}</h2>\n<img alt="{words}" src="data:image/png;base64,{data}">')
+    if report.notes:
+        parts.append(
+            "<h2>Left out</h2>\n<ul>" + "".join(f"<li>{html.escape(note)}</li>" for note in report.notes) + "</ul>"
         )
-    for report in reports:
-        if report["step"] != report["steps"]:
-            raise ValueError(
-                f"{report['run']}: was tested at step {report['step']} of {report['steps']}; finish it first"
-            )
-    recipes: dict[str, str] = {}
-    for report in reports:
-        if recipes.setdefault(report["network"], report["recipe_hash"]) != report["recipe_hash"]:
-            raise ValueError(
-                f"{report['run']}: differs from other runs of {report['network']} in more than seed and data"
-            )
-    keys = [(report["network"], report["data"], report["seed"]) for report in reports]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise ValueError(f"several reports for one network, data set and seed: {sorted(twice)}")
+    body = "\n".join(parts)
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
 
 
-def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "not run"
-    return f"{fmean(known):.1f}" + (f" ± {stdev(known):.1f}" if len(known) > 1 else "")
+def _html_sheet(sheet: Sheet) -> list[str]:
+    note = f'<p class="note">{html.escape(sheet.note)}</p>' if sheet.note else ""
+    return [f"<h2>{html.escape(sheet.title)}</h2>", format_sheet(sheet, form="html"), note]
+
+
+def format_csv(records: Sequence[dict[str, Any]]) -> str:
+    """A line a record; what is not known is empty."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
+    table.writeheader()
+    table.writerows(records)
+    return text.getvalue()
+
+
+def write_files(folder: Path, report: Report) -> list[Path]:
+    """Writes NAME.md, .csv, .tex, .html and the pictures; where they are, the page that people open first.
+
+    Raises:
+        ValueError: the folder cannot be written.
+    """
+    texts = {
+        ".html": format_html(report),
+        ".md": format_markdown(report, pictures=True),
+        ".tex": format_latex(report),
+        ".csv": format_csv(report.records),
+    }
+    contents = {folder / f"{report.name}{end}": text.encode("utf-8", "surrogateescape") for end, text in texts.items()}
+    contents |= {folder / _file_of(report, picture): picture.png for picture in report.pictures}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in contents.items():
+            with whole_file(path) as file:
+                file.write(content)
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written: {error}") from error
+    return list(contents)
+
+
+def _file_of(report: Report, picture: Picture) -> str:
+    return f"{report.name}_{picture.name}.png"
 
 
 def replace_block(path: Path, *, name: str, text: str) -> None:

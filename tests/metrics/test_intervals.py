@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nonlocal_video.metrics.intervals import paired_difference, wilson_interval
+from nonlocal_video.metrics.intervals import mean_difference, paired_difference, wilson_interval
 
 
 def pairs(only_a: int, only_b: int, total: int) -> tuple[Tensor, Tensor]:
@@ -67,4 +67,24 @@ def test_paired_interval_covers_the_true_difference_in_95_of_100_tests(
         outcome = torch.multinomial(chances, videos, replacement=True)
         found = paired_difference(outcome == 0, outcome == 1)
         covered += found.low <= 100 * (only_b - only_a) <= found.high
+    assert covered / tests == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / tests) ** 0.5)
+
+
+@pytest.mark.parametrize(("only_a", "only_b", "total"), [(40, 20, 160), (0, 0, 8), (0, 4, 4), (86, 150, 1600)])
+def test_mean_difference_of_one_seed_is_the_paired_difference(only_a: int, only_b: int, total: int) -> None:
+    a, b = pairs(only_a, only_b, total)
+    assert mean_difference(b.double() - a.double()) == paired_difference(a, b)[:3]
+
+
+@pytest.mark.parametrize(("videos", "seeds"), [(256, 3), (2000, 5)])
+def test_mean_difference_of_seeds_covers_the_true_one_in_95_of_100_tests(videos: int, seeds: int) -> None:
+    """Videos are drawn that differ in how likely each network is right; networks and seeds stay."""
+    torch.manual_seed(0)
+    chances = torch.rand(20_000, 1)
+    kinds = (torch.rand(20_000, seeds) < (chances + 0.1)).double() - (torch.rand(20_000, seeds) < chances).double()
+    differences, tests = kinds.mean(dim=1), 1000
+    covered = 0
+    for _ in range(tests):
+        found = mean_difference(differences[torch.randint(len(differences), (videos,))])
+        covered += found.low <= 100 * float(differences.mean()) <= found.high
     assert covered / tests == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / tests) ** 0.5)

@@ -1,0 +1,41 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from nonlocal_video.reports.lines import ClassGain, Line
+from nonlocal_video.reports.plots import _curves, _extremes, draw
+from tests.reports.made_runs import EXPECTED, add_records, made_run
+
+
+def test_all_plots_are_drawn_of_runs_and_none_without(tmp_path: Path) -> None:
+    base = Line("base", (made_run(tmp_path / "a", [0, 1, 1, 0]),), EXPECTED.cost)
+    other = Line("$other", (made_run(tmp_path / "b", [0, 0, 0, 1]),), EXPECTED.cost, base)
+    lines = [base, other, Line("not run", (), EXPECTED.cost, base)]
+    assert [picture.name for picture in draw(lines, metric="top1")] == ["cost", "classes"], "nothing was logged"
+    for name in "ab":
+        add_records(tmp_path / name, steps=[10, 20, 30], top1=[50, 60, 70])
+    pictures = draw(lines, metric="top1")
+    assert [picture.name for picture in pictures] == ["validation", "training", "cost", "classes"]
+    for picture in pictures:
+        assert imread(io.BytesIO(picture.png)).std() > 0.05, f"{picture.name} is blank"
+    assert draw([Line("not run")], metric="top1") == []
+
+
+def test_curves_are_of_the_steps_that_all_seeds_have_and_smoothed_backwards(tmp_path: Path) -> None:
+    runs = [made_run(tmp_path / name, [0]) for name in "ab"]
+    add_records(tmp_path / "a", steps=[10, 20, 30, 40], top1=[10, 20, 40, 80])
+    add_records(tmp_path / "b", steps=[10, 20, 30], top1=[0, 0, 6])
+    steps, curves = _curves(runs, "metrics.jsonl", "top1", smoothed=0.67)  # Two records.
+    assert steps.tolist() == [10, 20, 30]
+    np.testing.assert_allclose(curves, [[10, 15, 30], [0, 0, 3]])
+
+
+@pytest.mark.parametrize(
+    ("classes", "shown"), [(20, list(range(20))), (400, [*range(399, 389, -1), *range(9, -1, -1)])]
+)
+def test_of_many_classes_the_best_and_the_worst_are_shown(classes: int, shown: list[int]) -> None:
+    gains = [ClassGain(str(label), float(label), 50) for label in range(classes)]
+    assert [gain.name for gain in _extremes(gains)] == [str(label) for label in shown]

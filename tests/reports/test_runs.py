@@ -1,0 +1,34 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from nonlocal_video.reports.runs import find_tests, left_out
+from tests.reports.made_runs import made_run
+
+
+def test_tests_are_found_once_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    tests = [made_run(tmp_path / name, [0]).test for name in ("a", "b", "weights")]
+    changes = {
+        "ensemble": {"ensemble": [{}, {}]},
+        "unlabelled": {"labels": False},
+        "old": {"protocol": None},
+    }
+    for name, change in changes.items():
+        run = made_run(tmp_path / "a", [0], name=name)
+        report = {key: value for key, value in {**run.report, **change}.items() if value is not None}
+        (run.test / "report.json").write_text(json.dumps(report))
+    found = find_tests([tmp_path, tmp_path / "a"])
+    assert found.tests == tests[:2]
+    assert left_out(found.left_out) == [
+        f"1 of ensembles, not of runs, in {tmp_path}/a/test: ensemble",
+        f"1 of an older version (test those runs again), in {tmp_path}/a/test: old",
+        f"1 without accuracies, since their lists have no labels, in {tmp_path}/a/test: unlabelled",
+        f"1 of weights without a run (no config.yaml above them), in {tmp_path}/weights/test: full_10",
+        f"1 not tested yet (tools/test.py), in {tmp_path}: c",
+    ]
+    with pytest.raises(ValueError, match=r"no report\.json of a tested run here or below; 1 not tested yet"):
+        find_tests([tmp_path / "c"])
