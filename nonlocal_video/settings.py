@@ -180,6 +180,8 @@ class RowConfig:
     """What readers call it; its name if null."""
     baseline: str | None = None
     """The row that it is compared with; the table's if null."""
+    ceiling: float | None = None
+    """The accuracy in percent that its network can reach at all; the table's if null."""
 
 
 @dataclass
@@ -189,6 +191,7 @@ class TableConfig:
     title: str = MISSING
     baseline: str | None = None
     """The row that the others are compared with."""
+    ceiling: float = 100.0
     parents: dict[str, RowConfig] = field(default_factory=dict)
     """Runs that rows begin with: trained first, and not shown."""
     rows: dict[str, RowConfig] = field(default_factory=dict)

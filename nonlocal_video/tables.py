@@ -35,6 +35,8 @@ class Row:
     """Top-1 and top-5 that it should reach."""
     baseline: str | None = None
     """The row that it is compared with, if it is not that row itself."""
+    ceiling: float = 100.0
+    """The accuracy in percent that its network can reach at all."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ def table_of(name: str, config: Any) -> Table:
     def row_of(key: str, row: RowConfig) -> Row:
         paper = (row.paper[0], row.paper[1]) if row.paper else None
         baseline = row.baseline or config.baseline
-        own = row.run is None or baseline == key
-        return Row(key, row.label or key, row.run, tuple(row.change), row.start, paper, None if own else baseline)
+        baseline = None if row.run is None or baseline == key else baseline
+        ceiling = config.ceiling if row.ceiling is None else row.ceiling
+        return Row(key, row.label or key, row.run, tuple(row.change), row.start, paper, baseline, ceiling)
 
     rows, parents = (tuple(map(row_of, part.keys(), part.values())) for part in (config.rows, config.parents))
     for row in rows:

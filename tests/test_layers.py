@@ -12,7 +12,7 @@ LAYERS = {
     "science": 4, "checks": 4, "evaluation": 4, "build": 4, "recipe": 4,
     "config": 5, "resume": 5,
     "training": 6, "predict": 6, "loading": 6,
-    "testing": 7, "tables": 6, "jobs": 8, "sweep": 9,
+    "testing": 7, "tables": 6, "collect": 7, "jobs": 8, "sweep": 9,
 }  # fmt: skip
 FENCES = {
     "hydra": {"config.py", "tables.py", "sweep.py"},

@@ -147,18 +147,54 @@ def write_files(folder: Path, report: Report) -> list[Path]:
     }
     contents = {folder / f"{report.name}{end}": text.encode("utf-8", "surrogateescape") for end, text in texts.items()}
     contents |= {folder / _file_of(report, picture): picture.png for picture in report.pictures}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, content in contents.items():
-            with whole_file(path) as file:
-                file.write(content)
-    except OSError as error:
-        raise ValueError(f"{folder}: cannot be written: {error}") from error
+    for path, content in contents.items():
+        _write(path, content)
     return list(contents)
 
 
 def _file_of(report: Report, picture: Picture) -> str:
     return f"{report.name}_{picture.name}.png"
+
+
+SHOWN = ("validation", "classes")
+"""The plots that a page about several tables shows."""
+
+
+def write_into(path: Path, reports: Sequence[Report], *, block: str, first: str = "") -> None:
+    """Puts tables into a Markdown file; several have headings, and plots in a folder of the file's name beside it.
+
+    Args:
+        block: the name of the lines between which they go.
+        first: what stands above them.
+
+    Raises:
+        ValueError: the file has no such lines, or the folder cannot be written.
+    """
+    parts = [first] if first else []
+    for report in reports:
+        if len(reports) == 1:
+            parts += [format_sheet(sheet, form="markdown") for sheet in report.sheets]
+            continue
+        parts += [f"## {report.title}"]
+        for sheet in report.all_sheets:
+            parts += [f"**{sheet.title}**", format_sheet(sheet, form="markdown")]
+        for one in report.pictures:
+            if one.name in SHOWN:
+                _write(path.with_suffix("") / _file_of(report, one), one.png)
+                parts += [f"![{one.title}]({path.stem}/{_file_of(report, one)})"]
+    if len(reports) > 1:
+        parts += [f"*{note}*" for note in dict.fromkeys(s.note for r in reports for s in r.all_sheets if s.note)]
+    replace_block(path, name=block, text="\n\n".join(parts))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Raises: ValueError: it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error}") from error
 
 
 def replace_block(path: Path, *, name: str, text: str) -> None:
