@@ -26,7 +26,7 @@ from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.recipe import make_recipe
 from nonlocal_video.science import science
 from nonlocal_video.settings import TrainConfig
-from nonlocal_video.tables import Table, row_config, table_of
+from nonlocal_video.tables import EVERY_START, Table, row_config, table_of
 from nonlocal_video.types import Batch
 
 MEASURED_STEPS = 20
@@ -45,7 +45,7 @@ def one_job(*, listed_later: bool = False) -> Iterator[None]:
         if hydra.mode == RunMode.MULTIRUN and (started_by_torchrun() or started_by_srun()):
             raise ValueError("a sweep (-m) cannot run under torchrun or srun; set runtime.devices instead")
         yield
-    except Exception as error:
+    except Exception as error:  # Of whatever kind: it must not keep a sweep from its other jobs.
         if hydra.mode != RunMode.MULTIRUN:
             raise
         print(f"failed: {' '.join(hydra.overrides.task)}\n  {error}", file=sys.stderr, flush=True)
@@ -64,7 +64,7 @@ def job_config(cfg: DictConfig) -> TrainConfig:
     hydra = HydraConfig.get()
     if cfg.table is None:
         return train_config(cfg, hydra)
-    table, overrides = _table(cfg, hydra), list(hydra.overrides.task)
+    table, overrides = _table(cfg, hydra), _overrides(cfg, hydra)
     config = _row(cfg, table, overrides)
     start = table.job(cfg.row).start
     if start is not None and not config.dry_run and not is_trained(config):
@@ -72,6 +72,16 @@ def job_config(cfg: DictConfig) -> TrainConfig:
         if not is_trained(parent):
             raise ValueError(f"begins with the weights of {start}, which is not trained: {run_folder(parent)}")
     return config
+
+
+def _overrides(cfg: DictConfig, hydra: Any) -> list[str]:
+    """The job's command line; a dry run needs neither videos nor weights to be told."""
+    given = list(hydra.overrides.task)
+    told = [one.lstrip("+") for one in given]
+    for key, stub in (("starts", EVERY_START), ("data.root", "data.root=data")):
+        if cfg.dry_run and not any(one.startswith(key) for one in told):
+            given.append(stub)
+    return given
 
 
 def _table(cfg: DictConfig, hydra: Any) -> Table:
@@ -128,7 +138,7 @@ def plan(cfg: DictConfig, config: TrainConfig) -> str:
         if row.start is not None:
             lines.append(f"  begins with the weights of {row.start}: {config.init.weights}")
         if row.baseline is not None:
-            base = row_config(table, table.job(row.baseline), list(hydra.overrides.task))
+            base = row_config(table, table.job(row.baseline), _overrides(cfg, hydra))
             lines += [f"  against {row.baseline}: {change}" for change in _changes(base, config)]
     return "\n".join([*lines, f"  {_cost(config)}"])
 
