@@ -74,15 +74,18 @@ def _paper_row(row: Row, config: TrainConfig | None) -> PaperRow:
     return PaperRow(row.name, row.label, row.paper, row.baseline, expected)
 
 
-def cost_of(config: TrainConfig) -> Cost:
-    """Of the network, for a clip."""
+def cost_of(config: TrainConfig) -> Cost | None:
+    """Of the network, for a clip; None where a pairwise function of one's own does not say what it costs."""
     return _cost(json.dumps(config.model, sort_keys=True))
 
 
 @cache
-def _cost(model: str) -> Cost:
+def _cost(model: str) -> Cost | None:
     with FakeTensorMode():  # Shapes without numbers or memory.
         network = build_component(json.loads(model))
         options = network.options
-        costs = complexity(network, length=options.clip_length, height=options.crop, width=options.crop)
+        try:
+            costs = complexity(network, length=options.clip_length, height=options.crop, width=options.crop)
+        except ValueError:
+            return None
     return sum(costs.values(), Cost())

@@ -235,6 +235,7 @@ def _name_from(overrides: list[str], *, unnamed: tuple[str, ...] = UNNAMED) -> l
     for override in sorted(overrides, key=lambda text: (not text.startswith("experiment="), text)):
         key, _, value = override.lstrip("+~").partition("=")
         if not within(key, unnamed):
+            value = value.lower() if value in ("True", "False") else value  # A sweep passes them on so.
             text = value if key == "experiment" else f"{key.rpartition('.')[2]}_{value}"
             words.append(re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_"))
     return words

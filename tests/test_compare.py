@@ -153,7 +153,8 @@ def test_ensemble_is_the_weighted_mean_of_the_scores(tmp_path: Path, capsys: pyt
     best = max(folders, key=lambda folder: json.loads((folder / "report.json").read_text())["top1"])
     assert f"against the best member, {best}: " in out
     assert "ensemble of 3 tests of nl_c2d on made" in (tmp_path / "out/report.md").read_text()
-    assert "not of a run; leave it out" in error_of(capsys, "report.py", tmp_path / "out")
+    told = error_of(capsys, "report.py", "--rows", "choices.model", tmp_path / "out")
+    assert "1 of ensembles, not of runs" in told
     tool("compare.py", folders[0], tmp_path / "out")
     assert "ensemble.3.weight: not said | 0.625" in capsys.readouterr().out
 

@@ -596,9 +596,11 @@ def test_fine_tuning_takes_a_file_of_weights(
     assert "note: model.subsample is after, but before in" in capsys.readouterr().out
 
 
-def test_report_tool_prints_the_table_of_tested_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_tool_prints_the_table_of_tested_runs(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if not (run / "test/three/report.json").exists():
         evaluate(run)
     capsys.readouterr()
-    tool("report.py", str(run / "test/three"))
+    tool("report.py", "--rows", "choices.model", str(run / "test/three"), "--out", str(tmp_path))
     assert "| nl_i3d_small |" in capsys.readouterr().out

@@ -34,7 +34,7 @@ from tests.small_runs import (
 
 FROZEN = ["model.norm=affine", "model.nonlocal_norm=none", "model.dropout=0", "optim.lr=0.01", "optim.steps=4"]
 """Nothing in a step depends on which rank a clip is on: no batch normalisation, no dropout."""
-LONG = ["optim.steps=120", "model.dropout=0.5"]
+LONG = ["optim.steps=70", "model.dropout=0.5"]
 DIES_S = 30.0
 """A job that lost a process has so long to end."""
 

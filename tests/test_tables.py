@@ -80,7 +80,7 @@ def test_long_clips_start_from_the_parent_of_the_same_sweep() -> None:
     overrides = ["seed=2", "schedule=half", "runtime.runs=/r"]
     parent, child = (row_config(table, table.job(name), overrides) for name in ("i3d_32", "i3d"))
     assert child.init.weights == f"/r/{parent.name}/model.safetensors"
-    assert (parent.optim.steps, parent.optim.milestones, child.optim.steps) == (200, [150], 200)
+    assert (parent.optim.steps, parent.optim.milestones, child.optim.steps) == (400, [300], 400)
 
 
 def test_key_of_a_row_ignores_seed_data_and_length_only() -> None:
@@ -102,11 +102,11 @@ def test_key_of_a_row_ignores_seed_data_and_length_only() -> None:
 )
 def test_table_with_a_loose_end_is_refused(table: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        table_of("mine", OmegaConf.create({"baseline": None, "parents": {}, **_full(table)}))
+        table_of("mine", OmegaConf.create({"baseline": None, "parents": {}, "ceiling": 100, **_full(table)}))
 
 
 def _full(table: dict) -> dict:
-    row = {"label": None, "change": [], "start": None, "paper": None, "baseline": None}
+    row = {"label": None, "change": [], "start": None, "paper": None, "baseline": None, "ceiling": None}
     return {"title": "", "rows": {name: {**row, **one} for name, one in table["rows"].items()}}
 
 
@@ -193,7 +193,7 @@ def test_subset_keeps_the_videos_of_its_classes_and_all_outputs(four_questions: 
     assert [entry.label for entry in found.entries] == [5, 7]
     assert found.census.listed == 2
     (tmp_path / "subset.txt").write_text("across: alike\n")
-    with pytest.raises(ValueError, match=r"subset\.txt: got the class 'across: alike', expected one of "):
+    with pytest.raises(ValueError, match=r"subset\.txt: got the class 'across: alike', expected names of "):
         build.find_videos(config, "val")
 
 

@@ -22,8 +22,8 @@ class Expected:
     """The file of the classes that are left; None for all."""
     num_classes: int
     protocol: str
-    cost: Cost
-    """Of the network."""
+    cost: Cost | None
+    """Of the network, where it is known."""
 
 
 @dataclass(frozen=True)
