@@ -7,4 +7,4 @@ source scripts/environment.sh
 ruff check .
 ruff format --check .
 mypy
-python -m pytest "$@"
+python -m pytest -n auto --dist worksteal "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the whole test suite; arguments go to pytest.
+# Runs the whole test suite, a process on each core; arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
 
-python -m pytest "$@"
+python -m pytest -n auto --dist worksteal "$@"
