@@ -61,11 +61,22 @@ def begin(
     Raises:
         ValueError: weights or a checkpoint that do not fit.
     """
-    optim, runtime = config.optim, config.runtime
     path, content, problems = newest_checkpoint(folder)
     if path is None and config.init.weights:
         for line in start_from(model, config.init.weights):
             say(line)
+    state = fresh_state(config, model, recipe)
+    if path is not None:
+        for problem in problems:
+            say(f"warning: {problem}; going back to {path.name}")
+        for line in resume(state, content, where=path, facts=facts, last_step=config.optim.steps):
+            say(line)
+    return state
+
+
+def fresh_state(config: TrainConfig, model: Classifier, recipe: Recipe) -> TrainState:
+    """The state before the first step, on the device."""
+    optim, runtime = config.optim, config.runtime
     model.to(local_device())
     if optim.backbone_lr == 0:
         freeze_backbone(model)
@@ -79,13 +90,7 @@ def begin(
         fused=runtime.fused,
     )
     scaler = torch.amp.GradScaler(local_device().type, enabled=runtime.precision == "fp16")
-    state = TrainState(model, optimizer, scaler)
-    if path is not None:
-        for problem in problems:
-            say(f"warning: {problem}; going back to {path.name}")
-        for line in resume(state, content, where=path, facts=facts, last_step=optim.steps):
-            say(line)
-    return state
+    return TrainState(model, optimizer, scaler)
 
 
 def resume(

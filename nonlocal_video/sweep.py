@@ -18,12 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from nonlocal_video.config import build_model, train_config
 from nonlocal_video.distributed import local_device, set_threads
-from nonlocal_video.engine.optim import build_sgd
-from nonlocal_video.engine.state import TrainState
 from nonlocal_video.engine.step import StepOptions, train_step
 from nonlocal_video.jobs import is_tested, is_trained, run_folder
 from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.recipe import make_recipe
+from nonlocal_video.resume import fresh_state
 from nonlocal_video.science import science
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.tables import EVERY_START, Table, row_config, table_of
@@ -174,20 +173,9 @@ def _step_seconds(config: TrainConfig) -> float:
     model = build_model(config)
     model.lay_out(channels_last=runtime.channels_last)
     model.backbone.recompute = runtime.recompute
-    device = local_device()
-    model.to(device).train()
+    model.train()
     recipe = make_recipe(config, processes=runtime.devices)
-    optim = config.optim
-    optimizer = build_sgd(
-        model,
-        lr=recipe.schedule.base_lr,
-        momentum=optim.momentum,
-        nesterov=optim.nesterov,
-        weight_decay=optim.weight_decay,
-        backbone_lr=optim.backbone_lr,
-        fused=runtime.fused,
-    )
-    state = TrainState(model, optimizer, torch.amp.GradScaler(device.type, enabled=runtime.precision == "fp16"))
+    state = fresh_state(config, model, recipe)
     clips = torch.randint(0, 256, (recipe.clips_per_rank, 3, clip.length, clip.crop, clip.crop), dtype=torch.uint8)
     batch = Batch(clips, torch.zeros(recipe.clips_per_rank, dtype=torch.int64))
     options = StepOptions(config.seed, precision=runtime.precision, accumulate=runtime.accumulate)
