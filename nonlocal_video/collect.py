@@ -50,23 +50,27 @@ class Filled(NamedTuple):
         return {f"{short}/{row.name}": row.ceiling for row in self.table.rows}
 
 
-def fill(table: Table, runs: Sequence[Run], configs: Configs) -> Filled:
-    """A table of the paper; runs belong to the row with their scientific settings."""
+def fill(table: Table, runs: Sequence[Run], configs: Configs, *, protocol: str | None = None) -> Filled:
+    """A table of the paper; runs belong to the row with their scientific settings.
+
+    Args:
+        protocol: that the rows are to be tested with; their own if None.
+    """
     keys = {test: row_key(config) for test, config in configs.items()}
     rows, by_row = [], {}
     for row in table.rows:
         config = None if row.run is None else row_config(table, row, ANYWHERE)
-        rows.append(_paper_row(row, config))
+        rows.append(_paper_row(row, config, protocol))
         by_row[row.name] = [run for run in runs if config is not None and keys[run.test] == row_key(config)]
     parents = {row_key(row_config(table, parent, ANYWHERE)) for parent in table.parents}
     tests = {run.test for group in by_row.values() for run in group} | {test for test in keys if keys[test] in parents}
     return Filled(table, row_lines(rows, by_row), tests)
 
 
-def _paper_row(row: Row, config: TrainConfig | None) -> PaperRow:
+def _paper_row(row: Row, config: TrainConfig | None, protocol: str | None) -> PaperRow:
     if config is None:
         return PaperRow(row.name, row.label, row.paper, row.baseline, None)
-    optim, data, protocol = config.optim, config.data, config.test or ProtocolConfig().name
+    optim, data, protocol = config.optim, config.data, protocol or config.test or ProtocolConfig().name
     expected = Expected(
         steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=data.subset,
         num_classes=config.model["num_classes"], protocol=protocol, cost=cost_of(config),

@@ -68,6 +68,19 @@ def test_a_table_of_the_paper_is_filled_with_runs(
     assert "http" not in page
 
 
+def test_tests_with_one_protocol_fill_a_table_and_others_are_left_out(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool("report.py", TABLE, runs, "--out", tmp_path, "--protocol", "10x3")
+    with (tmp_path / "miniature_table2a.csv").open() as file:
+        reached = {(row["row"], row["marks"]): row["top1"] for row in csv.DictReader(file)}
+    assert reached == {(row.name, ""): "100.0" * (row.name == "gaussian") for row in read_table(TABLE).rows}
+    assert "5 with another protocol" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        tool("report.py", TABLE, runs, "--protocol", "1x1")
+    assert "--protocol: got 1x1, expected one of 10x3, " in capsys.readouterr().err
+
+
 def test_several_tables_are_made_in_one_call(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those of Kinetics need no videos and no weights to be read; table 3 has rows that are cited only."""
     tool("report.py", TABLE, "kinetics/table3", runs, "--out", tmp_path, "--metric", "top1")

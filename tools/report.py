@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
         help="numbers of report.json, such as top1,train_top1 (default: top1; tables of the paper: top1,top5)",
     )  # fmt: skip
     parser.add_argument(
+        "--protocol", metavar="NAME", help="only tests with this protocol, such as 10x3, also where a table has another"
+    )
+    parser.add_argument(
         "--findings", action="store_true", help="with tables 2a to 2g: which findings of the paper the runs show"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the files go (default: reports)")
@@ -79,14 +82,21 @@ def main() -> None:
     arguments = parse()
     found = find_tests(arguments.folders)
     configs = {test: read_run(test.parent.parent) for test in found.tests}
-    runs = [tested_run(test, config) for test, config in configs.items()]
+    tested = [tested_run(test, config) for test, config in configs.items()]
+    runs = [run for run in tested if arguments.protocol in (None, run.report["protocol"]["name"])]
+    configs = {run.test: configs[run.test] for run in runs}
+    if not runs:
+        known = sorted({run.report["protocol"]["name"] for run in tested})
+        raise ValueError(f"--protocol: got {arguments.protocol}, expected one of {', '.join(known)}")
+    others = [run.test for run in tested if run.test not in configs]
+    found = found._replace(left_out={**found.left_out, "with another protocol": others})
     verdicts = ""
     if arguments.rows:
         reports = [_sweep(runs, configs, found, arguments)]
     else:
-        tables = [fill(read_table(name), runs, configs) for name in arguments.tables]
+        tables = [fill(read_table(name), runs, configs, protocol=arguments.protocol) for name in arguments.tables]
         known = {test for table in tables for test in table.tests}
-        left = left_out({**found.left_out, "of no row": [test for test in found.tests if test not in known]})
+        left = left_out({**found.left_out, "of no row": [test for test in configs if test not in known]})
         reports = [_paper_report(table, left, arguments.metric) for table in tables]
         verdicts = _verdicts(tables) if arguments.findings else ""
     for report in reports:
