@@ -12,7 +12,7 @@ AT_THE_CEILING = 1.0
 """Percent: a row that is this close to all that its network can answer leaves nothing to gain."""
 RULE = (
     "A gain of one row over another is shown if the paired 95% interval over the videos lies above 0 and every seed "
-    "has it; rows are alike if no two of them differ in this way, in either direction. Where the lower row is within "
+    "has it; rows are alike if the intervals between all of them contain 0. Where the lower row is within "
     f"{AT_THE_CEILING:g} point of what its network can reach at all, a gain is not testable."
 )
 
@@ -98,9 +98,9 @@ def judge(finding: Finding, lines: Mapping[str, Line], *, ceilings: Mapping[str,
         words.append(_word(gain, lines[row], lines[over], ceiling=ceilings.get(row, 100.0)))
         numbers.append(f"{lines[row].name} over {lines[over].name} {_numbers(gain)}")
     for one, other in combinations(finding.alike, 2):
-        gain, back = (_gain(lines[a], lines[b]) for a, b in ((one, other), (other, one)))
-        apart = any(_word(way, lines[a], lines[b]) == "shown" for way, a, b in ((gain, one, other), (back, other, one)))
-        words.append("not run" if gain is None else "not shown" if apart else "shown")
+        gain = _gain(lines[one], lines[other])
+        videos = None if gain is None else gain.videos
+        words.append("not run" if videos is None else "shown" if videos.low <= 0 <= videos.high else "not shown")
         numbers.append(f"{lines[one].name} over {lines[other].name} {_numbers(gain)}")
     for row, than in finding.cheaper:
         ours, theirs = (lines[key].cost for key in (row, than))

@@ -53,6 +53,10 @@ def test_rows_are_alike_unless_a_gain_between_two_is_shown(tmp_path: Path) -> No
     assert (verdict.word, verdict.numbers) == ("shown", ("a over b +0.0 ± 3.5 (-5.7 to +5.7)",))
     assert judge(Finding("alike", alike=("a", "b", "c")), lines, ceilings={}).word == "not shown"
     assert judge(Finding("alike", alike=("c", "b", "a")), lines, ceilings={}).word == "not shown"
+    # One seed of d is far better, the other is not: no gain that every seed has, but not alike either.
+    lines["d"] = line(tmp_path, "d", 36, 20)
+    assert judge(Finding("better", better=(("d", "b"),)), lines, ceilings={}).word == "not shown"
+    assert judge(Finding("alike", alike=("b", "d")), lines, ceilings={}).word == "not shown"
 
 
 def test_fewer_flops_are_counted(tmp_path: Path) -> None:
