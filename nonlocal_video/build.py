@@ -14,6 +14,7 @@ from nonlocal_video.data.dataset import TRAIN, TestingVideos, TrainingVideos, Va
 from nonlocal_video.data.decode import Decoded, check_decoder, decode
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, normalised, read_classes
 from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
+from nonlocal_video.data.targets import classes_of, target
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
 from nonlocal_video.settings import DataConfig, InitConfig, PredictDataConfig, ProtocolConfig, TrainConfig
 from nonlocal_video.types import Entry
@@ -26,8 +27,8 @@ def read_entries(config: DataConfig, which: str, *, labelled: bool = True) -> tu
         labelled: False takes a list of which no video has a label, too.
 
     Raises:
-        ValueError: a bad list, videos without a label or with several, labels that follow another order than the names
-            of the classes, or too many missing videos.
+        ValueError: a bad list, videos without a label or with several where they should have one, labels that follow
+            another order than the names of the classes, or too many missing videos.
     """
     check_decoder(config.decoder)
     check_sources(getattr(config, which), root=config.root)
@@ -38,9 +39,10 @@ def read_entries(config: DataConfig, which: str, *, labelled: bool = True) -> tu
         num_classes=config.num_classes,
         classes=classes,
         form=config.format,
-        labels="one" if labelled else "one or none",
+        labels="one" if config.labels == "one" else "several",
+        required=labelled,
     )
-    if entries[0].label is not None and (classes is not None or config.num_classes == len(KINETICS400)):
+    if isinstance(entries[0].label, int) and (classes is not None or config.num_classes == len(KINETICS400)):
         check_label_order(entries, classes or KINETICS400)
     present, missing = split_missing(entries)
     check_missing(missing, num_listed=len(entries), max_missing=config.max_missing)
@@ -97,8 +99,13 @@ def _of_classes(found: Found, config: DataConfig, *, subset: str) -> Found:
             f"{subset}: got the class {unknown[0]!r}, expected names of {config.classes or 'Kinetics-400'}"
         )
     kept = {labels[normalised(name)] for name in wanted}
-    entries, missing = ([one for one in part if one.label in kept] for part in (found.entries, found.missing))
-    broken = [(entry, cause) for entry, cause in found.broken if entry.label in kept]
+
+    def of_them(entry: Entry) -> bool:
+        classes = classes_of(entry.label)
+        return not kept.isdisjoint(classes if isinstance(classes, tuple) else (classes,))
+
+    entries, missing = ([one for one in part if of_them(one)] for part in (found.entries, found.missing))
+    broken = [(entry, cause) for entry, cause in found.broken if of_them(entry)]
     if not entries:
         raise ValueError(f"{subset}: no video of its {len(kept)} classes is there")
     census = take_census(entries, missing, (entry for entry, _ in broken), checked=found.census.checked)
@@ -147,17 +154,21 @@ def check_start(config: InitConfig) -> None:
 
 def build_training_videos(config: TrainConfig, entries: list[Entry], *, stream: int = TRAIN) -> TrainingVideos:
     """A stream of training clips; `stream` as in `TrainingVideos`."""
-    return TrainingVideos(entries, seed=config.seed, stream=stream, **_training_clips(config))
+    clips = _training_clips(config, labels=config.data.labels)
+    return TrainingVideos(entries, seed=config.seed, stream=stream, **clips)
 
 
 def build_validation_videos(config: TrainConfig, entries: list[Entry]) -> ValidationVideos:
-    """One clip of each video, as in training."""
-    return ValidationVideos(entries, seed=config.seed, **_training_clips(config))
+    """One clip of each video, as in training, but asked about all classes of its video."""
+    labels = "one" if config.data.labels == "one" else "video"
+    return ValidationVideos(entries, seed=config.seed, **_training_clips(config, labels=labels))
 
 
-def _training_clips(config: TrainConfig) -> dict[str, Any]:
-    clip = config.clip
+def _training_clips(config: TrainConfig, *, labels: str) -> dict[str, Any]:
+    clip, data = config.clip, config.data
+    assert data.num_classes is not None, "config.py counts them"
     return {
+        "teach": partial(target, labels=labels, num_classes=data.num_classes),
         "pick": partial(random_clip, length=clip.length, stride=clip.stride, sampling=clip.sampling, fps=clip.fps),
         "fit": partial(training_crop, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
         "decode": _decode_with(config.data),
@@ -195,4 +206,4 @@ def views_of(protocol: ProtocolConfig, data: DataConfig | PredictDataConfig) -> 
 
 
 def _decode_with(data: DataConfig | PredictDataConfig) -> Callable[..., Decoded]:
-    return partial(decode, decoder=data.decoder, limit_s=data.decode_limit_s)
+    return partial(decode, decoder=data.decoder, limit_s=data.decode_limit_s, frame_rate=data.frame_rate)

@@ -5,6 +5,7 @@ import re
 import torch
 
 from nonlocal_video.data.clips import PLACEMENTS, SAMPLING
+from nonlocal_video.data.targets import LABELS
 from nonlocal_video.data.transforms import CROPS
 from nonlocal_video.metrics.views import COMBINE
 from nonlocal_video.settings import ClipConfig, DataConfig, OptimConfig, ProtocolConfig, RuntimeConfig, TrainConfig
@@ -45,6 +46,19 @@ def check_training(config: TrainConfig) -> None:
     no_scaler = config.runtime.precision == "fp16" and not torch.cuda.is_available()
     _expect(not no_scaler, "runtime.precision", "fp16", "fp32 or bf16 to train without a GPU")
     check_shared(config.data, config.clip, config.runtime)
+    _check_scores(config)
+
+
+def _check_scores(config: TrainConfig) -> None:
+    """Raises: ValueError: the network's scores are not for such labels."""
+    expected, labels = scores_for(config.data.labels), config.data.labels
+    got = config.model.get("activation", expected)
+    _expect(got == expected, "model.activation", got, f"{expected} with data.labels={labels}")
+
+
+def scores_for(labels: str) -> str:
+    """What makes scores of logits: a softmax where a video has one class, a sigmoid for each of several."""
+    return "softmax" if labels == "one" else "sigmoid"
 
 
 def _check_optim(optim: OptimConfig) -> None:
@@ -69,7 +83,9 @@ def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> 
     Raises:
         ValueError: an impossible value.
     """
-    limit_s = data.decode_limit_s
+    _expect(data.labels in LABELS, "data.labels", data.labels, " or ".join(LABELS))
+    rate, limit_s = data.frame_rate, data.decode_limit_s
+    _expect(rate is None or rate > 0, "data.frame_rate", rate, "more than 0, or null")
     _expect(limit_s is None or limit_s > 0, "data.decode_limit_s", limit_s, "more than 0, or null")
     for name in ("max_missing", "max_failed"):
         _expect(0 <= getattr(data, name) <= 1, f"data.{name}", getattr(data, name), "a share from 0 to 1")

@@ -60,22 +60,23 @@ def fill(table: Table, runs: Sequence[Run], configs: Configs, *, protocol: str |
     rows, by_row = [], {}
     for row in table.rows:
         config = None if row.run is None else row_config(table, row, ANYWHERE)
-        rows.append(_paper_row(row, config, protocol))
+        rows.append(_paper_row(row, config, protocol, table.metrics))
         by_row[row.name] = [run for run in runs if config is not None and keys[run.test] == row_key(config)]
     parents = {row_key(row_config(table, parent, ANYWHERE)) for parent in table.parents}
     tests = {run.test for group in by_row.values() for run in group} | {test for test in keys if keys[test] in parents}
     return Filled(table, row_lines(rows, by_row), tests)
 
 
-def _paper_row(row: Row, config: TrainConfig | None, protocol: str | None) -> PaperRow:
+def _paper_row(row: Row, config: TrainConfig | None, protocol: str | None, metrics: Sequence[str]) -> PaperRow:
+    paper = {} if row.paper is None else dict(zip(metrics, row.paper, strict=True))
     if config is None:
-        return PaperRow(row.name, row.label, row.paper, row.baseline, None)
+        return PaperRow(row.name, row.label, paper, row.baseline, None)
     optim, data, protocol = config.optim, config.data, protocol or config.test or ProtocolConfig().name
     expected = Expected(
         steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=data.subset,
         num_classes=config.model["num_classes"], protocol=protocol, cost=cost_of(config),
     )  # fmt: skip
-    return PaperRow(row.name, row.label, row.paper, row.baseline, expected)
+    return PaperRow(row.name, row.label, paper, row.baseline, expected)
 
 
 def cost_of(config: TrainConfig) -> Cost | None:

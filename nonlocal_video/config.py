@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.build import count_classes
-from nonlocal_video.checks import SCHEDULES, check_name, check_protocol, check_shared, check_training
+from nonlocal_video.checks import SCHEDULES, check_name, check_protocol, check_shared, check_training, scores_for
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.evaluation import move, published_of, run_of_file
@@ -35,6 +35,7 @@ UNNAMED = (
 MOVED = ("short_side", "num_clips", "num_crops")
 """What the clips of earlier runs said, and protocols say now."""
 
+OmegaConf.register_new_resolver("scores_for", scores_for, replace=True)
 ConfigStore.instance().store("train_schema", TrainConfig)
 ConfigStore.instance().store("test_schema", TestConfig)
 ConfigStore.instance().store("predict_schema", PredictConfig)

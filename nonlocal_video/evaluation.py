@@ -63,7 +63,14 @@ def run_of_file(config: TestConfig) -> TrainConfig:
     return TrainConfig(
         name=Path(config.weights).stem,
         model=options,
-        data=DataConfig(name=name, root=None, train="", val=data.val, num_classes=options["num_classes"]),
+        data=DataConfig(
+            name=name,
+            root=None,
+            train="",
+            val=data.val,
+            num_classes=options["num_classes"],
+            labels="one" if options["activation"] == "softmax" else "video",
+        ),
         clip=ClipConfig(
             length=options["clip_length"],
             stride=options["clip_stride"],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.build import class_names
+from nonlocal_video.checks import scores_for
 from nonlocal_video.config import build_model
 from nonlocal_video.distributed import local_device
 from nonlocal_video.engine.checkpoint import read_checkpoint
@@ -53,6 +54,11 @@ def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
         load_weights(model, {**content["model"], **(precise or {})}, where=path)
         step, census, commit = content["step"], content["facts"].get("census"), content["facts"].get("commit")
         batch_norm = "precise" if precise else "running averages"
+    if model.options.activation != scores_for(run.data.labels):
+        raise ValueError(
+            f"{path}: its scores are of a {model.options.activation}, expected a {scores_for(run.data.labels)} with "
+            f"data.labels={run.data.labels}"
+        )
     if model.options.num_classes != run.data.num_classes:
         raise ValueError(
             f"{path}: got weights for {model.options.num_classes} classes, "

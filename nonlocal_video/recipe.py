@@ -9,6 +9,13 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.settings import OptimConfig, TrainConfig
 
+LABELS = {
+    "one": "",
+    "clip": ", several a video: a clip is taught those that it shows",
+    "video": ", several a video: a clip is taught all of its video",
+}
+"""What `data.labels` means, for the start-up screen."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -51,6 +58,7 @@ def describe(config: TrainConfig, model: Classifier, recipe: Recipe, *, census: 
     how += [name for name in ("compile", "recompute") if getattr(runtime, name)]
     classes = f"{data.num_classes} classes" + (f" of {data.classes}" if data.classes else "")
     classes += f", only videos of those in {data.subset}" if data.subset else ""
+    classes += LABELS[data.labels]
     fps = f" at {clip.fps:g} frames a second" if clip.fps else ""
     return "\n".join(
         [

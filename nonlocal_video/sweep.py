@@ -92,7 +92,7 @@ def _row(cfg: DictConfig, table: Table, overrides: list[str]) -> TrainConfig:
     if not names:
         raise ValueError(f"{table.name} is a table: it runs as a sweep over its rows, or with row=NAME")
     config = row_config(table, table.job(names[-1]), overrides)
-    config.test = cfg.test
+    config.test = config.test or cfg.test
     return config
 
 

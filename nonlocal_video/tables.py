@@ -31,8 +31,8 @@ class Row:
     change: tuple[str, ...] = ()
     start: str | None = None
     """The one of the table's parents whose weights it begins with."""
-    paper: tuple[float, float] | None = None
-    """Top-1 and top-5 that it should reach."""
+    paper: tuple[float, ...] | None = None
+    """What it should reach, of each of the table's metrics."""
     baseline: str | None = None
     """The row that it is compared with, if it is not that row itself."""
     ceiling: float = 100.0
@@ -49,6 +49,8 @@ class Table:
     rows: tuple[Row, ...]
     parents: tuple[Row, ...]
     """Runs that rows begin with."""
+    metrics: tuple[str, ...]
+    """What the numbers of the paper are."""
 
     def job(self, name: str) -> Row:
         """The row or the parent of a name.
@@ -80,11 +82,13 @@ def table_of(name: str, config: Any) -> Table:
     """A table from its settings.
 
     Raises:
-        ValueError: a row begins with, or is compared with, one that is not there.
+        ValueError: a row begins with, or is compared with, one that is not there; or has other numbers than the table.
     """
 
     def row_of(key: str, row: RowConfig) -> Row:
-        paper = (row.paper[0], row.paper[1]) if row.paper else None
+        if row.paper is not None and len(row.paper) != len(config.metrics):
+            raise ValueError(f"{name}: paper of {key}: got {row.paper}, expected {' and '.join(config.metrics)}")
+        paper = None if row.paper is None else tuple(row.paper)
         baseline = row.baseline or config.baseline
         baseline = None if row.run is None or baseline == key else baseline
         ceiling = config.ceiling if row.ceiling is None else row.ceiling
@@ -96,7 +100,7 @@ def table_of(name: str, config: Any) -> Table:
             names = [one.name for one in known]
             if other is not None and other not in names:
                 raise ValueError(f"{name}: {what} of {row.name}: got {other!r}, expected one of {', '.join(names)}")
-    return Table(name, config.title, rows, parents)
+    return Table(name, config.title, rows, parents, tuple(config.metrics))
 
 
 def _jobs(table: DictConfig) -> str:

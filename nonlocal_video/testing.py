@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from nonlocal_video import build
 from nonlocal_video.data.census.usable import format_census
 from nonlocal_video.data.lists.manifest import hash_entries
 from nonlocal_video.data.loader import testing_loader
+from nonlocal_video.data.targets import classes_of
 from nonlocal_video.distributed import (
     all_gather,
     all_reduce_sum,
@@ -36,7 +38,7 @@ from nonlocal_video.reports.report import build_report, format_report, write_rep
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.science import config_hash, recipe_hash
 from nonlocal_video.settings import ProtocolConfig, TestConfig, TrainConfig
-from nonlocal_video.types import Evaluation, Failure, Prediction
+from nonlocal_video.types import Entry, Evaluation, Failure, Prediction
 
 
 class Job(NamedTuple):
@@ -236,6 +238,7 @@ def _report(job: Job, loaded: Loaded, folder: Path, outcome: _Outcome) -> None:
             "config_hash": config_hash(settings),
             "recipe_hash": recipe_hash(settings),
             "published": loaded.published,
+            "multi_label": loaded.model.options.activation == "sigmoid",
             "cost": {
                 "pixels_per_video": round(work.pixels / scored_now) if scored_now else None,
                 "pixels_per_video_10x3": 30 * clip.length * _side(protocol) ** 2,
@@ -247,11 +250,18 @@ def _report(job: Job, loaded: Loaded, folder: Path, outcome: _Outcome) -> None:
         resumed=outcome.num_before,
         num_classes=loaded.model.options.num_classes,
         classes=loaded.classes,
+        lost=_several_labels([*found.entries, *found.missing, *(entry for entry, _ in found.broken)]),
     )
     write_report(folder, report, evaluation, classes=loaded.classes)
     for path in journals(folder):
         path.unlink()
     _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, predictions.jsonl")
+
+
+def _several_labels(entries: Sequence[Entry]) -> dict[str, tuple[int, ...]]:
+    """The classes of the videos that have several, by their names."""
+    classes = {entry.video: classes_of(entry.label) for entry in entries}
+    return {video: label for video, label in classes.items() if isinstance(label, tuple)}
 
 
 def _say(text: str) -> None:

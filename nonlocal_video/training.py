@@ -94,7 +94,8 @@ class _Training:
         for path in (self.folder / "checkpoints").glob("*.tmp"):  # Of a process that was killed while it saved.
             path.unlink()
         self.log = RunLog(self.folder, step=self.state.step)
-        self.progress = Progress(self.state.step, self.config.optim.steps, keep=self.log.line)
+        right = "top-1" if self.config.data.labels == "one" else "hit@1"
+        self.progress = Progress(self.state.step, self.config.optim.steps, right=right, keep=self.log.line)
         if self.state.step == 0:
             self.log.line((self.folder / "config.yaml").read_text())
 
@@ -189,15 +190,20 @@ class _Training:
         if outcome is None:
             return False
         record = {"step": float(self.state.step), **outcome}
-        if self.state.best is None or outcome["clip_top1"] > self.state.best["clip_top1"]:
-            self.state.best = {"step": self.state.step, "clip_top1": outcome["clip_top1"]}
+        key, words = self._measure()
+        if self.state.best is None or outcome[key] > self.state.best[key]:
+            self.state.best = {"step": self.state.step, key: outcome[key]}
         if self.log and self.progress:
             self.log.write_validation(record)
             self.progress.note(
-                f"single-clip validation at step {self.state.step}: top-1 {outcome['clip_top1']:.1f}% of "
-                f"{outcome['videos']:.0f} videos, one random clip each; no video accuracy: that is tools/test.py's"
+                f"single-clip validation at step {self.state.step}: {words} {outcome[key]:.1f}% of "
+                f"{outcome['videos']:.0f} videos, one random clip each; that of videos is tools/test.py's"
             )
         return True
+
+    def _measure(self) -> tuple[str, str]:
+        """What a validation is judged by, and its name."""
+        return ("clip_top1", "top-1") if self.config.data.labels == "one" else ("clip_map", "mAP")
 
     def save(self) -> None:
         """A checkpoint; a disk that is full ends the run only where nothing could be tried again.
@@ -237,8 +243,9 @@ class _Training:
         save_model(path, model, origin=origin, classes=build.class_names(config.data))
         lines = [f"trained {state.step} steps, {state.num_failures} videos could not be decoded: {path}"]
         if state.best:
+            key, words = self._measure()
             lines.append(
-                f"best single-clip validation: {state.best['clip_top1']:.1f}% at step {state.best['step']:.0f}"
+                f"best single-clip validation: {words} {state.best[key]:.1f}% at step {state.best['step']:.0f}"
             )
         lines += [
             f"files in {self.folder}: {', '.join(sorted(file.name for file in self.folder.iterdir()))}",

@@ -24,6 +24,9 @@ class TimedLabel(NamedTuple):
 Label = int | tuple[int, ...] | tuple[TimedLabel, ...] | None
 """One class, several, several with their times, or none given, as in the lists of test sets."""
 
+Classes = int | tuple[int, ...]
+"""The class of a video, or all of several that it shows: sorted, perhaps none."""
+
 
 class Entry(NamedTuple):
     """One video of a list."""
@@ -50,7 +53,8 @@ class Sample(NamedTuple):
     """One training clip (1, 3, T, S, S) uint8."""
 
     clip: Tensor
-    label: int
+    target: Tensor
+    """() int64, the class; or (K,) float32, 1 for every class that is shown."""
     video: str
     failures: tuple[Failure, ...] = ()
     """The videos that this one replaces."""
@@ -110,7 +114,7 @@ class Views(NamedTuple):
 class TestItem(NamedTuple):
     """One video to test: its views, or why there are none."""
 
-    label: int | None
+    label: Classes | None
     video: str
     views: Views | Failure
 
@@ -119,11 +123,11 @@ class Prediction(NamedTuple):
     """What the network says of one video."""
 
     video: str
-    label: int | None
+    label: Classes | None
     scores: Tensor
     """(K,) float64, of all views together."""
     clip_ranks: tuple[int, ...] = ()
-    """(V',) how many classes each clip by itself scores above the label; empty without a label."""
+    """(V',) how many classes each clip by itself scores above the label; empty without a label, or with several."""
     running_ranks: tuple[int, ...] = ()
     """(V',) the same for the first 1, 2, ..., V' clips together; the last is the video's."""
     views: Tensor | None = None
@@ -148,7 +152,8 @@ class Prediction(NamedTuple):
         views = torch.tensor(plain["views"], dtype=torch.float32) if "views" in plain else None
         clip_ranks, running_ranks = (tuple(map(int, plain[key])) for key in ("clip_ranks", "running_ranks"))
         scores = torch.tensor(plain["scores"], dtype=torch.float64)
-        return cls(plain["video"], plain["label"], scores, clip_ranks, running_ranks, views)
+        label = tuple(map(int, plain["label"])) if isinstance(plain["label"], list) else plain["label"]
+        return cls(plain["video"], label, scores, clip_ranks, running_ranks, views)
 
 
 class Evaluation(NamedTuple):
@@ -160,7 +165,7 @@ class Evaluation(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Training samples side by side: clips (B, 3, T, S, S) uint8, labels (B,) int64."""
+    """Training samples side by side: clips (B, 3, T, S, S) uint8, labels (B,) int64 or (B, K) float32 of 0 and 1."""
 
     clips: Tensor
     labels: Tensor

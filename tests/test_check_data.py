@@ -120,6 +120,16 @@ def test_official_csv_and_folders_of_frames_are_examined(videos: Path) -> None:
     assert (videos / "out/good.csv").read_text() == "run/AAAAAAAAAAA_000001_000011.mp4 1\n"
 
 
+def test_actions_behind_the_end_of_the_file_are_told(videos: Path) -> None:
+    """The list believes that the video lasts for 9 s; the file ends after 66 frames, 2.2 s at 30 a second."""
+    (videos / "list.csv").write_text("id,actions,length\njump/jump0,c001 1 2.25;c000 0.5 8.2,9\njump/jump1,,9\n")
+    content = check(videos, "--classes", str(videos / "classes.txt"))
+    assert content["states"] == {"ok": 2}
+    line = (videos / "out/behind_end.txt").read_text().strip()
+    assert line.split("\t") == ["jump/jump0", "0", "0.5 to 8.2 s", "ends at 2.20 s"]
+    assert "Labels that are shown behind the end of the video" in (videos / "out/report.md").read_text()
+
+
 def test_user_errors_are_one_message(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     list_, out = str(videos / "list.csv"), ["--out", str(videos / "out")]
     for arguments, message in (

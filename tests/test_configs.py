@@ -36,7 +36,7 @@ KINETICS = [name.removeprefix("kinetics/") for name in EXPERIMENTS if name.start
 NETWORKS = sorted({"_".join(re.findall(r"nl|c2d|i3d|r50|r101|\d+x\d+", name)) for name in KINETICS})
 """Without the schedules."""
 MODELS = sorted(path.stem for path in CONFIGS.glob("model/*.yaml"))
-STARTS = "+starts={imagenet_r50: r50.pth, imagenet_r101: r101.pth}"
+STARTS = "+starts={imagenet_r50: r50.pth, imagenet_r101: r101.pth, nl_i3d_r101_32x4: r101_32x4.pth}"
 
 
 def composed(*overrides: str) -> TrainConfig:
@@ -69,7 +69,13 @@ def test_experiment_composes_and_builds_what_its_name_says(name: str) -> None:
     check_network(config, name)
     if clip := re.search(r"(\d+)x(\d+)", name):
         assert (config.clip.length, config.clip.stride) == (int(clip[1]), int(clip[2]))
-    assert (config.clip.crop == 224) == (config.data.num_classes == 400) == name.startswith("kinetics/")
+    num_classes, crops = {
+        "kinetics": ({400}, {224}),
+        "charades": ({157}, {288 if "128x1" in name else 224}),
+        "miniature": ({2, 7, 8}, {48, 64}),
+    }[name.partition("/")[0]]
+    assert config.data.num_classes in num_classes
+    assert config.clip.crop in crops
 
 
 # The released scripts

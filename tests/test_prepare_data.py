@@ -18,6 +18,7 @@ import pytest
 from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.types import Entry, TimedLabel
 from tests.conftest import numbered_frames
 
 TOOL = Path(__file__).parent.parent / "tools/prepare_data.py"
@@ -130,21 +131,43 @@ def test_an_official_list_finds_its_videos_and_labels(videos: Path, tmp_path: Pa
     assert (tmp_path / "out.csv").read_text() == f"zip up/{name}.mp4 1\nabsent78901_000000_000010.mp4 0\n"
 
 
-def test_several_labels_stay_and_labels_with_times_are_refused(
-    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_several_labels_stay(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "many.txt").write_text("zip up/a.mp4 5 1 2\nzip up/b, 3.mkv 4\n")
     assert prepare(tmp_path / "many.txt", "--root", videos, "--out", tmp_path / "out.txt") == 0
     assert (tmp_path / "out.txt").read_text() == "zip up/a.mp4 5 1 2\nzip up/b, 3.mkv 4\n"
-    assert "data.format=path_labels" in capsys.readouterr().out
-    header = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length"
-    (tmp_path / "charades.csv").write_text(f"{header}\nAAAAA,s,k,6,7,Yes,a,b,c,c092 11.90 21.20,24.83\n")
-    write_video(videos / "AAAAA.mp4", numbered_frames(3))
-    message = error_of(tmp_path / "charades.csv", "--root", videos, "--out", tmp_path / "c.txt")
-    assert "labels with times" in message
+    assert "data.labels=video data.format=path_labels" in capsys.readouterr().out
     (tmp_path / "frames.txt").write_text("frames/a 120 3\nframes/b 90 1\n")
     frames = [tmp_path / "frames.txt", "--format", "path_frames_label", "--root", videos]
     assert "got a folder of frames" in error_of(*frames, "--out", tmp_path / "c.txt")
+
+
+def test_lists_of_charades_stay_lists_of_charades(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length"
+    (tmp_path / "charades.csv").write_text(f"{header}\nAAAAA,s,k,6,7,Yes,a,b,c,c092 11.90 21.20,24.83\n")
+    (tmp_path / "other.csv").write_text(f"{header}\nBBBBB,s,k,6,7,Yes,a,b,c,,5\n")
+    (tmp_path / "same.csv").write_text(f"{header}\nAAAAA,s,k,6,7,Yes,a,b,c,,5\n")
+    (tmp_path / "no_times.txt").write_text("zip up/a.mp4 5\n")
+    for name in ("AAAAA", "BBBBB"):
+        write_video(videos / f"{name}.mp4", numbered_frames(3, height=96, width=96))
+    both = [tmp_path / "charades.csv", tmp_path / "other.csv"]
+    small = ["--root", videos, "--out", tmp_path / "both.csv", "--resize", tmp_path / "small", "--short-side", "32"]
+    assert prepare(*both, *small) == 0
+    assert (tmp_path / "both.csv").read_text() == "id,actions\nAAAAA,c092 11.9 21.2\nBBBBB,\n"
+    assert "data.labels=clip" in capsys.readouterr().out
+    entries = read_list(str(tmp_path / "both.csv"), root=str(tmp_path / "small"), num_classes=157)
+    assert entries == [
+        Entry("AAAAA", f"{tmp_path}/small/AAAAA.mp4", (TimedLabel(92, 11.9, 21.2),)),
+        Entry("BBBBB", f"{tmp_path}/small/BBBBB.mp4", ()),
+    ]
+    assert all(os.path.isfile(entry.path) for entry in entries)
+    out = ["--root", videos, "--out", tmp_path / "c.csv"]
+    assert "got AAAAA, expected other videos than in" in error_of(both[0], tmp_path / "same.csv", *out)
+    assert "labels of different kinds" in error_of(both[0], tmp_path / "no_times.txt", *out)
+    (videos / "AAAAA").mkdir()
+    assert prepare(*both, *out) == 0
+    assert (tmp_path / "c.csv").read_text() == (tmp_path / "both.csv").read_text()
 
 
 def test_awkward_names_are_read_back(videos: Path, tmp_path: Path) -> None:
@@ -226,6 +249,9 @@ def start(videos: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
     for k in range(1, 120):
         shutil.copy(videos / "zip up/k0.mp4", videos / f"zip up/k{k}.mp4")
     command = [sys.executable, TOOL, videos, "--out", tmp_path / "o.csv", "--resize", tmp_path / "small", "--jobs", "2"]
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # Tests in the background ignore it, and so would the tool.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(list((tmp_path / "small").rglob("*.mp4"))) < 5:

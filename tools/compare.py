@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from nonlocal_video.reports.compare import compare, format_comparison
+from nonlocal_video.reports.compare import compare
 from nonlocal_video.reports.predictions import read_predictions
+from nonlocal_video.reports.verdict import format_comparison
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nonlocal_video.metrics.intervals import paired_difference
-from nonlocal_video.reports.compare import share
-from nonlocal_video.reports.ensemble import average, shared_facts
+from nonlocal_video.reports.compare import precisions, share
+from nonlocal_video.reports.ensemble import average, lost_labels, shared_facts
 from nonlocal_video.reports.predictions import Tested, label_ranks_of, read_predictions
 from nonlocal_video.reports.report import build_report, format_report, write_report
 
@@ -60,6 +60,7 @@ def write(tests: Sequence[Tested], weights: Sequence[float], *, common: bool, ou
         seconds=sum(test.report["time"]["seconds"] for test in tests),
         num_classes=tests[0].num_classes,
         classes=classes,
+        lost=lost_labels(tests),
     )
     write_report(out, report, evaluation, classes=classes)
     print(format_report(report))
@@ -72,7 +73,9 @@ def write(tests: Sequence[Tested], weights: Sequence[float], *, common: bool, ou
 
 
 def compare_members(tests: Sequence[Tested], ensemble: Tested) -> str:
-    """The top-1 of each member on the videos that all have, and the paired difference of the ensemble to the best."""
+    """How each member does on the videos that all have, and the paired difference of the ensemble to the best."""
+    if ensemble.report["multi_label"]:
+        return compare_precisions(tests, ensemble)
     *members, averaged = (label_ranks_of(side) < 1 for side in share([*tests, ensemble]).predictions)
     lines = [f"top1 {100 * int(right.sum()) / len(right):6.2f}  {test.folder}"
              for right, test in zip(members, tests, strict=True)]  # fmt: skip
@@ -82,6 +85,20 @@ def compare_members(tests: Sequence[Tested], ensemble: Tested) -> str:
     lines.append(
         f"against the best member, {tests[best].folder}: {gain.percent:+.2f} "
         f"(95%: {gain.low:+.2f} to {gain.high:+.2f}; {gain.only_b} videos won, {gain.only_a} lost, p {gain.p:.3g})"
+    )
+    return "\n".join(lines)
+
+
+def compare_precisions(tests: Sequence[Tested], ensemble: Tested) -> str:
+    """The same with mAP, of several classes a video."""
+    *members, averaged = share([*tests, ensemble]).predictions
+    found = [precisions(member, averaged) for member in members]
+    lines = [f"mAP {one.a:6.2f}  {test.folder}" for one, test in zip(found, tests, strict=True)]
+    best = max(range(len(found)), key=lambda index: found[index].a)
+    one = found[best]
+    lines.append(f"mAP {one.b:6.2f}  the ensemble")
+    lines.append(
+        f"against the best member, {tests[best].folder}: {one.b - one.a:+.2f} (95%: {one.low:+.2f} to {one.high:+.2f})"
     )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Writes the miniature data set: python tools/make_miniature.py; with --tables that of the tables of ablations."""
+"""Writes a miniature data set: python tools/make_miniature.py, or with --tables or --charades another."""
 
 import argparse
 import os
@@ -6,28 +6,38 @@ import sys
 from pathlib import Path
 
 from nonlocal_video.data.miniature import TWO_QUESTIONS, make_miniature
+from nonlocal_video.data.miniature_charades import ACTIONS
 from nonlocal_video.data.miniature_tables import FOUR_QUESTIONS
+
+SETS = {
+    "miniature": (TWO_QUESTIONS, 1024, 256),
+    "miniature_tables": (FOUR_QUESTIONS, 1024, 400),
+    "miniature_charades": (ACTIONS, 768, 240),
+}
+"""By their folders in data/: what they show, and the numbers of training and testing videos."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes the miniature data set; a finished one is kept.")
-    parser.add_argument(
-        "--tables", action="store_true", help="the one with four questions, for the tables of ablations"
-    )
-    parser.add_argument("--folder", type=Path, help="default: data/miniature; with --tables data/miniature_tables")
-    parser.add_argument("--train", type=int, default=1024, help="training videos (default: 1024)")
-    parser.add_argument("--val", type=int, help="testing videos (default: 256; with --tables 400)")
+    parser = argparse.ArgumentParser(description="Writes a miniature data set; a finished one is kept.")
+    which = parser.add_mutually_exclusive_group()
+    which.set_defaults(name="miniature")
+    for option, what in (
+        ("tables", "four questions, for tables of ablations"),
+        ("charades", "several actions a video"),
+    ):
+        which.add_argument(f"--{option}", dest="name", action="store_const", const=f"miniature_{option}", help=what)
+    parser.add_argument("--folder", type=Path, help="default: data/miniature, data/miniature_tables, ...")
+    parser.add_argument("--train", type=int, help="training videos")
+    parser.add_argument("--val", type=int, help="testing videos")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     arguments = parser.parse_args()
-    series, name, num_val = (
-        (FOUR_QUESTIONS, "miniature_tables", 400) if arguments.tables else (TWO_QUESTIONS, "miniature", 256)
-    )
-    folder = arguments.folder or Path("data") / name
+    series, num_train, num_val = SETS[arguments.name]
+    folder = arguments.folder or Path("data") / arguments.name
     try:
         make_miniature(
             folder,
             series,
-            num_train=arguments.train,
+            num_train=num_train if arguments.train is None else arguments.train,
             num_val=num_val if arguments.val is None else arguments.val,
             seed=arguments.seed,
             processes=os.cpu_count() or 1,

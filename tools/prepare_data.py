@@ -2,6 +2,7 @@
 
 python tools/prepare_data.py FOLDER --out lists/train.csv
 python tools/prepare_data.py kinetics400_val.csv --root /data/k400 --out lists/val.csv --resize /data/k400_256
+python tools/prepare_data.py Charades_v1_train.csv Charades_v1_test.csv --root /data/charades --out trainval.csv
 """
 
 import argparse
@@ -19,7 +20,7 @@ from nonlocal_video.data.lists.listing import check_listable, format_list, liste
 from nonlocal_video.data.lists.manifest import FORMATS, read_list
 from nonlocal_video.data.resize import plan_targets, resize
 from nonlocal_video.files import whole_file
-from nonlocal_video.types import Entry
+from nonlocal_video.types import Entry, TimedLabel
 
 
 def parse() -> argparse.Namespace:
@@ -29,7 +30,7 @@ def parse() -> argparse.Namespace:
     )
     whole = Encoding()
     add = parser.add_argument
-    add("source", type=Path, metavar="SOURCE", help="a folder FOLDER/CLASS/video.mp4, or a list of videos")
+    add("sources", type=Path, nargs="+", metavar="SOURCE", help="a folder FOLDER/CLASS/video.mp4, or lists of videos")
     add("--out", type=Path, required=True, help="the list to write, say lists/train.csv")
     add("--root", type=Path, help="if SOURCE is a list: the folder that its paths start from, or that holds the videos")
     add("--format", choices=FORMATS, default="auto", help="if SOURCE is a list: its form, should it not tell")
@@ -69,13 +70,19 @@ class Source(NamedTuple):
 
 
 def read_source(arguments: argparse.Namespace) -> Source:
-    source, root = arguments.source, arguments.root
+    source, root = arguments.sources[0], arguments.root
     classes = read_classes(arguments.classes, num_classes=None) if arguments.classes else None
     if not source.is_dir():
         if root is None:
             raise ValueError(f"--root: {source} is a list, so name the folder that its paths start from")
-        entries = read_list(str(source), root=str(root), num_classes=None, classes=classes, form=arguments.format)
-        return Source(entries, root, None)
+        lists = [
+            read_list(str(path), root=str(root), num_classes=None, classes=classes, form=arguments.format)
+            for path in arguments.sources
+        ]
+        check_joinable(arguments.sources, lists)
+        return Source([entry for entries in lists for entry in entries], root, None)
+    if len(arguments.sources) > 1:
+        raise ValueError(f"got {source} and {arguments.sources[1]}, expected one folder, or lists only")
     if root is not None:
         raise ValueError(f"--root: got {root}, but {source} is a folder, and the paths start from it")
     found = read_folder(source, classes=classes)
@@ -105,7 +112,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     """Everything in order; returns the number of videos that could not be re-encoded."""
     entries, root, classes = read_source(arguments)
     check_listable(entries)
-    missing = find_missing(entries)
+    missing = find_missing(entries, folders=not arguments.resize)
     absent = set(missing) if arguments.drop_missing else set()
     listed = [entry for entry in entries if entry.video not in absent]
     if arguments.resize:
@@ -115,7 +122,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     texts = {arguments.out: format_list(names, listed)}
     if classes is not None:
         texts[beside(arguments.out, "_classes.txt")] = "".join(f"{name}\n" for name in classes)
-    check_free(texts, source=arguments.source, force=arguments.force)
+    check_free(texts, sources=arguments.sources, force=arguments.force)
 
     failed: dict[str, str] = {}
     if arguments.resize:
@@ -132,10 +139,31 @@ def prepare(arguments: argparse.Namespace) -> int:
     return len(failed)
 
 
-def find_missing(entries: Sequence[Entry]) -> list[str]:
-    """The videos of which there is no regular file."""
+def check_joinable(sources: Sequence[Path], lists: Sequence[Sequence[Entry]]) -> None:
+    """Fails if several lists do not make one.
+
+    Raises:
+        ValueError: a video is in two of them, or some have labels with times and others do not.
+    """
+    before = dict[str, Path]()
+    for source, entries in zip(sources, lists, strict=True):
+        for entry in entries:
+            if entry.video in before:
+                raise ValueError(f"{source}: got {entry.video}, expected other videos than in {before[entry.video]}")
+            before[entry.video] = source
+    kinds = {type(entry.label) for entries in lists for entry in entries}
+    if len(lists) > 1 and len(kinds) > 1:
+        raise ValueError(f"{', '.join(map(str, sources))}: have labels of different kinds, expected one kind")
+
+
+def find_missing(entries: Sequence[Entry], *, folders: bool) -> list[str]:
+    """The videos of which there is no regular file, nor a folder of frames if these will do."""
+
+    def is_there(path: str) -> bool:
+        return os.path.isfile(path) or (folders and os.path.isdir(path))
+
     with ThreadPoolExecutor(16) as pool:  # On a network disk many questions wait together.
-        there = list(pool.map(os.path.isfile, [entry.path for entry in entries]))
+        there = list(pool.map(is_there, [entry.path for entry in entries]))
     missing = [entry.video for entry, here in zip(entries, there, strict=True) if not here]
     if len(missing) == len(entries):
         raise ValueError(f"none of the {len(entries)} videos is there (say {entries[0].path}): check --root")
@@ -147,10 +175,10 @@ def beside(out: Path, ending: str) -> Path:
     return out.with_name((out.stem if ending.startswith("_") else out.name) + ending)
 
 
-def check_free(texts: dict[Path, str], *, source: Path, force: bool) -> None:
+def check_free(texts: dict[Path, str], *, sources: Sequence[Path], force: bool) -> None:
     """Fails if a file that is to be written is there and says something else."""
     for path, text in texts.items():
-        if path.exists() and source.exists() and path.samefile(source):
+        if path.exists() and any(source.exists() and path.samefile(source) for source in sources):
             raise ValueError(f"--out: got {path}, the source itself, expected another file")
         if path.is_dir():
             raise ValueError(f"--out: got {path}, a folder, expected a file such as {path / 'train.csv'}")
@@ -202,8 +230,10 @@ def write(path: Path, text: str) -> None:
 
 def tell_next(arguments: argparse.Namespace, entries: Sequence[Entry], root: Path, *, num_classes: int | None) -> None:
     settings = [f"data.root={arguments.resize or root}", f"data.train={arguments.out} (or data.val=...)"]
-    if any(isinstance(entry.label, tuple) for entry in entries):
-        settings.append("data.format=path_labels")
+    labels = [label for entry in entries if isinstance(entry.label, tuple) for label in entry.label]
+    if labels:
+        timed = isinstance(labels[0], TimedLabel)
+        settings += ["data.labels=clip"] if timed else ["data.labels=video", "data.format=path_labels"]
     if num_classes is not None:
         classes = beside(arguments.out, "_classes.txt")
         print(f"labels are in the alphabetical order of the folders; for another split give --classes {classes}")

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--metric", type=lambda text: text.split(","), metavar="M,...",
-        help="numbers of report.json, such as top1,train_top1 (default: top1; tables of the paper: top1,top5)",
+        help="numbers of report.json, such as top1,train_top1 (default: top1, or map; tables of the paper: theirs)",
     )  # fmt: skip
     parser.add_argument(
         "--protocol", metavar="NAME", help="only tests with this protocol, such as 10x3, also where a table has another"
@@ -114,7 +114,7 @@ def _paper_report(filled: Filled, left: list[str], metrics: list[str] | None) ->
     lines = filled.lines
     if metrics is None:
         many = any(one.row.expected is not None and one.row.expected.num_classes > 5 for one in lines)
-        metrics = ["top1", "top5"] if many else ["top1"]
+        metrics = [metric for metric in filled.table.metrics if many or metric != "top5"]
     return Report(
         filled.table.name.replace("/", "_"),
         f"{filled.table.title} ({filled.table.name})",
@@ -135,7 +135,9 @@ def _verdicts(tables: Sequence[Filled]) -> str:
 def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argparse.Namespace) -> Report:
     """A table over settings."""
     where = dict(one.split("=", 1) for one in arguments.where)
-    kept, metrics = pick(runs, where), arguments.metric or ["top1"]
+    kept = pick(runs, where)
+    several = all(run.report.get("multi_label") for run in kept)
+    metrics = arguments.metric or ["map" if several else "top1"]
     made = grid(
         kept,
         rows=arguments.rows,

@@ -117,6 +117,15 @@ def _mmaction2(num_frames: int, *, rate: float, num_clips: int, length: int, str
     return _strided(starts.astype(np.int64), length, stride) % num_frames
 
 
+def _centred(num_frames: int, *, rate: float, num_clips: int, length: int, stride: int) -> np.ndarray:
+    """Centred on V equal parts, in round(n / V * (j + 0.5)); what lies outside is the first or the last frame again.
+
+    Long-term feature banks test on Charades so (charades.py: sample_center_of_segments).
+    """
+    centres = np.round(num_frames / num_clips * (np.arange(num_clips) + 0.5)).astype(np.int64)
+    return np.clip(_strided(centres - length * stride // 2, length, stride), 0, num_frames - 1)
+
+
 def _strided(starts: np.ndarray, length: int, stride: int) -> np.ndarray:
     return starts[:, None] + np.arange(length) * stride  # (V, T)
 
@@ -126,6 +135,7 @@ PLACEMENTS: dict[str, Callable[..., np.ndarray]] = {
     "even": _even,
     "pyslowfast": _pyslowfast,
     "mmaction2": _mmaction2,
+    "centred": _centred,
 }
 """Where testing clips lie among n frames, and what follows the last one."""
 

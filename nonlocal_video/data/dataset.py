@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, decode
+from nonlocal_video.data.targets import classes_of, target
 from nonlocal_video.data.transforms import Crops
-from nonlocal_video.types import Entry, Failure, Sample, TestItem, Views
+from nonlocal_video.types import Entry, Failure, Label, Sample, TestItem, Views
 
 TRAIN, PRECISE_BN, VALIDATE = 1, 3, 5
 """Streams of random numbers from one seed; the first two have the next number as well: one is for the order of the
@@ -20,6 +21,9 @@ MAX_ATTEMPTS = 10
 
 Started = Callable[[int], None]
 """Hears the number of each attempt at an item before it begins."""
+Teach = Callable[[Label, np.ndarray], Tensor]
+"""From the label of a video and the times (T,) of a clip's frames to what the clip is taught; see targets.py."""
+ONE_CLASS: Teach = partial(target, labels="one", num_classes=0)
 
 
 class SharedEntries(Sequence[Entry]):
@@ -48,6 +52,7 @@ class TrainingVideos:
         stream: TRAIN, or PRECISE_BN for the statistics of batch normalisation.
         pick: frame indices (1, T) from the times of the frames and a generator `rng`.
         fit: from a video's height and width and a generator `rng` to what becomes of each frame.
+        teach: what each clip is taught.
         decode: reads a file; `decode.decode` with its settings.
     """
 
@@ -58,10 +63,12 @@ class TrainingVideos:
         seed: int,
         pick: Callable[..., np.ndarray],
         fit: Callable[..., Callable[[Tensor], Tensor]],
+        teach: Teach = ONE_CLASS,
         decode: Callable[..., Decoded] = decode,
         stream: int = TRAIN,
     ) -> None:
-        self.entries, self.seed, self.pick, self.fit, self.decode = SharedEntries(entries), seed, pick, fit, decode
+        self.entries, self.seed = SharedEntries(entries), seed
+        self.pick, self.fit, self.teach, self.decode = pick, fit, teach, decode
         self.stream = stream
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample:
@@ -85,7 +92,7 @@ class TrainingVideos:
             except DecodeError as error:
                 failures.append(_failure(entry, error))
                 continue
-            return Sample(_clip(decoded), _class_of(entry), entry.video, tuple(failures))
+            return Sample(_clip(decoded), self.teach(entry.label, decoded.seconds[0]), entry.video, tuple(failures))
         causes = "\n".join(f"  {failure.cause}" for failure in failures)
         raise DecodeError(f"{MAX_ATTEMPTS} videos in a row cannot be decoded:\n{causes}")
 
@@ -115,7 +122,7 @@ class ValidationVideos:
     Every validation sees the same clips. A video that cannot be decoded is a failure.
 
     Args:
-        pick, fit, decode: as in `TrainingVideos`.
+        pick, fit, teach, decode: as in `TrainingVideos`.
     """
 
     def __init__(
@@ -125,9 +132,11 @@ class ValidationVideos:
         seed: int,
         pick: Callable[..., np.ndarray],
         fit: Callable[..., Callable[[Tensor], Tensor]],
+        teach: Teach = ONE_CLASS,
         decode: Callable[..., Decoded] = decode,
     ) -> None:
-        self.entries, self.seed, self.pick, self.fit, self.decode = SharedEntries(entries), seed, pick, fit, decode
+        self.entries, self.seed = SharedEntries(entries), seed
+        self.pick, self.fit, self.teach, self.decode = pick, fit, teach, decode
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample | Failure:
         """The clip of video `index`; why there is none if it cannot be decoded, or if its process was lost."""
@@ -139,7 +148,7 @@ class ValidationVideos:
             decoded = self.decode(entry.path, partial(self.pick, rng=rng), partial(self.fit, rng=rng))
         except DecodeError as error:
             return _failure(entry, error)
-        return Sample(_clip(decoded), _class_of(entry), entry.video)
+        return Sample(_clip(decoded), self.teach(entry.label, decoded.seconds[0]), entry.video)
 
     def name(self, index: int, _attempt: int) -> str:
         """The video of an item."""
@@ -177,14 +186,14 @@ class TestingVideos:
         """Video `index`; without views if it cannot be decoded, or if its process was lost."""
         entry = self.entries[index]
         if lost:
-            return TestItem(_class_or_none(entry), entry.video, lost[0])
+            return TestItem(classes_of(entry.label), entry.video, lost[0])
         started(0)
         try:
-            frames, rows = self.decode(entry.path, self.pick, self.fit)
+            frames, rows, _ = self.decode(entry.path, self.pick, self.fit)
         except DecodeError as error:
-            return TestItem(_class_or_none(entry), entry.video, _failure(entry, error))
+            return TestItem(classes_of(entry.label), entry.video, _failure(entry, error))
         views = Views(frames, rows, *self.crops(*frames.shape[1:3]), flips=self.flips)
-        return TestItem(_class_or_none(entry), entry.video, views)
+        return TestItem(classes_of(entry.label), entry.video, views)
 
     def name(self, index: int, _attempt: int) -> str:
         """The video of an item."""
@@ -200,15 +209,6 @@ def _clip(decoded: Decoded) -> Tensor:
     if not torch.equal(row, torch.arange(len(frames))):
         frames = frames.index_select(0, row)
     return frames.permute(3, 0, 1, 2)[None]
-
-
-def _class_of(entry: Entry) -> int:
-    assert isinstance(entry.label, int), "other labels are refused when the list is read"
-    return entry.label
-
-
-def _class_or_none(entry: Entry) -> int | None:
-    return None if entry.label is None else _class_of(entry)
 
 
 def _failure(entry: Entry, error: DecodeError) -> Failure:

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -51,9 +52,19 @@ class Decoded(NamedTuple):
     """(U, h, w, 3) uint8 RGB, in the order of time."""
     rows: Tensor
     """(V, T) int64: the row of `frames` at each place of each clip."""
+    seconds: np.ndarray
+    """(V, T) float64: when the frame at each place is shown, since the first of the video; NaN where nobody knows."""
 
 
-def decode(path: str, pick: Pick, fit: Fit, *, decoder: str = "pyav", limit_s: float | None = None) -> Decoded:
+def decode(
+    path: str,
+    pick: Pick,
+    fit: Fit,
+    *,
+    decoder: str = "pyav",
+    limit_s: float | None = None,
+    frame_rate: float | None = None,
+) -> Decoded:
     """Reads the frames that `pick` chooses, each cut to what `fit` makes of it before the next is read.
 
     Args:
@@ -62,6 +73,7 @@ def decode(path: str, pick: Pick, fit: Fit, *, decoder: str = "pyav", limit_s: f
             hand the files that they are known to misread to it.
         limit_s: seconds after which this gives up. A library that hangs in its own code is not interrupted; the
             loader ends such a process.
+        frame_rate: of folders of frames, a second; None if nobody knows.
 
     Raises:
         DecodeError: the file is damaged, is not a video, or holds fewer frames than it says.
@@ -71,12 +83,12 @@ def decode(path: str, pick: Pick, fit: Fit, *, decoder: str = "pyav", limit_s: f
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise ValueError("neither a regular file nor a folder of frames")  # Opening a fifo would wait for ever.
-        opener = open_frames if stat.S_ISDIR(mode) else DECODERS[decoder]
+        opener = partial(open_frames, rate=frame_rate) if stat.S_ISDIR(mode) else DECODERS[decoder]
         with opener(path, Deadline(limit_s)) as source:
             indices = pick(source.seconds)
             wanted, rows = np.unique(indices, return_inverse=True)
             frames = _fitted(source.read(wanted.tolist()), fit, num_frames=len(wanted))
-    return Decoded(frames, torch.from_numpy(rows.reshape(indices.shape)))
+    return Decoded(frames, torch.from_numpy(rows.reshape(indices.shape)), (source.seconds - source.seconds[0])[indices])
 
 
 @contextmanager

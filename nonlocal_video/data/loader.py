@@ -178,7 +178,7 @@ def collate(items: Sequence[Sample | Failure]) -> Batch:
     replaced = tuple(failure for sample in samples for failure in sample.failures)
     return Batch(
         torch.cat([sample.clip for sample in samples]) if samples else torch.empty(0, dtype=torch.uint8),
-        torch.tensor([sample.label for sample in samples], dtype=torch.int64),
+        torch.stack([sample.target for sample in samples]) if samples else torch.empty(0, dtype=torch.int64),
         replaced + tuple(item for item in items if isinstance(item, Failure)),
         tuple(sample.video for sample in samples),
     )

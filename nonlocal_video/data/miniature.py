@@ -18,7 +18,8 @@ answers, and all four pairs of answers are equally frequent.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nonlocal_video.data.encode import write_video
+from nonlocal_video.types import TimedLabel
 
 VERSION = 1
 QUESTIONS = {"relation": ("different", "same"), "motion": ("down", "up")}
@@ -36,6 +38,8 @@ NUM_FRAMES = (70, 88)
 """Shortest and longest video; a 32x2 clip spans 64 frames."""
 GAP = 16
 """Frames without a square between the first and the second: more than temporal pooling joins."""
+QUARTERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+"""Of the frame: down and right of its centre."""
 COLOURS = ((220, 40, 40), (40, 80, 230))
 
 
@@ -73,6 +77,15 @@ class Scene(NamedTuple):
     texture_seed: int
     labels: dict[str, int]
     """The answer to each question, as an index into its classes."""
+    actions: tuple[TimedLabel, ...] = ()
+    """Of scenes that show several things: what, and when."""
+    drifting: tuple[int, int] | None = None
+    """The frames, from and up to, in which the scene drifts; None for all."""
+
+    def shift(self, t: int) -> int:
+        """How many pixels the scene has drifted downwards at frame t."""
+        first, last = self.drifting or (0, self.num_frames)
+        return round(self.drift * (min(max(t, first), last) - first))
 
 
 def draw_scene(index: int, *, seed: int) -> Scene:
@@ -107,7 +120,7 @@ def draw_colours(rng: np.random.Generator) -> tuple[int, int]:
 
 def draw_quarters(rng: np.random.Generator) -> np.ndarray:
     """Two neighbouring or opposite quarters (2, 2) around the centre: visible whatever the training crop."""
-    return rng.permutation([(-1, -1), (-1, 1), (1, -1), (1, 1)])[:2]
+    return rng.permutation(QUARTERS)[:2]
 
 
 def draw_square(
@@ -130,7 +143,7 @@ def render(scene: Scene) -> Iterator[np.ndarray]:
     """The frames (H, W, 3) uint8 of a scene."""
     texture = _texture(2 * scene.height, scene.width, np.random.default_rng(scene.texture_seed))
     for t in range(scene.num_frames):
-        shifted = np.roll(texture, round(scene.drift * t), axis=0)[: scene.height]
+        shifted = np.roll(texture, scene.shift(t), axis=0)[: scene.height]
         frame = np.repeat(shifted[..., None], 3, axis=2)
         for square in scene.squares:
             if square.first <= t < square.last:
@@ -156,11 +169,32 @@ class Series(NamedTuple):
     name: str
     draw: Callable[..., Scene]
     """draw(index, seed=...)."""
-    questions: Mapping[str, tuple[str, ...]]
-    """The classes of each question."""
+    write_lists: Callable[[Path, Sequence[str], Sequence[Scene], int], None]
+    """write_lists(folder, names of the videos, their scenes, how many of them are for training)."""
+    fps: int = 30
 
 
-TWO_QUESTIONS = Series("two questions", draw_scene, QUESTIONS)
+def write_questions(
+    folder: Path,
+    names: Sequence[str],
+    scenes: Sequence[Scene],
+    num_train: int,
+    *,
+    questions: Mapping[str, tuple[str, ...]],
+) -> None:
+    """For each question `<question>_train.txt`, `_val.txt` and `_classes.txt`.
+
+    Args:
+        questions: the classes of each.
+    """
+    for question, classes in questions.items():
+        (folder / f"{question}_classes.txt").write_text("".join(f"{name}\n" for name in classes))
+        lines = [f"{name} {scene.labels[question]}\n" for name, scene in zip(names, scenes, strict=True)]
+        (folder / f"{question}_train.txt").write_text("".join(lines[:num_train]))
+        (folder / f"{question}_val.txt").write_text("".join(lines[num_train:]))
+
+
+TWO_QUESTIONS = Series("two questions", draw_scene, partial(write_questions, questions=QUESTIONS))
 
 
 def make_miniature(
@@ -174,7 +208,7 @@ def make_miniature(
 ) -> None:
     """Writes videos, lists and class files below `folder`; a data set made from the same arguments is kept.
 
-    `videos/*.mp4`, and for each question `<question>_train.txt`, `<question>_val.txt` (lines
+    `videos/*.mp4`, and the lists of the series: for questions `<question>_train.txt`, `<question>_val.txt` (lines
     `videos/name.mp4 label`) and `<question>_classes.txt` (one class name a line).
 
     Raises:
@@ -196,11 +230,7 @@ def make_miniature(
     jobs = [(folder / name, series, index, seed) for index, name in enumerate(names)]
     with get_context("spawn").Pool(processes) as pool:
         scenes = list(tqdm(pool.imap(_write, jobs, chunksize=8), total=len(jobs), desc=folder.name, unit="video"))
-    for question, classes in series.questions.items():
-        (folder / f"{question}_classes.txt").write_text("".join(f"{name}\n" for name in classes))
-        lines = [f"{name} {scene.labels[question]}\n" for name, scene in zip(names, scenes, strict=True)]
-        (folder / f"{question}_train.txt").write_text("".join(lines[:num_train]))
-        (folder / f"{question}_val.txt").write_text("".join(lines[num_train:]))
+    series.write_lists(folder, names, scenes, num_train)
     stamp.write_text(json.dumps({**made_from, "complete": True}))
 
 
@@ -208,5 +238,5 @@ def _write(job: tuple[Path, Series, int, int]) -> Scene:
     path, series, index, seed = job
     scene = series.draw(index, seed=seed)
     # A key frame falls into every gap: no trace of the first square is left when the second appears.
-    write_video(path, render(scene), gop=GAP - 4)
+    write_video(path, render(scene), fps=series.fps, gop=GAP - 4)
     return scene

@@ -12,6 +12,8 @@ whether the scene drifts up or down. The shapes tell which question is asked, so
 them still reaches 50%.
 """
 
+from functools import partial
+
 import numpy as np
 
 from nonlocal_video.data.miniature import (
@@ -25,6 +27,7 @@ from nonlocal_video.data.miniature import (
     draw_quarters,
     draw_speed,
     draw_square,
+    write_questions,
 )
 
 KINDS = ("one frame", "one place", "across", "drift")
@@ -64,4 +67,4 @@ def _draw_pair(
     return first._replace(shape=SHAPES[kind]), last._replace(shape=SHAPES[kind])
 
 
-FOUR_QUESTIONS = Series("four questions", draw_table_scene, {"questions": CLASSES})
+FOUR_QUESTIONS = Series("four questions", draw_table_scene, partial(write_questions, questions={"questions": CLASSES}))

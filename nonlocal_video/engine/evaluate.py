@@ -11,7 +11,7 @@ from tqdm import tqdm
 from nonlocal_video.distributed import is_main, local_device
 from nonlocal_video.engine.step import autocast
 from nonlocal_video.metrics.views import combine_views, label_ranks
-from nonlocal_video.types import Failure, Prediction, TestItem, Views
+from nonlocal_video.types import Classes, Failure, Prediction, TestItem, Views
 
 FULL = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "could not create a memory")
 """What libraries say when the memory is full, besides `torch.OutOfMemoryError`."""
@@ -139,7 +139,7 @@ class _Queued(NamedTuple):
     """A video that the network is at."""
 
     video: str
-    label: int | None
+    label: Classes | None
     num_clips: int
     scores: Tensor
 
@@ -149,7 +149,7 @@ def _prediction(queued: _Queued, *, combine: str, keep_views: bool) -> Predictio
     if not torch.isfinite(scores).all():
         raise ValueError(f"{queued.video}: a score is not finite: the weights are broken, or the precision is too low")
     ranks: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    if queued.label is not None:
+    if isinstance(queued.label, int):
         ranks = label_ranks(scores, queued.label, num_clips=queued.num_clips, how=combine)
     views = scores.float() if keep_views else None
     return Prediction(queued.video, queued.label, combine_views(scores, combine), *ranks, views)

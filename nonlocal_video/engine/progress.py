@@ -21,11 +21,12 @@ class Progress:
     Args:
         first_step: steps done before this process began.
         last_step: steps of the whole run.
+        right: what a record's `top1` is called: top-1 of one class a video, hit@1 of several.
         keep: takes every line as well: `RunLog.line`.
     """
 
-    def __init__(self, first_step: int, last_step: int, *, keep: Callable[[str], None]) -> None:
-        self.first_step, self.last_step, self.keep = first_step, last_step, keep
+    def __init__(self, first_step: int, last_step: int, *, right: str = "top-1", keep: Callable[[str], None]) -> None:
+        self.first_step, self.last_step, self.right, self.keep = first_step, last_step, right, keep
         self.began_s = time.monotonic()
         self.bar = tqdm(
             total=last_step,
@@ -49,7 +50,7 @@ class Progress:
         step = int(record["step"])
         eta_s = (time.monotonic() - self.began_s) / (step - self.first_step) * (self.last_step - step)
         peak = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
-        line = format_line(step, self.last_step, record=record, eta_s=eta_s, peak_gib=peak)
+        line = format_line(step, self.last_step, record=record, eta_s=eta_s, peak_gib=peak, right=self.right)
         with suppress(OSError):
             if self.bar.disable:
                 print(line, flush=True)
@@ -81,7 +82,13 @@ def _has_columns() -> bool:
 
 
 def format_line(
-    step: int, last_step: int, *, record: Mapping[str, float], eta_s: float, peak_gib: float | None = None
+    step: int,
+    last_step: int,
+    *,
+    record: Mapping[str, float],
+    eta_s: float,
+    peak_gib: float | None = None,
+    right: str = "top-1",
 ) -> str:
     """One line on how training goes.
 
@@ -91,10 +98,11 @@ def format_line(
             how many `skipped_steps` there were.
         eta_s: seconds that the rest will take.
         peak_gib: the most memory of the GPU that was ever taken.
+        right: as of `Progress`.
     """
     parts = [f"step {step}/{last_step}"]
     if "loss" in record:
-        parts += [f"loss {record['loss']:.4f}", f"top-1 {record['top1']:.1f}%"]
+        parts += [f"loss {record['loss']:.4f}", f"{right} {record['top1']:.1f}%"]
     if record.get("skipped_steps"):
         parts.append(f"{record['skipped_steps']:.0f} steps skipped")
     parts += [f"lr {record['lr']:.4g}", f"{record['clips_per_s']:.1f} clips/s", f"data wait {record['data_wait']:.0f}%"]

@@ -22,7 +22,7 @@ class TrainState:
     num_skipped: int = 0
     """Steps that were not taken since their gradient was not finite."""
     best: dict[str, float] | None = None
-    """The best single-clip validation: `step` and `clip_top1`."""
+    """The best single-clip validation: `step` and `clip_top1`, or `clip_map` of several classes a video."""
     evaluated: int = 0
     """The step after which the network was evaluated last; a signal may come before that is done."""
     precise_bn: dict[str, Tensor] | None = None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nonlocal_video.distributed import local_device, no_sync, rank
+from nonlocal_video.engine.loss import count_right, loss_of
 from nonlocal_video.engine.state import TrainState
 from nonlocal_video.types import Batch
 
@@ -87,9 +87,9 @@ def _gradients(
         with nullcontext() if last else no_sync(model):  # The ranks' gradients are averaged once a step.
             with autocast(device, options.precision):
                 logits = call(clips)
-            loss = F.cross_entropy(logits.float(), labels)
+            loss = loss_of(logits.float(), labels)
             state.scaler.scale(loss / len(parts)).backward()
-        correct = (logits.argmax(dim=1) == labels).sum()
+        correct = count_right(logits, labels)
         sums += torch.stack([loss.detach().double() * len(labels), correct, torch.full_like(correct, len(labels))])
     return sums
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from nonlocal_video.distributed import all_reduce_sum, gather, is_main, local_device
+from nonlocal_video.engine.loss import loss_of
 from nonlocal_video.engine.step import autocast
+from nonlocal_video.metrics.average_precision import AveragePrecision
 from nonlocal_video.metrics.topk import TopK
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.types import Batch, Failure
@@ -39,14 +40,15 @@ def validate(
         note: on the main process, hears which videos could not be decoded.
 
     Returns:
-        Of the videos of all ranks: `clip_loss` (cross entropy), `clip_top1` and, with more than 5 classes, `clip_top5`
-        (%), `videos` (scored) and `failed` (not decoded). None if a rank was stopped.
+        Of the videos of all ranks: `clip_loss`, `videos` (scored), `failed` (not decoded), and in percent, of one class
+        a video, `clip_top1` and, with more than 5 classes, `clip_top5`; of several, `clip_map`. None if a rank was
+        stopped.
 
     Raises:
         ValueError: no video could be decoded, or a score is not finite.
     """
     device, gave_up, loss, failures = local_device(), False, 0.0, list[Failure]()
-    metric = TopK((1, 5) if model.fc.out_features > 5 else (1,))
+    metric = _metric_for(model)
     with in_evaluation_mode(model), torch.inference_mode(), torch.random.fork_rng(devices=[]):
         for batch in loader:
             if stopped():
@@ -56,9 +58,9 @@ def validate(
             if len(batch.labels):
                 with autocast(device, precision):
                     logits = model(batch.clips.to(device, non_blocking=True))
-                scores = logits.float().cpu()  # (B, K)
-                loss += F.cross_entropy(scores, batch.labels, reduction="sum").item()
-                metric.update(scores, batch.labels)
+                logits = logits.float().cpu()  # (B, K)
+                loss += len(batch.labels) * loss_of(logits, batch.labels).item()
+                metric.update(logits, batch.labels)
     # A rank that was stopped meets the others here, too: they would wait for it.
     loss, num_stopped = all_reduce_sum(torch.tensor([loss, gave_up], dtype=torch.float64)).tolist()
     metric.reduce()
@@ -67,10 +69,18 @@ def validate(
     return _summary(loss, metric, failures, note=note)
 
 
-def _summary(loss: float, metric: TopK, failures: list[Failure], *, note: Callable[[str], None]) -> dict[str, float]:
+def _metric_for(model: Classifier) -> TopK | AveragePrecision:
+    if model.options.activation == "sigmoid":
+        return AveragePrecision()
+    return TopK((1, 5) if model.options.num_classes > 5 else (1,))
+
+
+def _summary(
+    loss: float, metric: TopK | AveragePrecision, failures: list[Failure], *, note: Callable[[str], None]
+) -> dict[str, float]:
     everywhere = sorted(failure for part in gather(failures) for failure in part)
     num_failed = int(all_reduce_sum(torch.tensor(len(failures))))
-    num_videos = int(metric.count)
+    num_videos = metric.count
     if not num_videos:
         raise ValueError(f"single-clip validation: none of {num_failed} videos can be decoded{_named(everywhere)}")
     if everywhere and is_main():

@@ -28,7 +28,7 @@ class TopK:
     def __init__(self, ks: tuple[int, ...] = (1, 5)) -> None:
         self.ks = ks
         self.correct = torch.zeros(len(ks), dtype=torch.int64)
-        self.count = torch.zeros(1, dtype=torch.int64)
+        self.count = 0
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
         """Scores (B, K), labels (B,).
@@ -42,9 +42,12 @@ class TopK:
 
     def reduce(self) -> None:
         """Adds up the ranks; called once, by all of them."""
-        self.correct, self.count = all_reduce_sum(self.correct), all_reduce_sum(self.count)
+        *correct, self.count = all_reduce_sum(torch.tensor([*self.correct.tolist(), self.count])).tolist()
+        self.correct = torch.tensor(correct)
 
     def compute(self) -> dict[str, float | None]:
         """`top1`, `top5`, ... in percent; None without items."""
-        count = int(self.count)
-        return {f"top{k}": 100 * int(c) / count if count else None for k, c in zip(self.ks, self.correct, strict=True)}
+        return {
+            f"top{k}": 100 * int(c) / self.count if self.count else None
+            for k, c in zip(self.ks, self.correct, strict=True)
+        }

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nonlocal_video.reports.lines import Gain, Line, gain_of
-from nonlocal_video.reports.runs import Run, is_of_videos
+from nonlocal_video.reports.lines import Gain, Line, gain_of, has_interval
+from nonlocal_video.reports.runs import Run
 from nonlocal_video.reports.tables import Sheet
 
 
 def title_of(metric: str) -> str:
-    """first_clip_top1 -> first clip top-1."""
+    """first_clip_top1 -> first clip top-1, weighted_map -> weighted mAP."""
+    if metric.endswith("map"):
+        return f"{metric.removesuffix('map').replace('_', ' ')}mAP"
     kind, _, k = metric.rpartition("top")
     words = {"train_": "training ", "mean_class_": "mean of classes "}.get(kind, kind.replace("_", " "))
     return f"{words}top-{k.replace('_', ' ')}"
@@ -24,13 +26,13 @@ def cost_cells(line: Line) -> list[str]:
 
 def gain_header(metric: str, *, column: str = "") -> list[str]:
     """The names of the columns of a gain."""
-    interval = ["95% over videos"] if is_of_videos(metric) else []
+    interval = ["95% over videos"] if has_interval(metric) else []
     return [f"{column}: {title_of(metric)}" if column else title_of(metric), *interval]
 
 
 def gain_cells(line: Line, gain: Gain | None, metric: str) -> list[str]:
     """A gain, and its interval over the videos where there is one for the metric."""
-    interval = [""] if is_of_videos(metric) else []
+    interval = [""] if has_interval(metric) else []
     if gain is None:
         return ["no baseline" if line.runs else "not run", *interval]
     if gain.videos is not None:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nonlocal_video.metrics.average_precision import map_difference_interval, mean_ap
 from nonlocal_video.metrics.intervals import PairedDifference, paired_difference
-from nonlocal_video.reports.page import title
+from nonlocal_video.reports.average_precision import scores_and_targets
 from nonlocal_video.reports.predictions import Tested, label_ranks_of
 from nonlocal_video.types import Prediction
 
@@ -69,6 +70,18 @@ class Gain(NamedTuple):
     gained: int
 
 
+class Precision(NamedTuple):
+    """mAP of two tests on the same videos, in percent."""
+
+    a: float
+    b: float
+    low: float
+    high: float
+    """The ends of the paired interval of B less A."""
+    classes: list[tuple[int, int, float]]
+    """The classes that some video shows: label, videos, and B's average precision less A's; those that gained first."""
+
+
 class Comparison(NamedTuple):
     """How test B differs from test A on the videos of both."""
 
@@ -83,6 +96,8 @@ class Comparison(NamedTuple):
     """Of the classes that changed, those that gained most first."""
     facts: list[tuple[str, str, str]]
     """What differs in the reports: name, A's, B's."""
+    precision: Precision | None
+    """Of several classes a video, instead of `topk` and `gains`."""
 
 
 def compare(a: Tested, b: Tested) -> Comparison:
@@ -98,7 +113,9 @@ def compare(a: Tested, b: Tested) -> Comparison:
     video, label = divmod(int(apart.argmax()), apart.shape[1])
     topk: dict[str, tuple[float, float, PairedDifference]] = {}
     gains: list[Gain] = []
-    if a.report["labels"] and b.report["labels"]:
+    labelled = a.report["labels"] and b.report["labels"]
+    several = labelled and a.report.get("multi_label", False)
+    if labelled and not several:
         ranks = [label_ranks_of(side) for side in (ours, theirs)]
         for k in (1, 5) if a.num_classes > 5 else (1,):
             right = [side < k for side in ranks]
@@ -112,7 +129,19 @@ def compare(a: Tested, b: Tested) -> Comparison:
         (float(apart[video, label]), ours[video].video, label),
         gains,
         different_facts(a.report, b.report),
+        precisions(ours, theirs) if several else None,
     )
+
+
+def precisions(a: Sequence[Prediction], b: Sequence[Prediction]) -> Precision:
+    """Of the same videos in the same order, with several classes each."""
+    (ours, targets), (theirs, _) = scores_and_targets(a), scores_and_targets(b)
+    found = mean_ap(ours, targets), mean_ap(theirs, targets)
+    interval = map_difference_interval(theirs[None], ours[None], targets)
+    gained = found[1].classes - found[0].classes
+    classes = [(label, count, float(gained[label])) for label, count in enumerate(found[0].positives.tolist()) if count]
+    ordered = sorted(classes, key=lambda one: (-one[2], one[0]))
+    return Precision(found[0].mean, found[1].mean, *interval, ordered)
 
 
 def _gains(labels: Tensor, a: Tensor, b: Tensor) -> list[Gain]:
@@ -141,70 +170,3 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {name: value}
     return {k: v for key, inner in value.items() for k, v in _flat(f"{name}.{key}", inner).items()}
-
-
-def format_comparison(a: Tested, b: Tested, found: Comparison, *, top: int) -> str:
-    """The comparison in words.
-
-    Args:
-        top: how many of the classes that gained and that lost are named.
-    """
-    count = len(found.shared.predictions[0])
-    lines = [f"{name}: {title(test.report)}, {test.folder}" for name, test in (("A", a), ("B", b))]
-    lines.append(f"{count} videos in both")
-    for name, only in zip("AB", found.shared.only, strict=True):
-        if only:
-            lines.append(f"{len(only)} only in {name}, left out here: {', '.join(only[:5])}{', ...' * (len(only) > 5)}")
-    lines += ["", *_accuracy_lines(found), ""]
-    size, video, label = found.largest
-    name = a.classes[label] if a.classes else f"class {label}"
-    lines.append(f"best class: another one in {found.changed} of {count} videos")
-    lines.append(f"scores: differ by {size:.3g} at most ({video}, {name})")
-    for title_, gains in (
-        ("gained most", [gain for gain in found.gains if gain.gained > 0][:top]),
-        ("lost most", [gain for gain in found.gains[::-1] if gain.gained < 0][:top]),
-    ):
-        if gains:
-            lines += ["", f"classes that {title_} from A to B:"]
-            lines += [f"  {gain.gained:+4d} of {gain.videos:4d} videos  {_name(a, gain.label)}" for gain in gains]
-    lines += ["", "the reports differ in:" if found.facts else "the reports name the same weights, videos and protocol"]
-    lines += [f"  {name}: {ours} | {theirs}" for name, ours, theirs in found.facts]
-    return "\n".join(lines)
-
-
-def _name(test: Tested, label: int) -> str:
-    return test.classes[label] if test.classes else f"class {label}"
-
-
-def _accuracy_lines(found: Comparison) -> list[str]:
-    if not found.topk:
-        return ["no labels in both: accuracies cannot be compared"]
-    lines = [f"{'':6}{'A':>8}{'B':>8}{'B - A':>8}   {'95% interval':18}{'only A':>8}{'only B':>8}{'p':>10}"]
-    for key, (ours, theirs, one) in found.topk.items():
-        interval = f"{one.low:+.2f} to {one.high:+.2f}"
-        lines.append(
-            f"{key:6}{ours:8.2f}{theirs:8.2f}{one.percent:+8.2f}   {interval:18}{one.only_a:8}{one.only_b:8}"
-            f"{one.p:10.3g}"
-        )
-    lines += [
-        "interval: for matched pairs (Agresti and Min 2005); only: that one alone gets right; p: exact McNemar test",
-        verdict(found.topk["top1"][2]),
-    ]
-    return lines
-
-
-def verdict(top1: PairedDifference) -> str:
-    """Whether the difference is real, in plain words."""
-    between = f"{top1.low:+.2f} to {top1.high:+.2f}"
-    if top1.only_a == top1.only_b == 0:
-        return "Is it real? There is no difference: A and B get the same videos right."
-    if not top1.is_real:
-        return (
-            f"Is {top1.percent:+.2f} real? These videos cannot tell: the interval {between} contains 0, "
-            "so that either may be the better one."
-        )
-    better, worse = ("B", "A") if top1.percent > 0 else ("A", "B")
-    return (
-        f"Is {top1.percent:+.2f} real? Yes, for videos such as these: the interval {between} leaves out 0, "
-        f"{better} is better than {worse}.\nIt tells nothing of another seed: train several."
-    )

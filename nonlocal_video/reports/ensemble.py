@@ -46,6 +46,17 @@ def _failures(tests: Sequence[Tested], scored: set[str]) -> list[Failure]:
     return [Failure(video, causes.get(video, f"{video}: not in all tests")) for video in sorted(listed - scored)]
 
 
+def lost_labels(tests: Sequence[Tested]) -> dict[str, tuple[int, ...]]:
+    """Of tests with several classes a video: those of every video that some test knows."""
+    labels: dict[str, tuple[int, ...]] = {}
+    for test in tests:
+        labels |= {
+            failure["video"]: tuple(failure["labels"]) for failure in test.report["failures"] if "labels" in failure
+        }
+        labels |= {one.video: one.label for one in test.predictions if isinstance(one.label, tuple)}
+    return labels
+
+
 def shared_facts(tests: Sequence[Tested], *, weights: Sequence[float]) -> dict[str, Any]:
     """The facts of an ensemble's report: those that all its members share, and of each member what tells it apart."""
     reports = [test.report for test in tests]
@@ -53,8 +64,10 @@ def shared_facts(tests: Sequence[Tested], *, weights: Sequence[float]) -> dict[s
     shared = {key: reports[0][key] for key in known if all(report[key] == reports[0][key] for report in reports)}
     data = ", ".join(dict.fromkeys(report["data"] for report in reports))
     members = [
-        {"folder": str(test.folder), "weight": weight, "top1": test.report.get("top1")}
+        {"folder": str(test.folder), "weight": weight}
+        | {key: test.report[key] for key in ("top1", "map") if key in test.report}
         | {key: test.report[key] for key in known if key not in shared}
         for test, weight in zip(tests, weights, strict=True)
     ]
-    return {**shared, "data": data, "step": shared.get("step"), "ensemble": members}
+    several = any(report.get("multi_label") for report in reports)
+    return {**shared, "data": data, "multi_label": several, "step": shared.get("step"), "ensemble": members}

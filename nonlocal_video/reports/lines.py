@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nonlocal_video.metrics.average_precision import map_difference_interval, mean_ap
 from nonlocal_video.metrics.intervals import MeanDifference, mean_difference
 from nonlocal_video.models.complexity import Cost
 from nonlocal_video.reports.runs import Run, is_of_videos
@@ -76,8 +77,13 @@ class Gain(NamedTuple):
     seeds: Spread
     """The mean over the seeds, and how it varies with them."""
     videos: MeanDifference | None
-    """The same mean with the interval for the choice of the videos; None where a metric is not a mean over videos."""
+    """The same mean with the interval for the choice of the videos; None where the metric has none."""
     num_videos: int
+
+
+def has_interval(metric: str) -> bool:
+    """Whether the interval over the videos is known for this metric."""
+    return is_of_videos(metric) or metric == "map"
 
 
 def gain_of(line: Line, metric: str) -> Gain | None:
@@ -89,6 +95,8 @@ def gain_of(line: Line, metric: str) -> Gain | None:
     pairs = _pairs(line)
     if not pairs:
         return None
+    if metric == "map":
+        return _map_gain(pairs)
     if not is_of_videos(metric):
         reached = [(run.value(metric), base.value(metric)) for run, base in pairs]
         over_seeds = spread([ours - theirs for ours, theirs in reached if ours is not None and theirs is not None])
@@ -97,6 +105,25 @@ def gain_of(line: Line, metric: str) -> Gain | None:
     over_seeds = spread((100 * gained.mean(dim=1)).tolist())
     assert over_seeds is not None, "there are pairs"
     return Gain(over_seeds, mean_difference(gained.mean(dim=0)), gained.shape[1])
+
+
+def _map_gain(pairs: Sequence[tuple[Run, Run]]) -> Gain:
+    ours, theirs, targets = _several(pairs)
+    gained = [mean_ap(a, targets).mean - mean_ap(b, targets).mean for a, b in zip(ours, theirs, strict=True)]
+    over_seeds = spread(gained)
+    assert over_seeds is not None, "there are pairs"
+    low, high = map_difference_interval(ours, theirs, targets)
+    return Gain(over_seeds, MeanDifference(over_seeds.mean, low, high), len(targets))
+
+
+def _several(pairs: Sequence[tuple[Run, Run]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of S pairs, on the videos that all have: our scores and theirs (S, N, K), and the videos' classes (N, K)."""
+    order = shared_videos([run for pair in pairs for run in pair])
+    ours, theirs = (
+        torch.stack([run.scored.scores[order[run.test]] for run in side]) for side in zip(*pairs, strict=True)
+    )
+    first = pairs[0][0]
+    return ours, theirs, first.scored.labels[order[first.test]]
 
 
 def _pairs(line: Line) -> list[tuple[Run, Run]]:
@@ -134,7 +161,7 @@ def shared_videos(runs: Sequence[Run]) -> dict[Path, Tensor]:
 
 
 class ClassGain(NamedTuple):
-    """What a line gains over its baseline on the videos of one class."""
+    """What a line gains over its baseline for one class: in top-1, or in average precision of several a video."""
 
     name: str
     percent: float
@@ -146,6 +173,8 @@ def class_gains(line: Line) -> list[ClassGain]:
     pairs = _pairs(line)
     if not pairs:
         return []
+    if pairs[0][0].report.get("multi_label"):
+        return _precision_gains(pairs)
     gained = _differences(pairs, "top1")
     runs = [run for pair in pairs for run in pair]
     scored = runs[0].scored
@@ -156,3 +185,16 @@ def class_gains(line: Line) -> list[ClassGain]:
         of_class = gained[:, labels == label]
         gains.append(ClassGain(name, 100 * float(of_class.mean()), of_class.shape[1]))
     return gains
+
+
+def _precision_gains(pairs: Sequence[tuple[Run, Run]]) -> list[ClassGain]:
+    ours, theirs, targets = _several(pairs)
+    gained = torch.stack(
+        [mean_ap(a, targets).classes - mean_ap(b, targets).classes for a, b in zip(ours, theirs, strict=True)]
+    ).mean(dim=0)
+    names, counts = pairs[0][0].scored.classes, targets.sum(dim=0).tolist()
+    return [
+        ClassGain(names[label] if names else f"class {label}", float(gained[label]), count)
+        for label, count in enumerate(counts)
+        if count
+    ]

@@ -1,4 +1,4 @@
-"""The pictures of a test: which classes are taken for which, and what more clips bring."""
+"""The pictures of a test: which classes are taken for which, what more clips bring, average precisions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from nonlocal_video.files import whole_file
+from nonlocal_video.metrics.average_precision import MeanAp
 from nonlocal_video.metrics.intervals import wilson_interval
 
 NAMED = 40
@@ -64,6 +65,29 @@ def draw_clips(path: Path, after_clips: Sequence[Mapping[str, float]], *, num_vi
     axes.set_title(f"{num_videos} videos; bands: 95% intervals", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend()
+    _save(figure, path)
+
+
+def draw_precisions(path: Path, found: MeanAp, *, classes: Sequence[str] | None) -> None:
+    """A bar for each class that a video shows, the best first; on the right, how many videos show it."""
+    shown = [label for label in found.classes.nan_to_num(nan=-1.0).argsort(descending=True).tolist()
+             if found.positives[label] > 0]  # fmt: skip
+    rows = range(len(shown))
+    figure = Figure(figsize=(8, 1.5 + 0.15 * max(len(shown), 10)), layout="constrained")
+    bars, counts = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 1]})
+    bars.barh(rows, found.classes[shown].tolist(), color="#0072B2", height=0.7)
+    bars.axvline(found.mean, color="#D55E00", label=f"mAP {found.mean:.2f}")
+    bars.set_xlim(0, 100)
+    bars.set_xlabel("average precision (%)")
+    names = [classes[label] if classes else str(label) for label in shown]
+    bars.set_yticks(rows, names, fontsize=6 if len(shown) > NAMED else 8, parse_math=False)
+    bars.set_ylim(len(shown) - 0.4, -0.6)
+    bars.legend(loc="lower right")
+    counts.barh(rows, found.positives[shown].tolist(), color="0.6", height=0.7)
+    counts.set_xlabel("videos")
+    for axes in (bars, counts):
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_axisbelow(True)
     _save(figure, path)
 
 

@@ -195,8 +195,8 @@ def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
         both = [" / ".join(dict.fromkeys(cells)) for cells in zip(*costs, strict=True)]
         rows.append([row, *("not run" if one is None else str(one) for one in reached), *both, " / ".join(seeds)])
     note = (
-        "Percent of all listed videos, a missing or broken one counts as wrong; mean ± standard deviation over the "
-        "seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip."
+        "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation "
+        "over the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip."
     )
     return Sheet("Accuracy", [*header, "parameters (M)", "GFLOPs", "seeds"], rows, note)
 
@@ -219,7 +219,7 @@ def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
                 cells += gain_cells(line, gain_of(line, metric), metric)
         rows.append(cells)
     note = (
-        "Differences in percent with the same seeds, on the videos that both decoded: mean ± standard deviation over "
+        "Differences in percent with the same seeds, on the videos that both decoded: mean ± standard deviation "
         "the seeds, and the paired 95% interval over the choice of the videos, of these trained networks."
     )
     return Sheet(f"Gain over {found.rows[0]}", header, rows, note)

@@ -23,6 +23,7 @@ MARKERS = ("o", "s", "^", "D", "v")
 """Lines that lie on each other are still seen, and colours that come again have others."""
 NAMED = 20
 """Up to so many classes are all shown, of more the best and the worst."""
+GAIN_OF_VIDEOS = "top-1 (percent of the class's videos)"
 SMOOTHED = 0.05
 """The share of the records that a smoothed value is the mean of."""
 
@@ -42,13 +43,12 @@ def draw(lines: Sequence[Line], *, metric: str) -> list[Picture]:
         Look(line, COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
         for i, line in enumerate(line for line in lines if line.runs)
     ]
+    several = any(run.report.get("multi_label") for look in looks for run in look.line.runs)
+    validated = ("clip_map", "single-clip mAP (%)") if several else ("clip_top1", "single-clip top-1 (%)")
+    trained = ("top1", "training hit@1 (%)" if several else "training top-1 (%)")
     pictures = [
-        _over_steps(
-            looks, "validation", "Single-clip validation over the steps", [("clip_top1", "single-clip top-1 (%)")]
-        ),
-        _over_steps(
-            looks, "training", "Training over the steps", [("top1", "training top-1 (%)"), ("loss", "training loss")]
-        ),
+        _over_steps(looks, "validation", "Single-clip validation over the steps", [validated]),
+        _over_steps(looks, "training", "Training over the steps", [trained, ("loss", "training loss")]),
         _against_cost(looks, metric),
         _classes([line for line in lines if line.baseline is not None]),
     ]
@@ -130,6 +130,8 @@ def _classes(lines: Sequence[Line]) -> Picture | None:
     panels = [(line, _extremes(gains)) for line in lines if (gains := class_gains(line))]
     if not panels:
         return None
+    several = any(run.report.get("multi_label") for line, _ in panels for run in line.runs)
+    words = f"gain over the baseline in {'average precision (%)' if several else GAIN_OF_VIDEOS}"
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     names = [[gain.name for gain in gains] for _, gains in panels]
@@ -142,7 +144,7 @@ def _classes(lines: Sequence[Line]) -> Picture | None:
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.set_xlim(-reach, reach)
         _draw_gains(axes, line.name, gains, named=not alike or place % columns == 0)
-    figure.supxlabel("gain over the baseline in top-1 (percent of the class's videos)", fontsize=9)
+    figure.supxlabel(words, fontsize=9)
     return Picture("classes", "What the classes gain over the baseline", _png(figure))
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nonlocal_video.files import whole_file
+from nonlocal_video.metrics.average_precision import mean_ap, multi_hot
 from nonlocal_video.metrics.classes import ClassResult
 from nonlocal_video.metrics.topk import ranks_of
 from nonlocal_video.types import Prediction
@@ -95,8 +96,10 @@ def _read_line(line: str, *, num_classes: int, where: str) -> Prediction:
     scores = prediction.scores
     if scores.shape != (num_classes,) or not torch.isfinite(scores).all():
         raise ValueError(f"{where}: expected {num_classes} finite scores, got {scores.numel()}, or some not finite")
-    if prediction.label is not None and prediction.label not in range(num_classes):
-        raise ValueError(f"{where}: label {prediction.label} is not one of {num_classes} classes")
+    label = prediction.label
+    for one in label if isinstance(label, tuple) else () if label is None else (label,):
+        if one not in range(num_classes):
+            raise ValueError(f"{where}: label {one} is not one of {num_classes} classes")
     return prediction
 
 
@@ -122,12 +125,28 @@ def _check(tested: Tested) -> None:
         return
     if without:
         raise ValueError(f"{path}: {without[0]} has no label, {REPORT} says that all have")
-    top1 = 100 * int((label_ranks_of(predictions) < 1).sum()) / len(predictions)
-    if abs(top1 - report["top1"]) > 1e-9:
-        raise ValueError(f"{path}: its scores give top1 {top1:.4f}, {REPORT} says {report['top1']:.4f}")
+    key = "map" if report.get("multi_label") else "top1"
+    value = mean_ap(*scores_and_targets(predictions)).mean if key == "map" else _top1(predictions)
+    if abs(value - report[key]) > 1e-9:
+        raise ValueError(f"{path}: its scores give {key} {value:.4f}, {REPORT} says {report[key]:.4f}")
+
+
+def _top1(predictions: Sequence[Prediction]) -> float:
+    return 100 * int((label_ranks_of(predictions) < 1).sum()) / len(predictions)
 
 
 def label_ranks_of(predictions: Sequence[Prediction]) -> Tensor:
     """How many classes each video's scores put above its label, (N,). All must have labels."""
     labels = [prediction.label for prediction in predictions]
     return ranks_of(torch.stack([prediction.scores for prediction in predictions]), torch.tensor(labels))
+
+
+def scores_and_targets(predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
+    """(N, K) float64 and (N, K) bool."""
+    scores = torch.stack([prediction.scores for prediction in predictions])
+    return scores, multi_hot([_classes(prediction) for prediction in predictions], scores.shape[1])
+
+
+def _classes(prediction: Prediction) -> tuple[int, ...]:
+    assert isinstance(prediction.label, tuple), "reports are of one kind of labels"
+    return prediction.label

@@ -125,6 +125,17 @@ def _labels(entries: Sequence[Entry], records: Sequence[Record], classes: Sequen
             [_line(f"{c.label}", c.name, f"{c.listed} listed, {c.usable} usable") for c in small],
         )
     ]  # fmt: skip
+    if any(suspicions.times_of(record.label) for record in records):
+        problems.append(
+            Problem(
+                "behind_end", "Labels that are shown behind the end of the video",
+                "They can be used: of a label that ends later, the rest is never seen; one that begins later is never "
+                "seen in a clip, and still counts for the video. Many of them mean cut videos, or other ones than were "
+                "labelled.",
+                [_line(r.video, f"{one.label}", f"{one.start_s:g} to {one.end_s:g} s", f"ends at {end_s:.2f} s")
+                 for r, one, end_s in suspicions.behind_end(records)],
+            )
+        )  # fmt: skip
     if classes is None:
         return problems
     problems.append(

@@ -32,8 +32,8 @@ class PaperRow:
 
     name: str
     label: str
-    paper: tuple[float, float] | None
-    """Top-1 and top-5 in percent."""
+    paper: Mapping[str, float]
+    """Its metrics in percent."""
     baseline: str | None
     """The row that it is compared with."""
     expected: Expected | None

@@ -12,22 +12,24 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nonlocal_video.reports.predictions import REPORT, label_ranks_of, read_predictions
+from nonlocal_video.reports.predictions import REPORT, label_ranks_of, read_predictions, scores_and_targets
 
 SETTINGS = "config.yaml"
 """The file of a run's settings."""
 
 
 class Scored(NamedTuple):
-    """How a test's videos did, without their scores: those of 60 tests of Kinetics would fill the memory."""
+    """How a test's videos did, of one class each without their scores: 60 tests of Kinetics would fill the memory."""
 
     videos: tuple[str, ...]
     labels: Tensor
-    """(N,)."""
+    """(N,) of one class a video; (N, K) bool of several."""
     ranks: Tensor
-    """(N,) how many classes a video's scores put above its label."""
+    """(N,) how many classes a video's scores put above its label; of one class a video."""
     clip_ranks: Tensor
     """(N, V') those of its single clips."""
+    scores: Tensor
+    """(N, K) of several classes a video; else nothing."""
     classes: tuple[str, ...] | None
 
     def right(self, metric: str) -> Tensor:
@@ -65,14 +67,15 @@ class Run:
             ValueError: the files of the test do not fit each other.
         """
         test = read_predictions(self.test)
-        predictions = test.predictions
-        return Scored(
-            tuple(prediction.video for prediction in predictions),
-            torch.tensor([prediction.label for prediction in predictions]),
-            label_ranks_of(predictions),
-            torch.tensor([prediction.clip_ranks for prediction in predictions]),
-            tuple(test.classes) if test.classes else None,
-        )
+        predictions, nothing = test.predictions, torch.empty(0)
+        videos = tuple(prediction.video for prediction in predictions)
+        classes = tuple(test.classes) if test.classes else None
+        if self.report.get("multi_label"):
+            scores, targets = scores_and_targets(predictions)
+            return Scored(videos, targets, nothing, nothing, scores, classes)
+        labels = torch.tensor([prediction.label for prediction in predictions])
+        clip_ranks = torch.tensor([prediction.clip_ranks for prediction in predictions])
+        return Scored(videos, labels, label_ranks_of(predictions), clip_ranks, nothing, classes)
 
     @cached_property
     def listed(self) -> frozenset[str]:
@@ -89,7 +92,11 @@ class Run:
         Raises:
             ValueError: the report has no such metric; lists those that it has.
         """
-        known = [key for key in self.report if "top" in key and isinstance(self.report[key], float | int | None)]
+        known = [
+            key
+            for key, value in self.report.items()
+            if re.search("top[0-9]|map", key) and isinstance(value, float | int | None)
+        ]
         if metric not in known:
             raise ValueError(f"{self.test / REPORT}: has no {metric}; expected one of {', '.join(known)}")
         value: float | None = self.report.get(f"{metric}_of_listed", self.report[metric])

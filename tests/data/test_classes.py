@@ -191,7 +191,7 @@ def test_run_takes_official_lists_and_refuses_what_it_cannot_train_on(tmp_path: 
     assert build.read_entries(config, "val")[0] == [Entry(clip, f"{tmp_path}/abseiling/{clip}.mp4", 0)]
     for content, message in {
         "a.mp4\nb.mp4\n": r"list\.txt:1: got 'a\.mp4', expected a path and a label",
-        "abseiling/a.mp4 0 3\nair_drumming/b.mp4 1\n": "multi-label lists cannot be trained with cross entropy yet",
+        "abseiling/a.mp4 0 3\nair_drumming/b.mp4 1\n": "for several set data.labels=clip",
     }.items():
         with pytest.raises(ValueError, match=message):
             build.read_entries(data_config(tmp_path, content), "val")

@@ -58,7 +58,8 @@ def test_a_single_even_clip_stands_in_the_middle() -> None:
     assert uniform_clips(at_30(300), num_clips=1, length=32, stride=2, placement="even")[0, 0] == 118
 
 
-# What PySlowFast's get_start_end_idx and temporal_sampling, and mmaction2's SampleFrames gave when they were run.
+# What PySlowFast's get_start_end_idx and temporal_sampling, mmaction2's SampleFrames, and for "centred" the
+# sample_center_of_segments and get_sequence of long-term feature banks gave when they were run.
 PEERS = {
     "pyslowfast at 30 frames a second": (
         (300, 30, 8, 8, 10), {0: [0, 9, 18, 27, 36, 45, 54, 63], 9: [212, 221, 230, 239, 248, 257, 266, 275]}
@@ -72,6 +73,10 @@ PEERS = {
     ),
     "mmaction2 with one clip": ((300, 30, 3, 2, 1), {0: [147, 149, 151]}),
     "mmaction2 on a short video": ((50, 30, 8, 8, 3), {2: [0, 8, 16, 24, 32, 40, 48, 6]}),
+    "centred": (
+        (72, 24, 8, 4, 10), {0: [0, 0, 0, 0, 4, 8, 12, 16], 4: [16, 20, 24, 28, 32, 36, 40, 44],
+                              9: [52, 56, 60, 64, 68, 71, 71, 71]}
+    ),
 }  # fmt: skip
 
 

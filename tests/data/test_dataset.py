@@ -166,7 +166,7 @@ def test_training_stops_when_nothing_can_be_decoded(tmp_path: Path) -> None:
 def test_validation_holds_each_video_once_with_one_clip_that_stays_the_same(entries: list[Entry]) -> None:
     first, again, other = validation(entries), validation(entries), validation(entries, seed=1)
     assert [one_clip(first, i).video for i in range(len(first))] == [entry.video for entry in entries]
-    assert one_clip(first, 3).label == entries[3].label
+    assert one_clip(first, 3).target == entries[3].label
     assert one_clip(first, 3).clip.shape == (1, 3, 8, 48, 48)
     assert torch.equal(one_clip(first, 3).clip, one_clip(again, 3).clip)
     assert not torch.equal(one_clip(first, 3).clip, one_clip(other, 3).clip)

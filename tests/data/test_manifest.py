@@ -117,13 +117,15 @@ def test_paths_alone_have_no_label_and_can_be_refused(tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(ValueError, match=r"list\.txt:1: got 'a, b\.mp4', expected a path and a label.*without labels"):
         listed(tmp_path, content, labels="one")
-    assert len(listed(tmp_path, content, labels="one or none")) == 3
+    assert len(listed(tmp_path, content, labels="one", required=False)) == 3
     with pytest.raises(ValueError, match=r"list\.txt:2: got 'b\.mp4', expected a path and a label"):
-        listed(tmp_path, "a.mp4 1\nb.mp4\n", labels="one or none")
+        listed(tmp_path, "a.mp4 1\nb.mp4\n", labels="one", required=False)
 
 
 def test_several_labels_can_be_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"list\.txt:1: .* multi-label lists cannot be trained with cross entropy yet"):
+    with pytest.raises(
+        ValueError, match=r"list\.txt:1: .* expected one label a video; for several set data.labels=clip"
+    ):
         listed(tmp_path, "a.mp4 1 5\nb.mp4 2\n", labels="one")
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from nonlocal_video.data.loader import validation_loader
 from nonlocal_video.data.transforms import training_crop
 from nonlocal_video.distributed import rank
 from nonlocal_video.engine.validate import validate
+from nonlocal_video.metrics.average_precision import mean_ap
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.types import Batch, Failure
@@ -59,6 +61,30 @@ def test_scores_are_those_of_the_clips_one_by_one(size: int) -> None:
         correct = (logits.topk(k).indices == labels[:, None]).any(dim=1).sum().item()
         assert found[f"clip_top{k}"] == pytest.approx(10 * correct)
     assert (found["videos"], found["failed"]) == (10, 0)
+
+
+def of_several(size: int) -> list[Batch]:
+    clips, labels = clips_and_labels()
+    several = F.one_hot(labels, 7).float() + F.one_hot((labels + 2) % 7, 7)
+    return [Batch(c, n) for c, n in zip(clips.split(size), several.split(size), strict=True)]
+
+
+def with_sigmoid() -> Classifier:
+    model = small()
+    model.options = replace(model.options, activation="sigmoid")
+    return model
+
+
+@pytest.mark.parametrize("size", [1, 4, 10])
+def test_several_classes_are_scored_by_their_average_precision(size: int) -> None:
+    model, (clips, _) = with_sigmoid().eval(), clips_and_labels()
+    with torch.no_grad():
+        logits = torch.cat([model(clip[None]) for clip in clips])
+    labels = torch.cat([batch.labels for batch in of_several(10)])
+    found = outcome(of_several(size), model=with_sigmoid())
+    assert found.keys() == {"clip_loss", "clip_map", "videos", "failed"}
+    assert found["clip_loss"] == pytest.approx(F.binary_cross_entropy_with_logits(logits, labels).item(), rel=1e-4)
+    assert found["clip_map"] == pytest.approx(mean_ap(logits, labels > 0).mean)
 
 
 def test_few_classes_have_no_top5() -> None:
@@ -131,6 +157,18 @@ def _share(stop_on: int | None) -> tuple[dict[str, float] | None, list[str]]:
     mine, said = [*batches_of(4), nothing] if rank() == 0 else [nothing], list[str]()
     found = validate(small(), mine, precision="fp32", stopped=lambda: rank() == stop_on, note=said.append)
     return found, said
+
+
+def _share_several() -> dict[str, float] | None:
+    """Rank 1 has nothing."""
+    mine = of_several(4) if rank() == 0 else []
+    return validate(with_sigmoid(), mine, precision="fp32", stopped=lambda: False)
+
+
+@pytest.mark.slow
+def test_ranks_rank_several_classes_together() -> None:
+    first, second = on_ranks(2, _share_several)
+    assert first == second == pytest.approx(outcome(of_several(4), model=with_sigmoid()))
 
 
 @pytest.mark.slow

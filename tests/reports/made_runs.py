@@ -9,8 +9,9 @@ import torch
 
 from nonlocal_video.metrics.classes import class_results
 from nonlocal_video.models.complexity import Cost
+from nonlocal_video.reports.accuracy import count_confusions
 from nonlocal_video.reports.predictions import write_classes, write_predictions
-from nonlocal_video.reports.report import build_report, count_confusions
+from nonlocal_video.reports.report import build_report
 from nonlocal_video.reports.rows import Expected, PaperRow
 from nonlocal_video.reports.runs import Run
 from nonlocal_video.types import Evaluation, Failure, Prediction
@@ -88,4 +89,5 @@ def add_records(folder: Path, *, steps: Sequence[int], top1: Sequence[float]) ->
 
 
 def paper_row(name: str, *, baseline: str | None = "c2d", paper: tuple[float, float] | None = (72.0, 90.0)) -> PaperRow:
-    return PaperRow(name, f"{name} (label)", paper, None if baseline == name else baseline, EXPECTED)
+    numbers = {} if paper is None else {"top1": paper[0], "top5": paper[1]}
+    return PaperRow(name, f"{name} (label)", numbers, None if baseline == name else baseline, EXPECTED)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nonlocal_video.reports import page
+from nonlocal_video.reports import accuracy
 from nonlocal_video.reports.predictions import read_predictions
 from nonlocal_video.reports.report import build_report, format_report
 from nonlocal_video.types import Evaluation, Failure, Prediction
@@ -132,7 +132,7 @@ def test_page_shows_few_classes_of_many_and_no_line_is_broken(tmp_path: Path) ->
 
 
 def test_published_figures_stand_on_the_page_and_the_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "compare_published", lambda report: [f"published 74.9, measured {report['top1']}"])
+    monkeypatch.setattr(accuracy, "compare_published", lambda report: [f"published 74.9, measured {report['top1']}"])
     report = write(tmp_path, predictions(8), published={"name": "x"})
     line = f"published 74.9, measured {report['top1']}"
     assert line in format_report(report)

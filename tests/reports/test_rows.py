@@ -24,7 +24,7 @@ def test_a_table_shows_ours_the_papers_and_what_was_not_run(tmp_path: Path) -> N
             made_run(tmp_path / "n0", [0, 0, 0, 0, 0, 0, 1, 1], commit={"training": "0dd", "testing": None}),
         ],
     }
-    cited = PaperRow("others", "I3D, Inception", (72.1, 90.3), None, None)
+    cited = PaperRow("others", "I3D, Inception", {"top1": 72.1, "top5": 90.3}, None, None)
     lines = row_lines([*ROWS, cited], runs)
     accuracies, gains = table_sheets(lines, metrics=["top1"])
     cost = ["24.27", "20.23"]

@@ -110,7 +110,7 @@ def one_view(file: File, *, number: int) -> Tensor:
         top, left = testing_crops(*size, crops=CROPS).corners[crop]
         return lambda frame: resize(frame, size)[top : top + SHORT_SIDE, left : left + SHORT_SIDE]
 
-    frames, rows = decode(file.path, pick, fit)
+    frames, rows, _ = decode(file.path, pick, fit)
     return frames[rows[0]].permute(3, 0, 1, 2)
 
 

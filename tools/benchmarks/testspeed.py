@@ -146,7 +146,7 @@ class ViewByView(Dataset[tuple[str, Tensor]]):
             top, left = corners[crop]
             return lambda frame: resize(frame, size)[top : top + tall, left : left + wide]
 
-        frames, rows = decode(entry.path, lambda seconds: self.pick(seconds)[clip : clip + 1], fit)
+        frames, rows, _ = decode(entry.path, lambda seconds: self.pick(seconds)[clip : clip + 1], fit)
         return entry.video, frames[rows[0]].permute(3, 0, 1, 2)
 
 

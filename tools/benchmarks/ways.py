@@ -92,7 +92,7 @@ def choose(file: File, *, seed: int) -> Clip:
         top, left = (int(rng.integers(0, side - CROP + 1)) for side in size)
         times = float(index.seconds[first]), float(index.seconds[last])
         found.append(Clip(file, seed, first, times, size, (top, left), rng.random() < 0.5))
-        return Decoded(torch.empty(1, 1, 1, 3), torch.zeros(1, 1, dtype=torch.int64))
+        return Decoded(torch.empty(1, 1, 1, 3), torch.zeros(1, 1, dtype=torch.int64), np.zeros((1, 1)))
 
     get(training_videos(file, seed=seed, decoding=draw))
     return found[0]

@@ -7,23 +7,40 @@ from statistics import median
 from typing import NamedTuple
 
 from nonlocal_video.data.census.survey import Record
+from nonlocal_video.data.lists.charades import FPS
 from nonlocal_video.data.lists.classes import KINETICS400
 from nonlocal_video.data.lists.videofiles import clip_name, stem_of
-from nonlocal_video.types import Label
+from nonlocal_video.data.targets import classes_of
+from nonlocal_video.types import Label, TimedLabel
 
 FEW = 0.25
 """A class with less than this share of the median class is pointed out."""
+LATE_S = 0.1
+"""Charades gives times to a hundredth of a second; the last frame ends up to a frame later."""
 
 
 def labels_of(label: Label) -> list[int]:
     """The classes that a label names."""
-    if label is None:
-        return []
-    return (
-        sorted({item if isinstance(item, int) else item.label for item in label})
-        if isinstance(label, tuple)
-        else [label]
-    )
+    classes = classes_of(label)
+    return [] if classes is None else list(classes) if isinstance(classes, tuple) else [classes]
+
+
+def times_of(label: Label) -> list[TimedLabel]:
+    """The classes with their times, where there are any."""
+    return [item for item in label if isinstance(item, TimedLabel)] if isinstance(label, tuple) else []
+
+
+def behind_end(records: Sequence[Record]) -> list[tuple[Record, TimedLabel, float]]:
+    """Labels that go on for more than `LATE_S` behind the end of their video, with the time of that."""
+    found = []
+    for record in records:
+        duration_s, frames = record.finding.duration_s, record.finding.packets
+        if duration_s is None and frames is not None:
+            duration_s = frames / FPS  # A folder of frames, which only Charades has with times.
+        if duration_s is not None:
+            late = [one for one in times_of(record.label) if one.end_s > duration_s + LATE_S]
+            found += [(record, one, duration_s) for one in late]
+    return found
 
 
 class Class(NamedTuple):

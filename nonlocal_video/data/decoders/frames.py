@@ -14,8 +14,11 @@ _FRAME = re.compile(r"(.*?)(\d+)\.jpe?g", re.IGNORECASE)
 
 
 @contextmanager
-def open_frames(path: str, deadline: Deadline) -> Iterator[Source]:
+def open_frames(path: str, deadline: Deadline, *, rate: float | None = None) -> Iterator[Source]:
     """The numbered JPEG files of a folder, in the order of their numbers.
+
+    Args:
+        rate: frames a second, where somebody knows.
 
     Raises:
         ValueError: no frames, a number missing among them, or several series of frames but none called `img_`.
@@ -27,7 +30,7 @@ def open_frames(path: str, deadline: Deadline) -> Iterator[Source]:
             deadline.check()
             yield _read_jpeg(os.path.join(path, names[index]))
 
-    yield Source(np.full(len(names), np.nan), read)
+    yield Source(np.full(len(names), np.nan) if rate is None else np.arange(len(names)) / rate, read)
 
 
 def list_frames(path: str) -> list[str]:

@@ -1,10 +1,11 @@
-"""Our own lists: made from a folder of videos, written one `path label` a line."""
+"""Our own lists: made of a folder of videos, written one `path label` a line, or in Charades' form for times."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nonlocal_video.data.lists.charades import format_charades
 from nonlocal_video.data.lists.classes import class_ids, normalised
 from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
 from nonlocal_video.types import Entry, TimedLabel
@@ -76,15 +77,11 @@ def check_listable(entries: Sequence[Entry]) -> None:
     """Fails if our list cannot hold what another one says.
 
     Raises:
-        ValueError: labels with times, or folders of frames.
+        ValueError: folders of frames.
     """
     for entry in entries:
         if entry.num_frames is not None:
             raise ValueError(f"{entry.video}: got a folder of frames, expected videos; train with this list as it is")
-        if isinstance(entry.label, tuple) and any(isinstance(label, TimedLabel) for label in entry.label):
-            raise ValueError(
-                f"{entry.video}: got labels with times, which our list cannot hold; train with this as it is"
-            )
 
 
 def listed_names(entries: Sequence[Entry], *, root: Path) -> list[str]:
@@ -98,11 +95,13 @@ def listed_names(entries: Sequence[Entry], *, root: Path) -> list[str]:
 
 
 def format_list(names: Sequence[str], entries: Sequence[Entry]) -> str:
-    """The lines of a list: the path, then the labels, with spaces between them.
+    """The lines of a list: the path, then the labels, with spaces between them; of labels with times, Charades' form.
 
     Raises:
-        ValueError: a path with a line break.
+        ValueError: a path with a line break, or one that Charades' form has no place for.
     """
+    if any(isinstance(label, TimedLabel) for entry in entries for label in _several(entry)):
+        return format_charades([_charades_entry(name, entry) for name, entry in zip(names, entries, strict=True)])
     return "".join(f"{_line(name, entry)}\n" for name, entry in zip(names, entries, strict=True))
 
 
@@ -111,5 +110,16 @@ def _line(name: str, entry: Entry) -> str:
         raise ValueError(f"got the path {name!r}, expected one without line breaks: rename it")
     if name != name.strip() or name.startswith('"'):
         name = '"' + name.replace('"', '""') + '"'
-    labels = entry.label if isinstance(entry.label, tuple) else () if entry.label is None else (entry.label,)
-    return " ".join([name, *map(str, labels)])
+    return " ".join([name, *map(str, _several(entry))])
+
+
+def _several(entry: Entry) -> Sequence[int | TimedLabel]:
+    return entry.label if isinstance(entry.label, tuple) else () if entry.label is None else (entry.label,)
+
+
+def _charades_entry(name: str, entry: Entry) -> Entry:
+    """With the id that its path stands for."""
+    stem = name.removesuffix(".mp4")
+    if os.sep in stem or stem != entry.video:
+        raise ValueError(f"got {entry.video} in {name!r}, expected {entry.video}.mp4 or the folder {entry.video}")
+    return entry

@@ -23,7 +23,8 @@ def read_list(
     num_classes: int | None,
     classes: Sequence[str] | None = None,
     form: str = "auto",
-    labels: Literal["any", "one", "one or none"] = "any",
+    labels: Literal["any", "one", "several"] = "any",
+    required: bool = True,
 ) -> list[Entry]:
     """The entries of a list of videos.
 
@@ -32,7 +33,9 @@ def read_list(
         num_classes: labels go from 0 to this; any if None.
         classes: their names, which the official lists of Kinetics use instead of labels.
         form: one of `FORMATS`; found from the content if "auto".
-        labels: "one" refuses videos without a label or with several; "one or none" takes lists without any label, too.
+        labels: "one" refuses videos with several, or with times; "several" makes several of each. Both refuse videos
+            without any.
+        required: False takes a list without any label, too.
 
     Raises:
         ValueError: no such list or root, an empty list, a line that is not of the form, lines of which the form is not
@@ -54,10 +57,10 @@ def read_list(
         raise ValueError(f"{path}: the list is empty")
     _check_labels(path, numbered, num_classes)
     _check_distinct(path, numbered)
-    unlabelled = labels == "one or none" and all(entry.label is None for _, entry in numbered)
+    unlabelled = not required and all(entry.label is None for _, entry in numbered)
     if labels != "any" and not unlabelled:
-        _check_one_label(path, numbered)
-    entries = [entry for _, entry in numbered]
+        _check_labelled(path, numbered, several=labels == "several")
+    entries = [_with_several(entry) if labels == "several" else entry for _, entry in numbered]
     return entries if form == "kinetics" else with_replacements(entries, root)
 
 
@@ -109,17 +112,21 @@ def _check_distinct(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
             )
 
 
-def _check_one_label(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
+def _with_several(entry: Entry) -> Entry:
+    return entry._replace(label=(entry.label,)) if isinstance(entry.label, int) else entry
+
+
+def _check_labelled(path: str, numbered: Sequence[tuple[int, Entry]], *, several: bool) -> None:
     for line, entry in numbered:
         if entry.label is None:
             raise ValueError(
                 f"{path}:{line}: got {entry.video!r}, expected a path and a label, such as 'videos/a.mp4 3': without "
                 "labels nothing can be trained, and a list can be tested if no video of it has one"
             )
-        if not isinstance(entry.label, int):
+        if not several and not isinstance(entry.label, int):
             raise ValueError(
-                f"{path}:{line}: got several labels, or labels with times, expected one label a video; multi-label "
-                "lists cannot be trained with cross entropy yet"
+                f"{path}:{line}: got several labels, or labels with times, expected one label a video; for several set "
+                "data.labels=clip (those that a clip shows) or data.labels=video (all of its video)"
             )
 
 
