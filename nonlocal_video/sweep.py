@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -16,7 +17,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nonlocal_video.config import build_model, train_config
+from nonlocal_video.config import build_model, evaluation_config, read_run, train_config
 from nonlocal_video.distributed import local_device, set_threads
 from nonlocal_video.engine.step import StepOptions, train_step
 from nonlocal_video.jobs import is_tested, is_trained, run_folder
@@ -24,8 +25,8 @@ from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.recipe import make_recipe
 from nonlocal_video.resume import fresh_state
 from nonlocal_video.science import science
-from nonlocal_video.settings import TrainConfig
-from nonlocal_video.tables import EVERY_START, Table, row_config, table_of
+from nonlocal_video.settings import TestConfig, TrainConfig
+from nonlocal_video.tables import EVERY_START, Table, composed, row_config, table_of
 from nonlocal_video.types import Batch
 
 MEASURED_STEPS = 20
@@ -71,6 +72,19 @@ def job_config(cfg: DictConfig) -> TrainConfig:
         if not is_trained(parent):
             raise ValueError(f"begins with the weights of {start}, which is not trained: {run_folder(parent)}")
     return config
+
+
+def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
+    """The settings of this testing job of Hydra; without protocol=, its run's own protocol (`test`) if it has one.
+
+    Raises:
+        ValueError: as `evaluation_config`.
+    """
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    named = any(one.lstrip("+").startswith("protocol=") for one in overrides)
+    own = None if named or cfg.run is None else read_run(Path(cfg.run)).test
+    return evaluation_config(*((cfg, hydra) if own is None else composed("test", [*overrides, f"protocol={own}"])))
 
 
 def _overrides(cfg: DictConfig, hydra: Any) -> list[str]:

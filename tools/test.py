@@ -1,18 +1,17 @@
 """Tests a trained network: python tools/test.py run=runs/NAME, or weights=FILE.safetensors data=NAME"""
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from nonlocal_video.config import evaluation_config, run_tool
+from nonlocal_video.config import run_tool
 from nonlocal_video.jobs import test
-from nonlocal_video.sweep import one_job
+from nonlocal_video.sweep import one_job, test_job_config
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="test")
 def main(cfg: DictConfig) -> None:
     with one_job():
-        test(*evaluation_config(cfg, HydraConfig.get()))
+        test(*test_job_config(cfg))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def sliding_clips(
         ValueError: nobody knows when the frames are shown.
     """
     if np.isnan(seconds).any():
-        raise ValueError("every_s: these frames have no times (a folder of frames, or no frame rate)")
+        raise ValueError("every_s: these frames have no times (of folders of frames set data.frame_rate)")
     frames = at_rate(seconds, fps)
     possible = frames[: max(len(frames) - length * stride, 0) + 1]
     shown = seconds[possible] - seconds[0]
@@ -158,7 +158,7 @@ def at_rate(seconds: np.ndarray, fps: float | None) -> np.ndarray:
     if fps is None:
         return np.arange(len(seconds))
     if np.isnan(seconds).any():
-        raise ValueError("clip.fps: these frames have no times (a folder of frames, or no frame rate)")
+        raise ValueError("clip.fps: these frames have no times (of folders of frames set data.frame_rate)")
     rate = (len(seconds) - 1) / (seconds[-1] - seconds[0]) if len(seconds) > 1 else fps
     duration = seconds[-1] - seconds[0] + 1 / rate
     ticks = np.arange(max(1, round(duration * fps))) / fps

@@ -101,8 +101,16 @@ def test_actions_behind_the_end_of_the_video_are_cut_and_told(tmp_path: Path) ->
     )  # fmt: skip
 
 
-def test_the_list_of_the_hidden_test_videos_has_no_labels(tmp_path: Path) -> None:
-    content = "id,subject,scene,length\nAAAAA,S,Kitchen,30.1\nBBBBB,S,Kitchen,20\n"
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,subject,scene,length\nAAAAA,S,Kitchen,30.1\nBBBBB,S,Kitchen,20\n",
+        "id,actions,length\nAAAAA,,30.1\nBBBBB,,20\n",
+        f'{FRAMES.splitlines()[0]}\nAAAAA 0 0 AAAAA/AAAAA-000001.jpg ""\nBBBBB 1 0 BBBBB/BBBBB-000001.jpg ""\n',
+    ],
+    ids=["no column", "empty column", "frames"],
+)
+def test_the_list_of_the_hidden_test_videos_has_no_labels(content: str, tmp_path: Path) -> None:
     assert [entry.label for entry in listed(tmp_path, content)] == [None, None]
     assert read_list(str(tmp_path / "list.csv"), root=None, num_classes=157, labels="several", required=False)
     with pytest.raises(ValueError, match="without labels nothing can be trained"):
