@@ -7,7 +7,7 @@ source scripts/environment.sh
 
 runs=runs/charades_miniature
 python tools/make_miniature.py --charades
-export OMP_NUM_THREADS=1 # One thread each: the same numbers on every machine, and the seeds side by side.
+export OMP_NUM_THREADS=1 # One thread each: the same numbers however many cores there are, and the seeds side by side.
 mkdir -p "$runs"
 cores="$(python -c 'import os; print(min(3, os.cpu_count() or 1))')"
 sweep() {

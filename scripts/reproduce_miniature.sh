@@ -16,7 +16,7 @@ sweep() {
         >>"$runs/seed_$2.log" 2>&1 || fail "$1, seed $2: see $runs/seed_$2.log"
 }
 export -f sweep fail
-export runs OMP_NUM_THREADS=1 # One thread each: the same numbers on every machine, and the seeds side by side.
+export runs OMP_NUM_THREADS=1 # One thread each: the same numbers however many cores there are, and the seeds side by side.
 
 mkdir -p "$runs"
 cores="$(python -c 'import os; print(min(3, os.cpu_count() or 1))')"
