@@ -10,17 +10,8 @@ tables=(miniature/table2{a,b,c,d,e,f,g})
 runs=runs/miniature_tables
 python tools/make_miniature.py --tables
 
-sweep() {
-    echo "$1, seed $2: what it says goes to $runs/seed_$2.log"
-    python tools/train.py experiment="$1" seed="$2" runtime.runs="$runs" runtime.threads=1 runtime.workers=1 \
-        >>"$runs/seed_$2.log" 2>&1 || fail "$1, seed $2: see $runs/seed_$2.log"
-}
-export -f sweep fail
-export runs OMP_NUM_THREADS=1 # One thread each: the same numbers however many cores there are, and the seeds side by side.
-
-mkdir -p "$runs"
-cores="$(python -c 'import os; print(min(3, os.cpu_count() or 1))')"
-for table in "${tables[@]}"; do printf "$table %s\n" 0 1 2; done | xargs -P "$cores" -L 1 bash -c 'sweep "$0" "$1"'
+source scripts/seeds.sh
+for table in "${tables[@]}"; do printf "experiment=$table seed=%s\n" 0 1 2; done | train_lines
 
 one_clip() {
     [ -f "$1/test/1x1/report.json" ] || python tools/test.py run="$1" protocol=1x1 protocol.short_side=64 name=1x1 \

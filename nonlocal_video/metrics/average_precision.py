@@ -38,6 +38,12 @@ class MeanAp(NamedTuple):
         """Over the same, each with the number of its videos for a weight."""
         return float((self.classes.nan_to_num() * self.positives).sum() / self.positives.sum())
 
+    @property
+    def ranked(self) -> list[int]:
+        """The classes that some video shows, the best first."""
+        order = self.classes.nan_to_num(nan=-1.0).sort(descending=True, stable=True).indices.tolist()
+        return [label for label in order if self.positives[label] > 0]
+
 
 def mean_ap(scores: Tensor, targets: Tensor, *, lost: Tensor | None = None) -> MeanAp:
     """Scores (N, K) and targets (N, K) of 0 and 1 -> the average precisions.

@@ -33,8 +33,7 @@ def precision_facts(
     scores, targets = scores_and_targets(predictions)
     found = mean_ap(scores, targets)
     listed = mean_ap(scores, targets, lost=multi_hot(list(lost), scores.shape[1]).sum(dim=0))
-    ranked = found.classes.nan_to_num(nan=-1.0).sort(descending=True, stable=True).indices.tolist()
-    ranked = [label for label in ranked if found.positives[label] > 0]
+    ranked = found.ranked
 
     def told(labels: Sequence[int]) -> list[dict[str, Any]]:
         return [

@@ -70,8 +70,7 @@ def draw_clips(path: Path, after_clips: Sequence[Mapping[str, float]], *, num_vi
 
 def draw_precisions(path: Path, found: MeanAp, *, classes: Sequence[str] | None) -> None:
     """A bar for each class that a video shows, the best first; on the right, how many videos show it."""
-    shown = [label for label in found.classes.nan_to_num(nan=-1.0).argsort(descending=True).tolist()
-             if found.positives[label] > 0]  # fmt: skip
+    shown = found.ranked
     rows = range(len(shown))
     figure = Figure(figsize=(8, 1.5 + 0.15 * max(len(shown), 10)), layout="constrained")
     bars, counts = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 1]})

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def build_report(
     resumed: int = 0,
     num_classes: int,
     classes: Sequence[str] | None,
-    lost: Mapping[str, tuple[int, ...]] | None = None,
+    lost: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Everything that a number needs beside it to be believed.
 
@@ -55,12 +56,15 @@ def build_report(
     listed = decoded + len(failures)
     labels = evaluation.predictions[0].label is not None
     several = isinstance(evaluation.predictions[0].label, tuple) or bool(facts.get("multi_label"))
+    told = [failure._asdict() for failure in failures]
     results: dict[str, Any] = {}
     if labels and several:
-        lost_labels = [(lost or {})[failure.video] for failure in failures]
-        results = average_precision.precision_facts(evaluation.predictions, lost_labels, names=classes)
+        never_found = [lost[failure.video] for failure in failures]
+        told = [{**one, "labels": list(label)} for one, label in zip(told, never_found, strict=True)]
+        results = average_precision.precision_facts(evaluation.predictions, never_found, names=classes)
     elif labels:
         results = accuracy.accuracy_facts(evaluation.predictions, listed=listed, num_classes=num_classes, names=classes)
+    videos_per_s = round((decoded + failed - resumed) / seconds, 2)
     return {
         **facts,
         "num_classes": num_classes,
@@ -69,16 +73,9 @@ def build_report(
         **results,
         "train_top1": train_accuracy(metrics, step=facts["step"]),
         "videos": {"listed": listed, "missing": len(missing), "failed": failed, "decoded": decoded},
-        "failures": [
-            failure._asdict() | ({"labels": list((lost or {})[failure.video])} if labels and several else {})
-            for failure in failures
-        ],
+        "failures": told,
         "versions": versions(),
-        "time": {
-            "seconds": round(seconds, 2),
-            "videos_per_s": round((decoded + failed - resumed) / seconds, 2),
-            "resumed_videos": resumed,
-        },
+        "time": {"seconds": round(seconds, 2), "videos_per_s": videos_per_s, "resumed_videos": resumed},
     }
 
 
