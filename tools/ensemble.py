@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nonlocal_video.metrics.average_precision import mean_ap
 from nonlocal_video.metrics.intervals import paired_difference
 from nonlocal_video.reports.compare import precisions, share
 from nonlocal_video.reports.ensemble import average, lost_labels, shared_facts
-from nonlocal_video.reports.predictions import Tested, label_ranks_of, read_predictions
+from nonlocal_video.reports.predictions import Tested, label_ranks_of, read_predictions, scores_and_targets
 from nonlocal_video.reports.report import build_report, format_report, write_report
 
 
@@ -92,10 +93,10 @@ def compare_members(tests: Sequence[Tested], ensemble: Tested) -> str:
 def compare_precisions(tests: Sequence[Tested], ensemble: Tested) -> str:
     """The same with mAP, of several classes a video."""
     *members, averaged = share([*tests, ensemble]).predictions
-    found = [precisions(member, averaged) for member in members]
-    lines = [f"mAP {one.a:6.2f}  {test.folder}" for one, test in zip(found, tests, strict=True)]
-    best = max(range(len(found)), key=lambda index: found[index].a)
-    one = found[best]
+    reached = [mean_ap(*scores_and_targets(member)).mean for member in members]
+    lines = [f"mAP {value:6.2f}  {test.folder}" for value, test in zip(reached, tests, strict=True)]
+    best = reached.index(max(reached))
+    one = precisions(members[best], averaged)
     lines.append(f"mAP {one.b:6.2f}  the ensemble")
     lines.append(
         f"against the best member, {tests[best].folder}: {one.b - one.a:+.2f} (95%: {one.low:+.2f} to {one.high:+.2f})"
