@@ -1,5 +1,6 @@
 """The testing loop: every listed video once, all its views together."""
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -13,8 +14,13 @@ from nonlocal_video.engine.step import autocast
 from nonlocal_video.metrics.views import combine_views, label_ranks
 from nonlocal_video.types import Classes, Failure, Prediction, TestItem, Views
 
-FULL = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "could not create a memory")
-"""What libraries say when the memory is full, besides `torch.OutOfMemoryError`."""
+FULL = re.compile(
+    "can't allocate memory|not enough memory|out of memory|bad_alloc|could not create a memory"
+    "|could not create a primitive(?! descriptor)",
+    re.IGNORECASE,
+)
+"""What libraries say when the memory is full, besides `torch.OutOfMemoryError`. "Could not create a primitive" is what
+oneDNN says when there is no room for the code that it generates; where it knows no way at all, "descriptor" follows."""
 
 
 GPU_VIEWS, CPU_PIXELS = 10, 2**19
@@ -73,8 +79,7 @@ class Scorer:
 
 def is_full(error: BaseException) -> bool:
     """Whether this error says that there is no memory left."""
-    told = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in told for words in FULL)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or FULL.search(str(error)) is not None
 
 
 class Work(NamedTuple):

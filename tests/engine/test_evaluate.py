@@ -1,6 +1,8 @@
 """The testing loop, and the journal that it leaves."""
 
 import json
+import os
+import platform
 import resource
 import subprocess
 import sys
@@ -161,7 +163,42 @@ def test_a_view_that_does_not_fit_is_an_error_that_says_its_size(monkeypatch: py
 
 def test_other_errors_are_no_full_memory() -> None:
     assert not is_full(RuntimeError("expected a tensor of 3 dimensions"))
+    assert not is_full(RuntimeError("could not create a primitive descriptor for a matmul primitive"))
     assert is_full(RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"))
+
+
+@pytest.mark.skipif(
+    (platform.libc_ver()[0], platform.machine()) != ("glibc", "x86_64"),
+    reason="needs a heap that keeps what is freed, and oneDNN",
+)
+def test_no_room_for_generated_code_is_full_memory() -> None:
+    """The heap has room for every tensor, but the process gets no new pages for the code of a convolution."""
+    script = """
+        import resource, torch
+        from nonlocal_video.engine.evaluate import is_full
+
+        clips, weight = torch.zeros(2, 64, 8, 28, 28), torch.zeros(64, 64, 1, 3, 3)
+        torch.zeros(6 * 2**20)
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used, -1))
+        for size in range(10, 28):
+            try:
+                torch.nn.functional.conv3d(clips[..., :size], weight)
+            except RuntimeError as error:
+                assert is_full(error), error
+                print(error)
+    """
+    keep = {f"MALLOC_{name}_": str(2**25) for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD")}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, **keep},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "could not create a primitive" in done.stdout
 
 
 @pytest.mark.slow
