@@ -32,7 +32,8 @@ def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 30, gop:
                 stream = container.add_stream("libx264", rate=fps)
                 stream.height, stream.width = frame.shape[:2]
                 stream.pix_fmt = "yuv420p"
-                stream.options = _x264(gop, crf)
+                # On small frames what x264's assembly makes of macroblock trees depends on what else is in the memory.
+                stream.options = {**_x264(gop, crf), "x264-params": "asm=0"}
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         if stream is None:
             raise ValueError(f"{path}: a video needs at least one frame")

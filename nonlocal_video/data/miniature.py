@@ -30,7 +30,7 @@ from tqdm import tqdm
 from nonlocal_video.data.encode import write_video
 from nonlocal_video.types import TimedLabel
 
-VERSION = 1
+VERSION = 2
 QUESTIONS = {"relation": ("different", "same"), "motion": ("down", "up")}
 SIZES = ((64, 80), (80, 64), (64, 64), (80, 80), (80, 96), (96, 80))
 """Height and width in pixels: multiples of 16, since decord fails on some others (72 wide, say)."""
