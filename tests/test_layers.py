@@ -17,7 +17,13 @@ LAYERS = {
 FENCES = {
     "hydra": {"config.py", "tables.py", "sweep.py"},
     "omegaconf": {"config.py", "tables.py", "sweep.py"},
-    "av": {"data/decoders/pyav.py", "data/decoders/examine.py", "data/encode.py"},
+    "av": {
+        "data/decoders/container.py",
+        "data/decoders/index.py",
+        "data/decoders/orientation.py",
+        "data/decoders/pyav.py",
+        "data/encode.py",
+    },
     "decord": {"data/decoders/decord.py"},
     "torchcodec": {"data/decoders/torchcodec.py"},
     "PIL": {"data/decoders/frames.py"},

@@ -3,12 +3,13 @@
 import pickle
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, decode
+from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, Fit, Pick, decode
 from nonlocal_video.data.targets import classes_of, target
 from nonlocal_video.data.transforms import Crops
 from nonlocal_video.types import Entry, Failure, Label, Sample, TestItem, Views
@@ -88,7 +89,7 @@ class TrainingVideos:
             started(attempt)
             entry, rng = self._draw(index, attempt)
             try:
-                decoded = self.decode(entry.path, partial(self.pick, rng=rng), partial(self.fit, rng=rng))
+                decoded = self.decode(entry.path, *_chosen(self.pick, self.fit, rng))
             except DecodeError as error:
                 failures.append(_failure(entry, error))
                 continue
@@ -145,7 +146,7 @@ class ValidationVideos:
         started(0)
         entry, rng = self.entries[index], np.random.default_rng((VALIDATE, self.seed, index))
         try:
-            decoded = self.decode(entry.path, partial(self.pick, rng=rng), partial(self.fit, rng=rng))
+            decoded = self.decode(entry.path, *_chosen(self.pick, self.fit, rng))
         except DecodeError as error:
             return _failure(entry, error)
         return Sample(_clip(decoded), self.teach(entry.label, decoded.seconds[0]), entry.video)
@@ -201,6 +202,20 @@ class TestingVideos:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+
+def _chosen(pick: Callable[..., np.ndarray], fit: Callable[..., Any], rng: np.random.Generator) -> tuple[Pick, Fit]:
+    """The same two without `rng`: the frames are drawn from it, then what becomes of each.
+
+    Both begin anew with each choice of frames, since a file may turn out to be other than it seemed.
+    """
+    beginning = rng.bit_generator.state
+
+    def pick_frames(seconds: np.ndarray) -> np.ndarray:
+        rng.bit_generator.state = beginning
+        return pick(seconds, rng=rng)
+
+    return pick_frames, partial(fit, rng=rng)
 
 
 def _clip(decoded: Decoded) -> Tensor:

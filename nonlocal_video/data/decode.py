@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nonlocal_video.data.decoders.container import AvError
 from nonlocal_video.data.decoders.decord import import_decord, open_decord
 from nonlocal_video.data.decoders.frames import open_frames
-from nonlocal_video.data.decoders.pyav import AvError, open_pyav
-from nonlocal_video.data.decoders.source import Deadline, Source
+from nonlocal_video.data.decoders.pyav import open_pyav
+from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source
 from nonlocal_video.data.decoders.torchcodec import import_torchcodec, open_torchcodec
 
 Pick = Callable[[np.ndarray], np.ndarray]
@@ -32,6 +33,8 @@ OPTIONAL: dict[str, tuple[Callable[[], object], str]] = {
     "torchcodec": (import_torchcodec, "It needs FFmpeg's shared libraries, and a version made for this torch"),
 }
 """Decoders that not every machine has: how to import them, and what to know if that fails."""
+MAX_READINGS = 3
+"""A file may be read as its packets say, then from its beginning, and at last with its frames counted by a decode."""
 MAX_ASPECT = 32
 """The long side of a frame over its short side. A file that says more would fill the memory when its short side is
 enlarged."""
@@ -67,6 +70,9 @@ def decode(
 ) -> Decoded:
     """Reads the frames that `pick` chooses, each cut to what `fit` makes of it before the next is read.
 
+    A file that turns out to hold other frames than its packets promised is read again: `pick` and `fit` are then asked
+    anew, and have to give the same for the same arguments.
+
     Args:
         path: a video file, or a folder of JPEG frames.
         decoder: a key of `DECODERS`. "pyav" is exact on every file we know and reports damaged frames; the others
@@ -84,10 +90,20 @@ def decode(
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise ValueError("neither a regular file nor a folder of frames")  # Opening a fifo would wait for ever.
         opener = partial(open_frames, rate=frame_rate) if stat.S_ISDIR(mode) else DECODERS[decoder]
-        with opener(path, Deadline(limit_s)) as source:
-            indices = pick(source.seconds)
-            wanted, rows = np.unique(indices, return_inverse=True)
-            frames = _fitted(source.read(wanted.tolist()), fit, num_frames=len(wanted))
+        deadline = Deadline(limit_s)
+        for _ in range(MAX_READINGS):
+            try:
+                return _read(opener(path, deadline), pick, fit)
+            except MisreadError:
+                continue
+        raise ValueError("the file changes while it is read")
+
+
+def _read(opened: AbstractContextManager[Source], pick: Pick, fit: Fit) -> Decoded:
+    with opened as source:
+        indices = pick(source.seconds)
+        wanted, rows = np.unique(indices, return_inverse=True)
+        frames = _fitted(source.read(wanted.tolist()), fit, num_frames=len(wanted))
     return Decoded(frames, torch.from_numpy(rows.reshape(indices.shape)), (source.seconds - source.seconds[0])[indices])
 
 

@@ -4,7 +4,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,11 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
+
+from nonlocal_video.data.decoders.container import open_container, video_stream
+from nonlocal_video.data.decoders.index import Index, count_frames, decode_all, open_index
+from nonlocal_video.data.decoders.orientation import orientation, upright
+from nonlocal_video.data.decoders.source import Deadline
 
 UNFINISHED = ".unfinished"
 """How the names of half written videos end."""
@@ -63,19 +68,15 @@ _RGB, _UNSPECIFIED = 0, 2
 """libav's numbers for the colour space of a frame."""
 
 
-class _NoTimesError(ValueError):
-    """The frames of the source have no times, or times that do not rise."""
-
-
 def reencode(source: Path, target: Path, encoding: Encoding) -> bool:
-    """Writes a video anew as a small H.264 MP4; the target appears only when it is whole and checked.
+    """Writes a video anew, small, as H.264 in MP4; the target appears only when it is whole and checked.
 
-    Frame k of the target is frame k of the source at the same time, upright, in 8 bits (yuv420p),
+    Frame k of the target is frame k of the source at the same time, as it is to be shown, in 8 bits (yuv420p),
     without sound. Frames shrink by swscale's bicubic filter, which covers all the pixels that fall
     into one; it is the ffmpeg program's own choice.
 
     Returns:
-        Whether the times are the source's. Where those are absent or do not rise, it is its average rate.
+        Whether the times are the source's. Where nobody knows them, it is its average rate.
 
     Raises:
         ValueError: the source cannot be read to its end, or the target would hold other frames.
@@ -86,10 +87,11 @@ def reencode(source: Path, target: Path, encoding: Encoding) -> bool:
     # A name of its own, so that a process that outlived a killed run cannot spoil this one.
     unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
-        try:
-            kept, times = True, _convert(source, unfinished, encoding, keep_times=True)
-        except _NoTimesError:
-            kept, times = False, _convert(source, unfinished, encoding, keep_times=False)
+        index = open_index(str(source), Deadline(None))
+        times = _convert(source, unfinished, encoding, index)
+        if len(times) != len(index.seconds):  # The packets promised others.
+            index = count_frames(str(source), Deadline(None))
+            times = _convert(source, unfinished, encoding, index)
         _check(unfinished, times)
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
@@ -101,44 +103,40 @@ def reencode(source: Path, target: Path, encoding: Encoding) -> bool:
         raise ValueError(f"{source}: {cause or type(error).__name__}") from None
     finally:
         unfinished.unlink(missing_ok=True)
-    return kept
+    return index.ticks is not None
 
 
-def _convert(source: Path, target: Path, encoding: Encoding, *, keep_times: bool) -> list[Fraction]:
+def _convert(source: Path, target: Path, encoding: Encoding, index: Index) -> list[Fraction]:
     """Writes the target and returns the times of its frames, in seconds."""
     times: list[Fraction] = []
     # The index in front spares a reader one seek to the end.
     with (
         av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as container,
-        av.open(source) as old,
+        open_container(str(source)) as old,
     ):
-        stream, convert = None, _Converter(encoding.short_side)
-        for frame, time in _timed_frames(old, keep_times=keep_times):
-            if times and time <= times[-1]:
-                raise _NoTimesError
-            times.append(time)
-            upright = convert(frame)
+        stream, convert, old_stream = None, _Converter(encoding.short_side), video_stream(old)
+        for frame in decode_all(old, old_stream, Deadline(None)):
+            if frame is None:
+                raise ValueError(f"what follows frame {len(times) - 1} cannot be decoded")
+            _set_time(frame, old_stream, index, number=len(times))
+            times.append(frame.pts * frame.time_base)
+            small = convert(frame)
             if stream is None:
-                stream = _add_stream(container, upright, frame, old.streams.best("video"), encoding)
-            container.mux(stream.encode(upright))
+                stream = _add_stream(container, small, frame, old_stream, encoding)
+            container.mux(stream.encode(small))
         if stream is None:
             raise ValueError("no frames")
         container.mux(stream.encode())
     return times
 
 
-def _timed_frames(container: Any, *, keep_times: bool) -> Iterator[tuple[av.VideoFrame, Fraction]]:
-    stream = container.streams.best("video")
-    if stream is None or stream.codec_context is None:
-        raise ValueError("no video that can be decoded")
-    stream.codec_context.thread_count = 1  # The processes share the cores.
-    rate = stream.average_rate or stream.guessed_rate or Fraction(30)
-    for count, frame in enumerate(container.decode(stream)):
-        if not keep_times:
-            frame.pts, frame.time_base = count, 1 / rate
-        elif frame.pts is None:
-            raise _NoTimesError
-        yield frame, frame.pts * frame.time_base
+def _set_time(frame: av.VideoFrame, old: Any, index: Index, *, number: int) -> None:
+    """Gives a frame the time that its number has."""
+    if index.ticks is None:
+        frame.pts, frame.time_base = number, 1 / (old.average_rate or old.guessed_rate or Fraction(30))
+    else:  # Frames that were not promised come last, and are noticed later.
+        tick = index.ticks[number] if number < len(index.ticks) else index.ticks[-1] + number
+        frame.pts, frame.time_base = tick, old.time_base
 
 
 def _add_stream(container: Any, upright: av.VideoFrame, frame: av.VideoFrame, old: Any, encoding: Encoding) -> Any:
@@ -152,7 +150,7 @@ def _add_stream(container: Any, upright: av.VideoFrame, frame: av.VideoFrame, ol
     context.color_primaries, context.color_trc = upright.color_primaries, upright.color_trc
     ratio = old.sample_aspect_ratio
     if ratio:
-        context.sample_aspect_ratio = 1 / ratio if _quarter_turns(frame) % 2 else ratio
+        context.sample_aspect_ratio = 1 / ratio if orientation(frame)[0] else ratio
     return stream
 
 
@@ -165,12 +163,12 @@ class _Converter:
         self.reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
-        turns = _quarter_turns(frame)
         height, width = self.size = self.size or small_size(frame.height, frame.width, self.short_side)
         small = self.reformatter.reformat(
             frame, width=width, height=height, format="yuv420p", interpolation=Interpolation.BICUBIC, threads=1
         )
-        if turns:
+        turns = orientation(frame)
+        if any(turns):
             small = _turned(small, turns)
         small.pts, small.time_base = frame.pts, frame.time_base
         if small.colorspace == _RGB:
@@ -187,17 +185,12 @@ def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return round(height * short_side / shorter / 2) * 2, round(width * short_side / shorter / 2) * 2
 
 
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Counter-clockwise, to turn a frame upright as its file says."""
-    return round(frame.rotation / 90) % 4
-
-
-def _turned(frame: av.VideoFrame, turns: int) -> av.VideoFrame:
-    """A yuv420p frame of even size, turned."""
+def _turned(frame: av.VideoFrame, turns: tuple[bool, bool, bool]) -> av.VideoFrame:
+    """A yuv420p frame of even size, turned and mirrored as `orientation` says."""
     planes = frame.to_ndarray()  # (H + H/2, W): Y above, then U and V, each in H/4 full rows
     height, width = frame.height, frame.width
     luma, chroma = planes[:height], planes[height:].reshape(2, height // 2, width // 2)
-    parts = [np.rot90(luma, turns), *(np.rot90(plane, turns) for plane in chroma)]
+    parts = [upright(plane, turns) for plane in (luma, *chroma)]
     flat = np.concatenate([part.ravel() for part in parts])
     turned = av.VideoFrame.from_ndarray(flat.reshape(-1, parts[0].shape[1]), format="yuv420p")
     turned.colorspace, turned.color_range = frame.colorspace, frame.color_range

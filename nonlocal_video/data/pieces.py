@@ -81,7 +81,7 @@ class VideoPieces:
             return part
 
         item = self.testing([entry], pick=pick).get(0, lost=lost, started=started)
-        return (facts or [_NOTHING])[0]._replace(item=item)
+        return (facts or [_NOTHING])[-1]._replace(item=item)  # A file may be read twice.
 
     def name(self, index: int, _attempt: int) -> str:
         """The video of an item."""

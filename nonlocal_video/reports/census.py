@@ -10,6 +10,7 @@ from typing import Any
 from nonlocal_video.data.census import suspicions
 from nonlocal_video.data.census.survey import Record
 from nonlocal_video.data.census.usable import CENSUS, census_of, format_census, hash_listed
+from nonlocal_video.data.decoders.examine import FOLDER
 from nonlocal_video.files import whole_file
 from nonlocal_video.reports.problems import Problem
 from nonlocal_video.reports.versions import versions
@@ -56,7 +57,7 @@ def build_census(
 def _overview(usable: Sequence[Record]) -> dict[str, Any]:
     """What the usable videos are like."""
     findings = [record.finding for record in usable]
-    frames = sorted(finding.packets or 0 for finding in findings)
+    frames = sorted(finding.frames or 0 for finding in findings)
     sides = [min(f.width, f.height) for f in findings if f.width and f.height]
     rates = [finding.fps for finding in findings if finding.fps]
     return {
@@ -66,7 +67,8 @@ def _overview(usable: Sequence[Record]) -> dict[str, Any]:
         "short_side": [min(sides), round(median(sides)), max(sides)] if sides else None,
         "fps": [min(rates), round(median(rates), 3), max(rates)] if rates else None,
         "formats": dict(Counter(f"{f.codec} in {f.container}" for f in findings).most_common()),
-        "turned": sum(bool(finding.rotation) for finding in findings),
+        "turned": sum(bool(finding.turned) for finding in findings),
+        "misstated": sum(record.finding.container != FOLDER for record in suspicions.misstated(usable)),
     }
 
 
@@ -139,7 +141,9 @@ def _described(census: dict[str, Any]) -> str:
             lines.append(f"- {low:g} to {high:g} {unit}, median {middle:g}")
     lines += [f"- {count} x {name}" for name, count in videos["formats"].items()]
     if videos["turned"]:
-        lines.append(f"- {videos['turned']} are turned by a note in the file, which is followed")
+        lines.append(f"- {videos['turned']} are turned or mirrored by a note in the file, which is followed")
+    if videos["misstated"]:
+        lines.append(f"- {videos['misstated']} hold another number of frames than they state; frames are counted")
     if classes:
         numbers = sorted(one["usable"] for one in classes)
         lines.append(

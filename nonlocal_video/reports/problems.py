@@ -89,7 +89,7 @@ def _contents(records: Sequence[Record], context: Context) -> list[Problem]:
             "short", f"Shorter than a clip of {context.window} frames",
             "They can be used: a clip begins again at the first frame when it reaches the end. Many of them mean "
             "that videos were cut badly, or that --window is not your clip.length x clip.stride.",
-            [_line(r.video, f"{r.finding.packets} frames") for r in short],
+            [_line(r.video, f"{r.finding.frames} frames") for r in short],
         ),
         Problem(
             "cut_off", "Shorter than they state",
@@ -100,10 +100,10 @@ def _contents(records: Sequence[Record], context: Context) -> list[Problem]:
             ],
         ),
         Problem(
-            "miscounted", "Another number of frames than the file, or the list, states",
-            "They can be used: frames are counted, not believed. Other programs may stumble over them.",
+            "miscounted", "Another number of frames than the list states",
+            "They can be used: the images of a folder are counted. Some may not have been extracted.",
             [
-                _line(r.video, f"{r.finding.claimed} stated, {r.finding.packets} there")
+                _line(r.video, f"{r.finding.claimed} stated, {r.finding.frames} there")
                 for r in suspicions.miscounted(records)
             ],
         ),

@@ -21,6 +21,7 @@ from nonlocal_video.data.census.suspicions import (
     known_classes,
     leaks,
     miscounted,
+    misstated,
     short,
     small_classes,
 )
@@ -44,11 +45,11 @@ def look(path: Path, *, limit_s: float = 30, decode_all: bool = True) -> Finding
 def test_whole_video_is_ok_with_its_facts(numbered_video: Path) -> None:
     finding = look(numbered_video)
     assert (finding.state, finding.cause) == ("ok", "")
-    assert (finding.claimed, finding.packets, finding.found, finding.damaged) == (75, 75, 75, 0)
+    assert (finding.claimed, finding.frames, finding.found, finding.damaged) == (75, 75, 75, 0)
     assert (finding.width, finding.height, finding.fps, finding.duration_s) == (64, 64, 30, 2.5)
-    assert (finding.codec, finding.rotation, finding.size_bytes) == ("h264", 0, numbered_video.stat().st_size)
+    assert (finding.codec, finding.turned, finding.size_bytes) == ("h264", False, numbered_video.stat().st_size)
     quick = look(numbered_video, decode_all=False)
-    assert (quick.state, quick.packets, quick.found, quick.content) == ("opens", 75, None, finding.content)
+    assert (quick.state, quick.frames, quick.found, quick.content) == ("opens", 75, None, finding.content)
 
 
 def test_content_is_equal_for_copies_and_for_no_others(numbered_video: Path, tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_folder_of_frames_is_counted_and_its_damaged_image_found(tmp_path: Path)
     for k in range(1, 6):
         Image.new("RGB", (48, 32), (20 * k,) * 3).save(tmp_path / f"img_{k:05d}.jpg")
     finding = look(tmp_path)
-    assert (finding.state, finding.container, finding.packets, finding.found) == ("ok", FOLDER, 5, 5)
+    assert (finding.state, finding.container, finding.frames, finding.found) == ("ok", FOLDER, 5, 5)
     assert (finding.width, finding.height) == (48, 32)
     image = tmp_path / "img_00003.jpg"
     image.write_bytes(image.read_bytes()[:-20])
@@ -183,7 +184,7 @@ def test_second_survey_examines_only_what_is_new_or_changed_or_failed_by_chance(
     write_video(folder / "missing.mp4", numbered_frames(20))
     records = survey(entries, out, depth=DEPTH, jobs=1)
     assert sorted(again) == ["missing.mp4", "v0.mp4", "v1.mp4", "v3.mp4"]
-    assert [record.finding.packets for record in records] == [11, 11, 12, 30, 14, 20]
+    assert [record.finding.frames for record in records] == [11, 11, 12, 30, 14, 20]
 
 
 class iter_of:  # noqa: N801
@@ -229,8 +230,8 @@ def test_missing_files_say_why_they_are_missing(tmp_path: Path) -> None:
 # What is suspicious
 
 
-def record(video: str, label: int, *, content: str = "", packets: int = 100, claimed: int | None = None) -> Record:
-    finding = Finding("ok", content=content or video, packets=packets, claimed=claimed)
+def record(video: str, label: int, *, content: str = "", frames: int = 100, claimed: int | None = None) -> Record:
+    finding = Finding("ok", content=content or video, frames=frames, claimed=claimed)
     return Record(video, f"/data/{video}", label, (1, 1), DEPTH, finding)
 
 
@@ -247,9 +248,12 @@ def test_duplicates_are_usable_videos_of_the_same_content() -> None:
 
 
 def test_short_and_miscounted_videos() -> None:
-    records = [record("a", 0, packets=63), record("b", 0, packets=64, claimed=64), record("c", 0, claimed=99)]
+    records = [record("a", 0, frames=63), record("b", 0, frames=64, claimed=64), record("c", 0, claimed=99)]
+    folder = record("d", 0, claimed=99)
+    records.append(folder._replace(finding=folder.finding._replace(container=FOLDER)))
     assert [one.video for one in short(records, 64)] == ["a"]
-    assert [one.video for one in miscounted(records)] == ["c"]
+    assert [one.video for one in misstated(records)] == ["c", "d"]
+    assert [one.video for one in miscounted(records)] == ["d"]
 
 
 def test_a_file_that_lost_its_end_is_suspicious(tmp_path: Path) -> None:

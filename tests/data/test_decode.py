@@ -1,7 +1,8 @@
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -20,11 +21,13 @@ from nonlocal_video.data.decode import (
     decode,
 )  # fmt: skip
 from nonlocal_video.data.decoders import decord as decord_module
+from nonlocal_video.data.decoders import index as index_module
 from nonlocal_video.data.decoders import pyav as pyav_module
 from nonlocal_video.data.decoders import torchcodec as torchcodec_module
-from nonlocal_video.data.encode import write_video
+from nonlocal_video.data.decoders.examine import examine
+from nonlocal_video.data.encode import Encoding, reencode, write_video
 from tests.conftest import numbered_frames, numbers_in
-from tests.data import bad_videos, videos
+from tests.data import bad_videos, fuzz, videos
 from tests.data.robustness import usable as can_use
 
 REAL = Path(__file__).parents[3] / "shared" / "videos"
@@ -33,6 +36,12 @@ REAL = Path(__file__).parents[3] / "shared" / "videos"
 @pytest.fixture(params=[pytest.param(d, marks=pytest.mark.skipif(not can_use(d), reason=f"no {d}")) for d in DECODERS])
 def decoder(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> None:
+    """What a test makes of a file that others use, too, does not outlive it."""
+    index_module._known.clear()
 
 
 def as_they_are(_height: int, _width: int) -> Callable[[Tensor], Tensor]:
@@ -112,14 +121,14 @@ def test_times_are_those_of_the_frames(tmp_path: Path, decoder: str) -> None:
     assert seen[0] == pytest.approx([t / 1000 for t in times_ms], abs=1e-3)
 
 
-@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_frames_stand_upright(tmp_path: Path, decoder: str, degrees: int) -> None:
+@pytest.mark.parametrize("orientation", videos.ORIENTATIONS)
+def test_frames_are_turned_and_mirrored_as_the_file_says(tmp_path: Path, decoder: str, orientation: str) -> None:
     corner = np.zeros((64, 96, 3), np.uint8)
     corner[:16, :16] = 255
     write_video(tmp_path / "v.mp4", [corner] * 3)
-    videos.turn(tmp_path / "v.mp4", degrees)
+    videos.orient(tmp_path / "v.mp4", orientation)
     frame = read(tmp_path / "v.mp4", [1], decoder=decoder).frames[0].numpy()
-    expected = np.rot90(corner, -degrees // 90)
+    expected = videos.ORIENTATIONS[orientation][1](corner)
     assert frame.shape == expected.shape
     assert np.abs(frame.astype(int) - expected)[4:-4, 4:-4].mean() < 3
 
@@ -147,6 +156,110 @@ def test_real_videos_decode_alike_with_all_decoders(name: str, decoder: str) -> 
 
     ours, theirs = (decode(str(REAL / name), spread, as_they_are, decoder=d).frames.int() for d in ("pyav", decoder))
     assert (ours - theirs).abs().max() <= (2 if name != "video_90.mov" else 12)
+
+
+# Whatever the packets say
+
+SHORT_FUZZ = [
+    *(fuzz.Case("avi", "mpeg4", 12, b_frames) for b_frames in (1, 2, 3)),
+    *(fuzz.Case("avi", "libx264", 250, b_frames) for b_frames in (1, 2)),
+    *(fuzz.Case(container, "mpeg4", 12, 1, "packed") for container in ("avi", "mkv", "mp4")),
+    *(fuzz.Case(container, "mpeg4", 250, 2, "dropped") for container in ("avi", "mkv", "mp4")),
+    *(fuzz.Case(container, "libx264", 12, 2, "decoding times") for container in ("mkv", "mp4")),
+    *(fuzz.Case(container, "mpeg4", 12, 2, "decoding times") for container in ("mkv", "mp4")),
+    *(fuzz.Case(container, codec, 12, 2, "cut") for container in ("mkv", "mp4") for codec in ("libx264", "mpeg4")),
+    *(fuzz.Case(container, "mpeg2video", 12, 2) for container in ("avi", "mpg", "ts", "mkv")),
+    *(fuzz.Case(container, "libx264", 12, 2) for container in ("flv", "3gp", "mov", "ts", "wmv")),
+    *(fuzz.Case(container, "mjpeg", 1, 0) for container in ("avi", "mov")),
+    *(fuzz.Case("webm", codec, 12, 0) for codec in ("libvpx", "libvpx-vp9")),
+    fuzz.Case("mkv", "libx265", 12, 3), fuzz.Case("3gp", "h263", 12, 0), fuzz.Case("wmv", "wmv2", 12, 0),
+    fuzz.Case("gif", "gif", 12, 0), fuzz.Case("ogv", "libvpx", 12, 0),
+]  # fmt: skip
+"""Of `python -m tests.data.fuzz`, those that tell most."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SHORT_FUZZ, ids=lambda case: " ".join(map(str, case)))
+def test_frame_k_is_the_kth_picture_of_a_plain_decode(tmp_path: Path, case: fuzz.Case) -> None:
+    path = tmp_path / f"video.{case.container}"
+    if not fuzz.make(path, case):
+        pytest.skip("cannot be made here")
+    decoders = [name for name in DECODERS if can_use(name)] if case.container in ("mp4", "mkv", "avi") else ["pyav"]
+    assert {name: fuzz.compare(path, decoder=name) for name in decoders} == dict.fromkeys(decoders, "")
+
+
+def test_what_only_the_first_packet_tells_is_not_missed(tmp_path: Path, decoder: str) -> None:
+    """Early x264 coded full colour otherwise, and says its version in front of the first picture alone."""
+    path = tmp_path / "v.mp4"
+    videos.write(path, pix_fmt="yuv444p", g="10")
+    content = path.read_bytes()
+    assert content.count(b"x264 - core 1") == 1
+    path.write_bytes(re.sub(rb"x264 - core \d\d\d", b"x264 - core 142", content))
+    assert not fuzz.compare(path, decoder=decoder)
+
+
+REAL_FILES = {
+    "xvid_packed.avi": 164, "xvid_bframes.avi": 121, "hmdb51_sample.avi": 48, "keyframes_without_idr.mp4": 280,
+    "dog.mp4": 150, "flipping_a_pancake.mkv": 310, "nasa_13013.mp4": 390,
+}  # fmt: skip
+"""And how many pictures a plain decode of each gives."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL_FILES)
+def test_real_files_are_read_as_a_plain_decode_does(name: str, decoder: str) -> None:
+    if not (REAL / name).exists():
+        pytest.skip("needs the real videos")
+    assert not fuzz.compare(REAL / name, decoder=decoder)
+    finding = examine(str(REAL / name), limit_s=60, decode_all=True)
+    assert (finding.state, finding.cause, finding.frames, finding.damaged) == ("ok", "", REAL_FILES[name], 0)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 24), (25, 59), (31, 47)])
+def test_an_edit_list_over_groups_of_pictures_shows_what_it_says(
+    tmp_path: Path, decoder: str, first: int, last: int
+) -> None:
+    """A lossless trim leaves whole groups in the file that nothing shows; it is no file that was cut off."""
+    path = tmp_path / "v.mp4"
+    videos.write(path, num_frames=60, g="10", bf="0")
+    videos.trim(path, first=first, last=last)
+    seen: list[int] = []
+    decoded = decode(str(path), lambda s: (seen.append(len(s)), every_frame(s))[1], as_they_are, decoder=decoder)
+    assert numbers(decoded) == [list(range(first, last + 1))]
+    assert seen == [last - first + 1]
+    finding = examine(str(path), limit_s=20, decode_all=True)
+    assert (finding.state, finding.frames) == ("ok", last - first + 1)
+
+
+# Nothing but the local file is opened
+
+
+@pytest.mark.parametrize("kind", ["concat", "hls", "dash"])
+def test_a_playlist_with_the_name_of_a_video_opens_nothing(tmp_path: Path, decoder: str, kind: str) -> None:
+    write_video(tmp_path / "other.mp4", numbered_frames(30))
+    playlists = {
+        "concat": "ffconcat version 1.0\nfile 'other.mp4'\n",
+        "hls": "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n",
+        "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>'
+        '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>other.mp4</BaseURL>'
+        "</Representation></AdaptationSet></Period></MPD>",
+    }
+    (tmp_path / "list.mp4").write_text(playlists[kind])
+    with pytest.raises(DecodeError, match=r"list\.mp4: ."):
+        read(tmp_path / "list.mp4", [0], decoder=decoder)
+    assert examine(str(tmp_path / "list.mp4"), limit_s=20, decode_all=True).state == "broken"
+    with pytest.raises(ValueError, match=r"list\.mp4: ."):
+        reencode(tmp_path / "list.mp4", tmp_path / "new.mp4", Encoding())
+
+
+@pytest.mark.parametrize("name", ["cam1:12.mp4", "http:a.mp4", "concat:other.mp4", "pipe:0"])
+def test_a_name_is_a_file_and_no_protocol(
+    tmp_path: Path, decoder: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "good.mp4", numbered_frames(30))
+    (tmp_path / "good.mp4").rename(name)
+    assert numbers(read(Path(name), [3, 20], decoder=decoder)) == [[3, 20]]
 
 
 # What a decoder is known to misread goes to another
@@ -194,18 +307,24 @@ def test_torchcodec_is_not_asked_for_what_it_misreads(
 def test_pyav_reads_from_the_start_when_a_seek_goes_astray(
     numbered_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pyav_module._read_at
-
-    def astray(*arguments: object, seek: bool, **options: object) -> object:
-        return iter(()) if seek else whole(*arguments, seek=seek, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(pyav_module, "_read_at", astray)
+    sought: list[object] = []
+    monkeypatch.setattr(pyav_module, "_read_from", _astray(sought))
     assert numbers(read(numbered_video, [3, 50])) == [[3, 50]]
+    assert numbers(read(numbered_video, [4, 51])) == [[4, 51]]
+    assert len(sought) == 1, "that seeks go astray is remembered"
+
+
+def _astray(sought: list[object]) -> Callable[..., Iterator[np.ndarray]]:
+    def read_from(*arguments: object) -> Iterator[np.ndarray]:
+        sought.append(arguments)
+        yield np.zeros((64, 64, 3), np.uint8)
+        raise pyav_module._StrayError("damaged")
+
+    return read_from
 
 
 def test_pyav_counts_frames_that_have_no_times(numbered_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = pyav_module.read_index
-    monkeypatch.setattr(pyav_module, "read_index", lambda *a: index(*a)._replace(ticks=None))
+    monkeypatch.setattr(pyav_module, "read_index", lambda *_: None)
     assert numbers(read(numbered_video, [3, 50])) == [[3, 50]]
 
 
@@ -259,14 +378,13 @@ def test_damaged_frames_are_refused_and_the_others_are_not(tmp_path: Path) -> No
 
 
 def test_fewer_frames_than_asked_for_are_an_error(numbered_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = pyav_module._read_at
+    whole = pyav_module._read_from
 
-    def short(*arguments: object, **options: object) -> object:
-        frames = whole(*arguments, **options)  # type: ignore[arg-type]
-        yield next(frames)
+    def short(*arguments: object) -> Iterator[np.ndarray]:
+        yield next(whole(*arguments))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pyav_module, "_read_at", short)
-    with pytest.raises(DecodeError, match=r"numbered video\.mp4: only 2 of the 3 frames asked for can be decoded"):
+    monkeypatch.setattr(pyav_module, "_read_from", short)
+    with pytest.raises(DecodeError, match=r"numbered video\.mp4: only 1 of the 3 frames asked for can be decoded"):
         read(numbered_video, [3, 4, 50])
 
 
@@ -289,7 +407,7 @@ def test_a_read_error_is_named(numbered_video: Path, monkeypatch: pytest.MonkeyP
             return self.file.tell()
 
     whole = av.open
-    monkeypatch.setattr(pyav_module.av, "open", lambda path: whole(Disk(path)))
+    monkeypatch.setattr(av, "open", lambda file, **options: whole(Disk(file.name), **options))
     with pytest.raises(DecodeError, match=r"numbered video\.mp4: .*(Input/output|Invalid)"):
         read(numbered_video, [3])
 

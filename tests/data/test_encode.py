@@ -10,17 +10,20 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type
 
 from nonlocal_video.data.encode import Encoding, reencode, small_size, write_video
 from nonlocal_video.data.miniature import draw_scene, render
 from tests.conftest import numbered_frames, numbers_in
+from tests.data import fuzz
+from tests.data.videos import ORIENTATIONS, orient
 
 FINE = Encoding(crf=4)
 
 
 def write(
     path: Path, frames: Iterable[np.ndarray], *, times: Iterable[int] | None = None,
-    time_base: Fraction = Fraction(1, 25), codec: str = "libx264", pix_fmt: str = "yuv420p", rotation: int = 0,
+    time_base: Fraction = Fraction(1, 25), codec: str = "libx264", pix_fmt: str = "yuv420p",
     colorspace: int = 2,
 ) -> None:  # fmt: skip
     """A video as others make them."""
@@ -30,8 +33,6 @@ def write(
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pix_fmt
         stream.codec_context.time_base = time_base
         stream.codec_context.colorspace = colorspace
-        if rotation:
-            stream.set_display_rotation(rotation)
         for time, image in zip(times or range(len(frames)), frames, strict=False):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                 format=pix_fmt, dst_colorspace=None if colorspace == 2 else colorspace
@@ -94,16 +95,31 @@ def test_frames_of_other_containers_are_kept(tmp_path: Path, name: str, codec: s
     assert np.abs(np.stack(new[0]).astype(int) - np.stack(old[0])).mean() < 2
 
 
-@pytest.mark.parametrize("rotation", [90, 180, -90])
-def test_rotation_is_applied_and_not_written_again(tmp_path: Path, rotation: int) -> None:
-    write(tmp_path / "phone.mp4", [quadrants()] * 3, rotation=rotation)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_what_is_shown_is_written_without_its_note(tmp_path: Path, orientation: str) -> None:
+    write(tmp_path / "phone.mp4", [quadrants()] * 3)
+    orient(tmp_path / "phone.mp4", orientation)
     reencode(tmp_path / "phone.mp4", tmp_path / "new.mp4", FINE)
-    old, (frames, _, frame) = read(tmp_path / "phone.mp4"), read(tmp_path / "new.mp4")
-    assert old[2].rotation % 360 == rotation % 360
-    assert frame.rotation == 0
-    upright = np.rot90(quadrants(), rotation // 90)
-    assert frames[0].shape == upright.shape
-    assert np.abs(frames[0].astype(int) - upright).mean() < 6  # Chroma smears where colours meet.
+    frames, _, frame = read(tmp_path / "new.mp4")
+    assert Type.DISPLAYMATRIX not in frame.side_data
+    shown = ORIENTATIONS[orientation][1](quadrants())
+    assert frames[0].shape == shown.shape
+    assert np.abs(frames[0].astype(int) - shown).mean() < 6  # Chroma smears where colours meet.
+
+
+@pytest.mark.parametrize("change", ["packed", "dropped"])
+def test_old_avis_are_written_as_they_are_shown(tmp_path: Path, change: str) -> None:
+    """Pictures that an encoder dropped stay away, and those around them keep their times."""
+    assert fuzz.make(tmp_path / "old.avi", fuzz.Case("avi", "mpeg4", 12, 1, change))
+    assert reencode(tmp_path / "old.avi", tmp_path / "new.mp4", FINE._replace(short_side=144))
+    frames, times, _ = read(tmp_path / "new.mp4")
+    shown = fuzz.plain_decode(tmp_path / "old.avi")
+    assert np.abs(np.stack(frames).astype(int) - np.stack(shown)).mean() < 6
+    wanted = [Fraction(k, 25) for k in range(fuzz.NUM_FRAMES)]
+    assert len(times) == len(frames) == len(shown)
+    assert {time - times[0] for time in times} <= set(wanted)
+    if change == "packed":
+        assert len(times) == fuzz.NUM_FRAMES
 
 
 @pytest.mark.parametrize(

@@ -172,11 +172,40 @@ def textured_frames(num_frames: int, *, height: int, width: int) -> list[np.ndar
     ]
 
 
-def turn(path: Path, degrees: int) -> None:
-    """Notes in an MP4 file that it is to be shown turned clockwise, as a phone does."""
-    a, b = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+ORIENTATIONS: dict[str, tuple[tuple[int, int, int, int], Callable[[np.ndarray], np.ndarray]]] = {
+    "as it is": ((1, 0, 0, 1), lambda image: image),
+    "90 degrees": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    "180 degrees": ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+    "270 degrees": ((0, -1, 1, 0), np.rot90),
+    "mirrored": ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda image: image[::-1]),
+    "transposed": ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+    "transposed the other way": ((0, -1, -1, 0), lambda image: np.rot90(image, 2).swapaxes(0, 1)),
+}
+"""The numbers a, b, c and d of a display matrix, and how a frame (H, W, 3) is to be shown."""
+
+
+def orient(path: Path, orientation: str) -> None:
+    """Notes in an MP4 file that it is to be shown turned (clockwise) or mirrored, as a phone does."""
+    a, b, c, d = ORIENTATIONS[orientation][0]
     content = bytearray(path.read_bytes())
-    matrix = struct.pack(">9i", *(v << 16 for v in (a, b, 0, -b, a, 0, 0, 0)), 1 << 30)
+    matrix = struct.pack(">9i", *(v << 16 for v in (a, b, 0, c, d, 0, 0, 0)), 1 << 30)
     start = content.index(struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), content.index(b"tkhd"))
     content[start : start + len(matrix)] = matrix
     path.write_bytes(content)
+
+
+def trim(path: Path, *, first: int, last: int) -> None:
+    """Notes in an MP4 file of 30 frames a second that only these frames are to be shown."""
+    content = bytearray(path.read_bytes())
+    movie, media = (_timescale(content, box) for box in (b"mvhd", b"mdhd"))
+    start = content.index(b"elst")
+    entry = struct.pack(">Iiii", 1, int((last + 1 - first) / 30 * movie), round(first / 30 * media), 1 << 16)
+    content[start + 8 : start + 8 + len(entry)] = entry
+    path.write_bytes(content)
+
+
+def _timescale(content: bytearray, box: bytes) -> int:
+    """Ticks a second, as the header of a movie or of its media says."""
+    start = content.index(box) + 16
+    return int.from_bytes(content[start : start + 4], "big")

@@ -29,7 +29,7 @@ from benchmarks.videos import File
 from nonlocal_video.data.clips import random_clip
 from nonlocal_video.data.dataset import TrainingVideos
 from nonlocal_video.data.decode import Decoded, decode
-from nonlocal_video.data.decoders.pyav import open_index
+from nonlocal_video.data.decoders.index import open_index
 from nonlocal_video.data.decoders.source import Deadline
 from nonlocal_video.data.transforms import short_side_size, training_crop
 from nonlocal_video.types import Entry

@@ -7,6 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 from nonlocal_video.data.census.survey import Record
+from nonlocal_video.data.decoders.examine import FOLDER
 from nonlocal_video.data.lists.charades import FPS
 from nonlocal_video.data.lists.classes import KINETICS400
 from nonlocal_video.data.lists.videofiles import clip_name, stem_of
@@ -34,7 +35,7 @@ def behind_end(records: Sequence[Record]) -> list[tuple[Record, TimedLabel, floa
     """Labels that go on for more than `LATE_S` behind the end of their video, with the time of that."""
     found = []
     for record in records:
-        duration_s, frames = record.finding.duration_s, record.finding.packets
+        duration_s, frames = record.finding.duration_s, record.finding.frames
         if duration_s is None and frames is not None:
             duration_s = frames / FPS  # A folder of frames, which only Charades has with times.
         if duration_s is not None:
@@ -78,12 +79,17 @@ def small_classes(classes: Sequence[Class]) -> list[Class]:
 
 def short(records: Sequence[Record], window: int) -> list[Record]:
     """Usable videos with fewer frames than a clip spans."""
-    return [r for r in records if r.finding.group == "usable" and (r.finding.packets or 0) < window]
+    return [r for r in records if r.finding.group == "usable" and r.finding.frames and r.finding.frames < window]
 
 
 def miscounted(records: Sequence[Record]) -> list[Record]:
+    """Folders of which the list states another number of frames than there are."""
+    return [r for r in misstated(records) if r.finding.container == FOLDER]
+
+
+def misstated(records: Sequence[Record]) -> list[Record]:
     """Videos of which the container, or the list, states another number of frames than there are."""
-    return [r for r in records if r.finding.packets and r.finding.claimed not in (None, r.finding.packets)]
+    return [r for r in records if r.finding.frames and r.finding.claimed not in (None, r.finding.frames)]
 
 
 def cut_off(records: Sequence[Record]) -> list[Record]:

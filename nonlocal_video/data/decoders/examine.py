@@ -4,13 +4,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import av
+from typing import NamedTuple
 
 from nonlocal_video.data.decode import MAX_ASPECT
+from nonlocal_video.data.decoders.container import AvError, open_container, video_stream
 from nonlocal_video.data.decoders.frames import list_frames, open_frames
-from nonlocal_video.data.decoders.pyav import AvError, Index, open_index
+from nonlocal_video.data.decoders.index import Index, decode_all, describe, index_frames, read_index
+from nonlocal_video.data.decoders.orientation import orientation
 from nonlocal_video.data.decoders.source import Deadline
 
 FOLDER = "folder of frames"
@@ -39,14 +39,14 @@ class Finding(NamedTuple):
     """The duration that the container states."""
     claimed: int | None = None
     """Frames that the container states; those that the list states, of a folder."""
-    packets: int | None = None
-    """Frames that are there undecoded: what clips are picked from."""
+    frames: int | None = None
+    """Frames that clips are picked from; unknown of files that tell them only when all is decoded, and were not."""
     found: int | None = None
     """Frames that can be decoded, and whole."""
     damaged: int | None = None
     """Frames that come out of the decoder, but not whole, or leaning on one that is not."""
-    rotation: int | None = None
-    """Degrees, counter-clockwise."""
+    turned: bool | None = None
+    """Whether the file says that frames are to be turned or mirrored."""
     open_gops: bool | None = None
     """Whether frames of H.264 lean on others beyond a key frame; unknown for other codecs."""
 
@@ -82,7 +82,7 @@ def _shown(error: Exception) -> str:
     return " ".join(text.split())[:300] or type(error).__name__
 
 
-def _stages(path: str, deadline: Deadline, decode_all: bool) -> Iterator[Finding]:
+def _stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Finding]:
     """What is known after each stage; the last one has the state, the others would be broken if they were the last."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -90,20 +90,20 @@ def _stages(path: str, deadline: Deadline, decode_all: bool) -> Iterator[Finding
     if stat.S_ISDIR(mode):
         names = list_frames(path)
         finding = _hashed([os.path.join(path, name) for name in names], deadline, named=True)
-        finding = finding._replace(container=FOLDER, codec="jpeg", packets=len(names))
+        finding = finding._replace(container=FOLDER, codec="jpeg", frames=len(names))
         yield finding
-        yield _decoded_folder(finding, path, deadline) if decode_all else finding._replace(state="opens")
+        yield _decoded_folder(finding, path, deadline) if every_frame else finding._replace(state="opens")
         return
     finding = _hashed([path], deadline, named=False)
     yield finding
     if not finding.size_bytes:
         raise ValueError("the file is empty")
-    index = open_index(path, deadline)
-    finding = _indexed(finding, index)
+    with open_container(path) as container:
+        stream = video_stream(container)
+        index = read_index(container, stream, deadline)
+        finding = _indexed(finding, index or describe(container, stream))
     yield finding
-    if index.ticks is not None:
-        _seek(path, index.ticks)
-    yield _decoded_file(finding, path, index, deadline) if decode_all else finding._replace(state="opens")
+    yield _decoded_file(finding, path, index, deadline) if every_frame else finding._replace(state="opens")
 
 
 def _hashed(paths: list[str], deadline: Deadline, *, named: bool) -> Finding:
@@ -121,7 +121,7 @@ def _hashed(paths: list[str], deadline: Deadline, *, named: bool) -> Finding:
 
 
 def _indexed(finding: Finding, index: Index) -> Finding:
-    count, last = len(index.seconds), float(index.seconds[-1])
+    count, last = len(index.seconds), float(index.seconds[-1]) if len(index.seconds) else 0.0
     fps = (count - 1) / last if last > 0 else None  # False for NaN as well.
     return finding._replace(
         container=index.container,
@@ -130,27 +130,16 @@ def _indexed(finding: Finding, index: Index) -> Finding:
         duration_s=None if fps is None else round(count / fps, 3),
         stated_s=None if index.stated_s is None else round(index.stated_s, 3),
         claimed=index.claimed or None,
-        packets=count,
-        open_gops=not index.closed if index.codec == "h264" else None,
+        frames=count or None,
+        open_gops=not index.closed if index.believed and index.codec == "h264" else None,
     )
-
-
-def _seek(path: str, ticks: list[int]) -> None:
-    """Fails where seeking does: `open_pyav` begins with it, and a damaged index can forbid it."""
-    container: Any
-    with av.open(path) as container:
-        for tick in (ticks[0], ticks[len(ticks) // 2], ticks[-1]):
-            try:
-                container.seek(tick, stream=container.streams.best("video"))
-            except AvError as error:
-                raise ValueError(f"no place in it can be looked up: {_shown(error)}") from error
 
 
 class _Tally:
     """Counts decoded frames, and what would make `decode` refuse them."""
 
     def __init__(self) -> None:
-        self.found, self.damaged, self.rotation = 0, 0, 0
+        self.found, self.damaged, self.turned = 0, 0, False
         self.size: tuple[int, int] | None = None
         self.cause = ""
 
@@ -167,11 +156,9 @@ class _Tally:
             self.blame(f"the size changes from {self.size[0]} x {self.size[1]} to {width} x {height}")
 
     def conclude(self, finding: Finding) -> Finding:
-        packets = finding.packets or 0
-        if self.found != packets or self.damaged:
+        if self.damaged or self.found != finding.frames:
             why = f" ({self.cause})" if self.cause else ""
-            few = self.found <= packets
-            self.cause = f"{self.found} {'of' if few else 'instead of'} {packets} frames can be decoded{why}"
+            self.cause = f"{self.found} of {finding.frames} frames can be decoded{why}"
         width, height = self.size or (None, None)
         return finding._replace(
             state="broken" if self.cause else "ok",
@@ -180,42 +167,34 @@ class _Tally:
             height=height,
             found=self.found,
             damaged=self.damaged,
-            rotation=self.rotation,
+            turned=self.turned,
         )
 
 
-def _decoded_file(finding: Finding, path: str, index: Index, deadline: Deadline) -> Finding:
-    """Decodes all frames, on one thread and without turning them to RGB; damage is judged as `open_pyav` does."""
-    tally, started, damaged = _Tally(), False, False
-    missing, latest = (None, 0) if index.ticks is None else (set(index.ticks), index.ticks[0])
-    container: Any
-    with av.open(path) as container:
-        stream = container.streams.best("video")
-        stream.codec_context.thread_count = 1
-        for packet in container.demux(stream):
-            deadline.check()
-            started |= packet.is_keyframe
-            if not started:
+def _decoded_file(finding: Finding, path: str, promised: Index | None, deadline: Deadline) -> Finding:
+    """Decodes all frames, on one thread and without turning them to RGB; damage is judged as `open_pyav` does.
+
+    Args:
+        promised: what the packets say, where they can be believed. A file that decodes to other frames is whole.
+    """
+    tally, damaged, lost, ticks = _Tally(), False, 0, list[int | None]()
+    with open_container(path) as container:
+        stream = video_stream(container)
+        for frame in decode_all(container, stream, deadline):
+            if frame is None:
+                damaged, lost = True, lost + 1
                 continue
-            try:
-                frames = packet.decode()
-            except AvError as error:
-                tally.blame(_shown(error))
-                damaged = True
-                continue
-            for frame in frames:
-                damaged = bool(frame.is_corrupt) or (damaged and not frame.key_frame)
-                if missing is not None and frame.pts not in missing:
-                    continue
-                tally.rotation = tally.rotation or round(frame.rotation)
-                tally.measure(frame.width, frame.height)
-                tally.damaged += damaged
-                tally.found += not damaged
-                if missing is not None:
-                    missing.remove(frame.pts)
-                    if frame.pts < latest:
-                        tally.blame("frames come out of order")
-                    latest = frame.pts
+            damaged = bool(frame.is_corrupt) or (damaged and not frame.key_frame)
+            ticks.append(frame.pts)
+            tally.turned = tally.turned or any(orientation(frame))
+            tally.measure(frame.width, frame.height)
+            tally.damaged += damaged
+            tally.found += not damaged
+        if promised is None or (ticks != promised.ticks and not tally.damaged and not lost):
+            finding = _indexed(finding, index_frames(container, stream, ticks))
+            promised = None
+    if lost and (promised is None or ticks != promised.ticks):
+        tally.blame(f"{lost} packets cannot be decoded")
     return tally.conclude(finding)
 
 
@@ -223,7 +202,7 @@ def _decoded_folder(finding: Finding, path: str, deadline: Deadline) -> Finding:
     """Decodes every image."""
     tally = _Tally()
     with open_frames(path, deadline) as source:
-        for index in range(finding.packets or 0):
+        for index in range(finding.frames or 0):
             try:
                 (image,) = source.read([index])
             except (RuntimeError, ValueError) as error:

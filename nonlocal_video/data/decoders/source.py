@@ -11,9 +11,16 @@ class Source(NamedTuple):
     """A video that is open."""
 
     seconds: np.ndarray
-    """(n,) float64: when each frame is shown; NaN where nobody says. n is the number of packets, counted."""
+    """(n,) float64: when each of its n frames is shown; NaN where nobody says."""
     read: Callable[[list[int]], Iterator[np.ndarray]]
-    """Frames (H, W, 3) uint8 RGB, upright, of sorted indices, one after the other; ends early if they do not come."""
+    """Frames (H, W, 3) uint8 RGB, upright, of sorted indices, one after the other; ends early if they do not come.
+
+    Raises `MisreadError`, ValueError, or what the library raises.
+    """
+
+
+class MisreadError(Exception):
+    """The file is other than it seemed, and nothing that was read is to be used; opened again, it gives the frames."""
 
 
 class Deadline:

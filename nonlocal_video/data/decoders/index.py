@@ -1,0 +1,201 @@
+"""Which frames a video file holds: as its packets say where these can be believed, else as a decode of it all shows."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+
+from nonlocal_video.data.decoders.container import AvError, open_container, video_stream
+from nonlocal_video.data.decoders.pictures import Picture, look_for
+from nonlocal_video.data.decoders.source import Deadline
+
+TRUE_TIMES = frozenset(["mp4", "matroska"])
+"""Containers that store when a picture is shown. AVI stores when it is decoded, MPEG-TS where it is in a broadcast."""
+REMEMBERED_FRAMES = 2**22
+"""Frames of files that a process remembers: 8 bytes for each."""
+
+
+class Index(NamedTuple):
+    """The frames of a file."""
+
+    container: str
+    codec: str
+    claimed: int
+    """The number of frames that the container states; 0 if it states none."""
+    stated_s: float | None
+    """The duration that it states."""
+    seconds: np.ndarray
+    """(n,) when each frame is shown; NaN where nobody knows."""
+    ticks: list[int] | None
+    """The same in units of the stream; None where nobody knows."""
+    believed: bool
+    """Whether the packets tell all this, and frames bear these times; all was decoded otherwise."""
+    starts: list[int]
+    """Those of the times from which on a decode is exact, without what comes before; none if not believed."""
+    closed: bool
+    """Whether no frame leans on another beyond a key frame, which is known of H.264 and HEVC only."""
+
+
+class _Stored(NamedTuple):
+    """A packet of a stream."""
+
+    tick: int | None
+    """When it is shown."""
+    is_key: bool
+    is_shown: bool
+    """Whether no edit list leaves it out."""
+    picture: Picture
+
+
+def open_index(path: str, deadline: Deadline) -> Index:
+    """The index of a file.
+
+    Raises:
+        ValueError, OSError, av.FFmpegError: the file was cut off, holds no frame that can be decoded, or is no video.
+    """
+    if (index := known(path)) is not None:
+        return index
+    with open_container(path) as container:
+        index = read_index(container, video_stream(container), deadline)
+    return index or count_frames(path, deadline)
+
+
+def read_index(container: Any, stream: Any, deadline: Deadline) -> Index | None:
+    """What the packets tell without decoding; None if they cannot be believed.
+
+    Raises:
+        ValueError: no packets, or a file that was cut off.
+    """
+    names, num_whole, stored = container.format.name.split(","), 0, list[_Stored]()
+    look = None if TRUE_TIMES.isdisjoint(names) else look_for(stream.codec_context)
+    for packet in container.demux(stream):
+        deadline.check()
+        if not packet.size or packet.is_corrupt:
+            continue
+        num_whole += 1
+        if look is not None:
+            stored.append(_Stored(packet.pts, packet.is_keyframe, not packet.is_discard, look(bytes(packet))))
+    if not num_whole:
+        raise ValueError("no frames")
+    if "mp4" in names and num_whole < len(stream.index_entries):  # The index in front lists what is shown.
+        raise ValueError(f"the file ends after {num_whole} of {len(stream.index_entries)} frames")
+    ticks = _believed(stored, reorders=stream.codec_context.has_b_frames)
+    if ticks is None:
+        return None
+    keys = [one for one in stored if one.is_key]
+    return describe(container, stream)._replace(
+        seconds=(np.array(ticks) - ticks[0]) * float(stream.time_base),
+        ticks=ticks,
+        believed=True,
+        starts=sorted(one.tick for one in keys if one.picture.alone and one.tick is not None),
+        closed=all(one.picture.closed for one in keys),
+    )
+
+
+def _believed(stored: Sequence[_Stored], *, reorders: bool) -> list[int] | None:
+    """The times of the frames, sorted; None unless each packet is one picture that is shown when it says.
+
+    Args:
+        reorders: whether the decoder gives pictures in another order than that of the packets.
+    """
+    if not stored or not stored[0].is_key or any(one.picture.shown > 1 for one in stored):
+        return None
+    frames = [one for one in stored if one.picture.shown]
+    ticks = [one.tick for one in frames if one.tick is not None]
+    rising = all(one < other for one, other in pairwise(ticks))
+    if rising and any(one.picture.backward for one in frames):
+        return None  # Times of decoding, which are called times of display.
+    if (not rising and not reorders) or len(set(ticks)) < len(frames) or min(ticks) < ticks[0]:
+        return None
+    return sorted(one.tick for one in frames if one.is_shown and one.tick is not None) or None
+
+
+def count_frames(path: str, deadline: Deadline) -> Index:
+    """What a decode of the whole file tells; it is remembered, since it takes as long as that.
+
+    Raises:
+        ValueError, OSError, av.FFmpegError: no frame can be decoded.
+    """
+    with open_container(path) as container:
+        stream = video_stream(container)
+        index = index_frames(container, stream, [one.pts for one in decode_all(container, stream, deadline) if one])
+    remember(path, index)
+    return index
+
+
+def index_frames(container: Any, stream: Any, ticks: Sequence[int | None]) -> Index:
+    """The index of frames that a decode of the whole file gave, by the times that came with them, in whatever order.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not ticks:
+        raise ValueError("no frame can be decoded")
+    index, distinct = describe(container, stream), sorted({tick for tick in ticks if tick is not None})
+    if len(distinct) < len(ticks):
+        rate = float(stream.average_rate or stream.guessed_rate or np.nan)
+        return index._replace(seconds=np.arange(len(ticks)) / rate)
+    # Packets may bear the times of their decoding: put in order, they are those of the pictures.
+    return index._replace(seconds=(np.array(distinct) - distinct[0]) * float(stream.time_base), ticks=distinct)
+
+
+def decode_all(container: Any, stream: Any, deadline: Deadline) -> Iterator[Any]:
+    """The frames of a plain decode; None where something cannot be decoded."""
+    for packet in container.demux(stream):
+        deadline.check()
+        try:
+            yield from packet.decode()
+        except AvError:
+            yield None
+
+
+def describe(container: Any, stream: Any) -> Index:
+    """What the container says, without the frames."""
+    stated = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
+    return Index(
+        container=container.format.name,
+        codec=stream.codec_context.name,
+        claimed=stream.frames,
+        stated_s=float(stated) or None,
+        seconds=np.empty(0),
+        ticks=None,
+        believed=False,
+        starts=[],
+        closed=False,
+    )
+
+
+# What a process found out about files
+
+
+_Key = tuple[str, int, int]
+_known: OrderedDict[_Key, Index] = OrderedDict()
+
+
+def remember(path: str, index: Index) -> None:
+    """Keeps an index for as long as the file is not changed; of many, those that were used last."""
+    _known[_key(path)] = index
+    while len(_known) > 1 and sum(len(one.seconds) for one in _known.values()) > REMEMBERED_FRAMES:
+        _known.popitem(last=False)
+
+
+def known(path: str) -> Index | None:
+    """The index that was kept of a file."""
+    if (key := _key(path)) in _known:
+        _known.move_to_end(key)
+    return _known.get(key)
+
+
+def forget(path: str) -> None:
+    """Drops the index that was kept of a file."""
+    _known.pop(_key(path), None)
+
+
+def _key(path: str) -> _Key:
+    status = os.stat(path)
+    return path, status.st_size, status.st_mtime_ns

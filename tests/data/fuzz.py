@@ -1,0 +1,228 @@
+"""Files of every container and codec at hand, read frame by frame: python -m tests.data.fuzz [SHARE]
+
+Each file is compared with a plain decode of it from its first frame. SHARE, 1 if it is not given, is that of the
+combinations that are tried.
+"""
+
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import torch
+from av.codec.codec import UnknownCodecError
+
+from nonlocal_video.data.decode import DecodeError, decode
+from tests.data.videos import textured_frames
+
+HEIGHT, WIDTH, NUM_FRAMES = 144, 176, 40  # H.261 and H.263 know this size.
+CONTAINERS = (
+    "mp4", "mov", "3gp", "mkv", "webm", "avi", "flv", "ts", "mpg", "vob", "wmv", "ogv", "nut", "mxf", "gif", "rm",
+    "ivf",
+)  # fmt: skip
+CODECS = {
+    "libx264": (0, 1, 2, 3), "mpeg4": (0, 1, 2, 3), "mpeg2video": (0, 1, 2, 3), "mpeg1video": (0, 2), "libx265": (0, 3),
+    "h263": (0,), "h263p": (0,), "flv": (0,), "msmpeg4": (0,), "msmpeg4v2": (0,), "wmv1": (0,), "wmv2": (0,),
+    "mjpeg": (0,), "libvpx": (0,), "libvpx-vp9": (0,), "ffv1": (0,), "huffyuv": (0,), "gif": (0,),
+    "svq1": (0,), "snow": (0,), "rv10": (0,), "qtrle": (0,), "png": (0,), "rawvideo": (0,), "prores": (0,),
+    "zmbv": (0,),
+    "dirac": (0,), "cinepak": (0,), "flashsv": (0,), "msvideo1": (0,), "utvideo": (0,),
+}  # fmt: skip
+"""Encoders, and the numbers of B-frames to try."""
+FORMATS = {
+    "gif": "rgb8", "qtrle": "rgb24", "png": "rgb24", "svq1": "yuv410p", "prores": "yuv422p10le", "mjpeg": "yuvj420p",
+    "huffyuv": "yuv422p", "zmbv": "bgr0", "cinepak": "rgb24", "flashsv": "bgr24", "msvideo1": "rgb555le",
+}  # fmt: skip
+OPTIONS = {
+    "libx264": {"preset": "veryfast", "x264-params": "scenecut=0"}, "mpeg4": {"sc_threshold": "1000000000"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=error:b-adapt=0"}, "snow": {"strict": "-2"},
+    "libvpx": {"cpu-used": "8", "auto-alt-ref": "1", "lag-in-frames": "16"}, "libvpx-vp9": {"cpu-used": "8"},
+}  # fmt: skip
+
+
+class Case(NamedTuple):
+    """A file to make."""
+
+    container: str
+    codec: str
+    gop: int
+    b_frames: int
+    change: str = ""
+    """What becomes of its packets: a key of `CHANGES`, or nothing."""
+
+
+def cases() -> Iterator[Case]:
+    for codec, numbers in CODECS.items():
+        for container in CONTAINERS:
+            for b_frames in numbers:
+                for gop in (1, 12, 250) if b_frames == 0 else (12, 250):
+                    yield Case(container, codec, gop, b_frames)
+    for container in ("avi", "mkv", "mp4"):
+        for change, codec, b_frames in (
+            ("packed", "mpeg4", 1), ("packed", "mpeg4", 2), ("dropped", "mpeg4", 0), ("dropped", "mpeg4", 2),
+            ("decoding times", "libx264", 2), ("decoding times", "mpeg4", 2), ("cut", "libx264", 2),
+            ("cut", "mpeg4", 2),
+        ):  # fmt: skip
+            yield from (Case(container, codec, gop, b_frames, change) for gop in (12, 250))
+
+
+def make(path: Path, case: Case) -> bool:
+    """Whether this file can be made here."""
+    source = path if not case.change else path.with_name(f"source.{'avi' if case.codec == 'mpeg4' else 'mp4'}")
+    try:
+        _encode(source, case)
+        if case.change:
+            _remux(source, path, case.change)
+    except (av.FFmpegError, UnknownCodecError, ValueError):
+        return False
+    return True
+
+
+def _encode(path: Path, case: Case) -> None:
+    options = {**OPTIONS.get(case.codec, {}), "g": str(case.gop)}
+    if case.b_frames:
+        options |= {"bf": str(case.b_frames), "b_strategy": "0"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(case.codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, FORMATS.get(case.codec, "yuv420p")
+        for k, image in enumerate(textured_frames(NUM_FRAMES, height=HEIGHT, width=WIDTH)):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+class Stored(NamedTuple):
+    """A packet to write."""
+
+    content: bytes
+    is_key: bool
+    pts: int
+    dts: int
+
+
+AS_BEFORE = b"\0\0\1\xb6\x50\x4f"
+"""A picture of MPEG-4 Part 2 that is not coded."""
+
+
+def _packed(packets: list[Stored]) -> list[Stored]:
+    """B-frames ride with the picture that they wait for, as XviD and DivX write them; a stub takes the free place."""
+    kinds = [packet.content[packet.content.index(b"\0\0\1\xb6") + 4] >> 6 for packet in packets]
+    contents, k = list[bytes](), 0
+    while k < len(packets):
+        behind = next((n for n in range(k + 1, len(packets)) if kinds[n] != 2), len(packets))
+        group = [packet.content for packet in packets[k:behind]]
+        contents += [group[0] + group[1], *group[2:], AS_BEFORE] if len(group) > 1 else group
+        k = behind
+    head, picture = packets[0].content, packets[0].content.index(b"\0\0\1\xb6")
+    contents[0] = head[:picture] + b"\0\0\1\xb2DivX503b1393p" + contents[0][picture:]
+    return [packet._replace(content=content, pts=packet.dts) for packet, content in zip(packets, contents, strict=True)]
+
+
+def _dropped(packets: list[Stored]) -> list[Stored]:
+    return [
+        packet._replace(content=AS_BEFORE) if k % 7 == 3 and not packet.is_key else packet
+        for k, packet in enumerate(packets)
+    ]
+
+
+def _decoding_times(packets: list[Stored]) -> list[Stored]:
+    return [packet._replace(pts=packet.dts) for packet in packets]
+
+
+def _cut(packets: list[Stored]) -> list[Stored]:
+    return packets[5:]
+
+
+CHANGES = {
+    "packed": _packed,
+    "dropped": _dropped,
+    "decoding times": _decoding_times,
+    "cut": _cut,
+}
+
+
+def _remux(source: Path, target: Path, change: str) -> None:
+    with av.open(str(source)) as container, av.open(str(target), "w") as out:
+        stream = container.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        stored = [Stored(bytes(p), p.is_keyframe, p.pts or p.dts, p.dts) for p in packets]
+        for one in CHANGES[change](stored):
+            packet = av.Packet(one.content)
+            packet.stream, packet.time_base = copy, stream.time_base
+            packet.pts, packet.dts, packet.is_keyframe = one.pts, one.dts, one.is_key
+            out.mux(packet)
+
+
+def plain_decode(path: Path) -> list[np.ndarray]:
+    """The pictures (H, W, 3) that a decode from the first packet on gives; none if nothing takes it for a video."""
+    pictures = list[np.ndarray]()
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        if stream is None or stream.codec_context is None:
+            return []
+        stream.codec_context.thread_count = 1
+        for packet in container.demux(stream):
+            try:
+                pictures += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]
+            except av.FFmpegError:
+                continue
+    return pictures
+
+
+def choices(num_frames: int, *, seed: int) -> Iterator[list[int]]:
+    """Rows to ask for: everywhere, near the end, at several strides."""
+    rng = np.random.default_rng(seed)
+    for stride in (1, 2, 3, 5):
+        for start in (0, int(rng.integers(num_frames)), max(0, num_frames - 1 - stride)):
+            yield sorted({min(start + stride * k, num_frames - 1) for k in range(6)})
+
+
+def compare(path: Path, *, decoder: str = "pyav") -> str:
+    """What is wrong with the first frames that differ from those of a plain decode; nothing if all are the same."""
+    whole = plain_decode(path)
+    counted: list[int] = []
+    for rows in choices(len(whole), seed=len(whole)):
+
+        def pick(seconds: np.ndarray, rows: list[int] = rows) -> np.ndarray:
+            counted.append(len(seconds))
+            return np.array([[min(row, len(seconds) - 1) for row in rows]])
+
+        try:
+            frames = decode(str(path), pick, lambda _h, _w: lambda frame: frame, decoder=decoder).frames
+        except DecodeError as error:
+            return f"{rows}: {error}"
+        if counted[-1] != len(whole):
+            return f"{counted[-1]} frames, expected {len(whole)}"
+        if not torch.equal(frames, torch.from_numpy(np.stack([whole[row] for row in rows]))):
+            return f"{rows}: other pictures"
+    return ""
+
+
+def main() -> None:
+    every = list(cases())
+    share = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    chosen = [every[k] for k in np.random.default_rng(0).permutation(len(every))[: round(share * len(every))]]
+    done = Counter[tuple[str, str]]()
+    with tempfile.TemporaryDirectory() as folder:
+        for case in chosen:
+            path = Path(folder) / f"video.{case.container}"
+            if make(path, case) and plain_decode(path):
+                wrong = compare(path)
+                done[case.container, f"{case.codec} {case.change}".strip()] += 1
+                if wrong:
+                    print(f"WRONG {case}: {wrong.replace(folder, '')}", flush=True)
+            path.unlink(missing_ok=True)
+    for codec in sorted({codec for _, codec in done}):
+        print(f"{codec}: {', '.join(f'{container} ({n})' for (container, c), n in sorted(done.items()) if c == codec)}")
+    print(f"{sum(done.values())} files, {len(done)} pairs of container and codec")
+
+
+if __name__ == "__main__":
+    main()
