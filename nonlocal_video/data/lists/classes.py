@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import permutations
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torchvision.models._meta import _KINETICS400_CATEGORIES
 
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry
 
 KINETICS400: tuple[str, ...] = tuple(_KINETICS400_CATEGORIES)
@@ -47,7 +47,8 @@ def read_classes(path: str, *, num_classes: int | None = None) -> list[str]:
     if not os.path.isfile(path):
         raise ValueError(f"data.classes: {path}: no such file")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig").strip()
+        with open_text(path, errors="strict") as file:
+            text = file.read().strip()
     except UnicodeDecodeError as error:
         raise ValueError(f"data.classes: {path}: expected text in UTF-8, got {error}") from error
     names = _from_json(text, path) if text.startswith(("{", "[")) else _from_lines(text, path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_video.data.lists.classes import KINETICS400, class_ids, normalised
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.data.lists.videofiles import find_videos
 from nonlocal_video.types import Entry
 
@@ -64,7 +65,7 @@ def read_kinetics(
 
 
 def _read_clips(path: str) -> list[Clip]:
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with open_text(path, newline="") as file:
         rows = csv.reader(file, skipinitialspace=True, strict=True)
         places = _places(_words(next(rows, [])))
         for name in ("id", "start", "end"):

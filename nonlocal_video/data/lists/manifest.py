@@ -10,6 +10,7 @@ from nonlocal_video.data.lists import pathlist
 from nonlocal_video.data.lists.charades import is_charades, is_frame_list, read_charades, read_frame_list
 from nonlocal_video.data.lists.kinetics import is_kinetics, read_kinetics
 from nonlocal_video.data.lists.pathlist import read_path_list
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.data.lists.videofiles import with_replacements
 from nonlocal_video.types import Entry
 
@@ -82,10 +83,8 @@ def check_sources(path: str, *, root: str | None) -> None:
 
 def _detect(path: str) -> str:
     """The form of a list with a header; "auto" for the others."""
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+    with open_text(path) as file:
         header = file.readline(4096).strip()
-    if "\0" in header:
-        raise ValueError(f"{path}: not a text file, expected a list of videos")
     if is_frame_list(header):
         return "charades_frames"
     if is_charades(header):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry, Label
 
 FORMS = ("path", "path_label", "path_frames_label", "path_labels")
@@ -40,7 +41,7 @@ def read_path_list(path: str, *, root: str | None, num_classes: int | None, form
     Raises:
         ValueError: a line that is of no form, or lines that could be of two.
     """
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+    with open_text(path) as file:
         lines = [split_line(text.strip(), number) for number, text in enumerate(file, 1) if text.strip()]
     form = _detect(path, lines, num_classes) if form == "auto" else form
     return [(line.number, _entry(path, line, root, form)) for line in lines]
