@@ -8,12 +8,17 @@ from typing import Literal
 
 from nonlocal_video.data.lists import pathlist
 from nonlocal_video.data.lists.charades import is_charades, is_frame_list, read_charades, read_frame_list
+from nonlocal_video.data.lists.folders import settle_labels
 from nonlocal_video.data.lists.kinetics import is_kinetics, read_kinetics
 from nonlocal_video.data.lists.pathlist import read_path_list
 from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.data.lists.videofiles import with_replacements
-from nonlocal_video.types import Entry
+from nonlocal_video.types import Entry, Label
 
+FROM_ONE = (
+    "; the labels go from 1: with data.classes=FILE, the names of the classes, these are read where each video is listed "
+    "in the folder of its class (CLASS/a.mp4); else write them from 0"
+)
 FORMATS = ("auto", *pathlist.FORMS, "kinetics", "charades", "charades_frames")
 
 
@@ -32,7 +37,8 @@ def read_list(
     Args:
         root: the folder that relative paths start from; the working directory if None.
         num_classes: labels go from 0 to this; any if None.
-        classes: their names, which the official lists of Kinetics use instead of labels.
+        classes: their names, which the official lists of Kinetics use instead of labels. With them, lists of paths may
+            number the classes from 1, or have no labels, where the folders of the videos prove them.
         form: one of `FORMATS`; found from the content if "auto".
         labels: "one" refuses videos with several, or with times; "several" makes several of each. Both refuse videos
             without any; of several, a video may have none if another has some.
@@ -54,6 +60,8 @@ def read_list(
         numbered = read_frame_list(path, root=root)
     else:
         numbered = read_path_list(path, root=root, num_classes=num_classes, form=form)
+        if classes is not None:
+            numbered = settle_labels(numbered, classes)
     if not numbered:
         raise ValueError(f"{path}: the list is empty")
     if labels != "any" and all(
@@ -95,12 +103,17 @@ def _detect(path: str) -> str:
 def _check_labels(path: str, numbered: Sequence[tuple[int, Entry]], num_classes: int | None) -> None:
     """Makes sure that the labels are in range."""
     expected = f"0 to {num_classes - 1}" if num_classes is not None else "0 or more"
-    for line, entry in numbered:
-        labels = (entry.label,) if isinstance(entry.label, int) else entry.label or ()
-        for item in labels:
-            label = item if isinstance(item, int) else item.label
-            if label < 0 or (num_classes is not None and label >= num_classes):
-                raise ValueError(f"{path}:{line}: got label {label}, expected {expected}")
+    labels = [(line, label) for line, entry in numbered for label in _numbers(entry.label)]
+    for line, label in labels:
+        if label < 0 or (num_classes is not None and label >= num_classes):
+            numbers = {number for _, number in labels}
+            hint = FROM_ONE if (min(numbers), max(numbers)) == (1, num_classes) else ""
+            raise ValueError(f"{path}:{line}: got label {label}, expected {expected}{hint}")
+
+
+def _numbers(label: Label) -> list[int]:
+    several = (label,) if isinstance(label, int) else label or ()
+    return [item if isinstance(item, int) else item.label for item in several]
 
 
 def _check_distinct(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
