@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -168,6 +168,13 @@ def class_ids(classes: Sequence[str]) -> dict[str, int]:
     """The label of each normalised name; names that only their punctuation tells apart are left out."""
     counts = Counter(map(normalised, classes))
     return {key: label for label, name in enumerate(classes) if counts[key := normalised(name)] == 1 and key}
+
+
+def label_finder(classes: Sequence[str]) -> Callable[[str], int | None]:
+    """What gives the label of a name: of the class that is spelt so, or else of the one that is spelt alike."""
+    exact = {name: label for label, name in enumerate(classes)}
+    similar = class_ids(classes)
+    return lambda name: exact.get(name, similar.get(normalised(name)))
 
 
 def check_label_order(entries: Sequence[Entry], classes: Sequence[str]) -> None:

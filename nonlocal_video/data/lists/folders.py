@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from nonlocal_video.data.lists.classes import class_ids, normalised
+from nonlocal_video.data.lists.classes import label_finder
 from nonlocal_video.types import Entry
 
 
@@ -25,8 +25,7 @@ def settle_labels(numbered: Sequence[tuple[int, Entry]], classes: Sequence[str])
 
 def _classes_of_folders(entries: Sequence[Entry], classes: Sequence[str]) -> list[int | None]:
     """The class that the folder of each video names. Folders of the root, which no list tells, prove nothing."""
-    ids, found = class_ids(classes), dict[str, int | None]()
+    find = label_finder(classes)
     parents = [os.path.dirname(entry.video.rstrip("/")) for entry in entries]
-    for parent in set(parents):
-        found[parent] = ids.get(normalised(os.path.basename(parent)))
+    found = {parent: find(os.path.basename(parent)) for parent in set(parents)}
     return [found[parent] for parent in parents]
