@@ -69,7 +69,7 @@ def test_video_of_the_class_wins_over_another_of_its_name(splits: Path, tmp_path
 def test_split_file_is_no_list_of_labels(splits: Path) -> None:
     path = splits / "brush_hair_test_split1.txt"
     with pytest.raises(
-        ValueError, match=rf"numbers say train or test, not the class.*prepare_data\.py {splits} --root"
+        ValueError, match=rf"numbers say train or test, .* and not the class.*prepare_data\.py {splits} --root"
     ):
         read_list(str(path), root=None, num_classes=51)
     assert [entry.label for entry in read_list(str(path), root=None, num_classes=51, form="path_label")] == [1, 2, 0, 1]

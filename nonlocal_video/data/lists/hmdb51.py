@@ -47,7 +47,7 @@ def read_splits(folder: Path, *, root: Path, split: int, classes: Sequence[str] 
         classes: the names in the order of the labels; the alphabetical order if None.
 
     Raises:
-        ValueError: no files of this split, a bad line, or a class that is not among `classes`.
+        ValueError: no files or no videos of this split, a bad line, or a class that is not among `classes`.
     """
     matches = [match for item in os.scandir(folder) if (match := _NAME.fullmatch(item.name))]
     found = {match[1]: os.path.join(folder, match[0]) for match in matches if match[2] == str(split)}
@@ -64,6 +64,8 @@ def read_splits(folder: Path, *, root: Path, split: int, classes: Sequence[str] 
             if use != UNUSED:
                 entry = Entry(f"{name}/{video}", _find(files, name, video), label)
                 (splits.train if use == TRAIN else splits.test).append(entry)
+    if not splits.train or not splits.test:
+        raise ValueError(f"{folder}: got no videos of split {split} to train or to test on, expected both")
     return splits
 
 
