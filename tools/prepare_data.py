@@ -1,6 +1,7 @@
-"""Makes our list of a folder of videos or of another list, and small copies of the videos.
+"""Makes our lists of a folder of videos or of other lists, a file of settings, and small copies of the videos.
 
 python tools/prepare_data.py FOLDER --out lists/train.csv
+python tools/prepare_data.py FOLDER_OF_TRAIN_AND_VAL --out lists/mine --name mine
 python tools/prepare_data.py kinetics400_val.csv --root /data/k400 --out lists/val.csv --resize /data/k400_256
 python tools/prepare_data.py Charades_v1_train.csv Charades_v1_test.csv --root /data/charades --out trainval.csv
 """
@@ -12,29 +13,40 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
+from nonlocal_video.checks import check_name
 from nonlocal_video.data.encode import Encoding
 from nonlocal_video.data.lists.classes import read_classes
-from nonlocal_video.data.lists.listing import check_listable, format_list, listed_names, read_folder
-from nonlocal_video.data.lists.manifest import FORMATS, read_list
+from nonlocal_video.data.lists.hmdb51 import has_splits
+from nonlocal_video.data.lists.listing import check_listable, format_list, listed_names
+from nonlocal_video.data.lists.manifest import FORMATS
+from nonlocal_video.data.lists.outputs import beside, format_preset, name_classes, name_lists, settings_of
+from nonlocal_video.data.lists.sources import Source, read_folders, read_hmdb51, read_lists
 from nonlocal_video.data.resize import plan_targets, resize
 from nonlocal_video.files import whole_file
-from nonlocal_video.types import Entry, TimedLabel
+from nonlocal_video.types import Entry
+
+PRESETS = Path(__file__).parent.parent / "configs/data/local"
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Makes our list (path and label) of a folder of videos, or of an official CSV or any other list, "
-        "and small copies of the videos that decode fast. The originals are only read.",
+        description="Makes our lists (path and label) of a folder of videos, or of official lists or any others, "
+        "a file of settings, and small copies of the videos that decode fast. The originals are only read.",
     )
     whole = Encoding()
     add = parser.add_argument
-    add("sources", type=Path, nargs="+", metavar="SOURCE", help="a folder FOLDER/CLASS/video.mp4, or lists of videos")
-    add("--out", type=Path, required=True, help="the list to write, say lists/train.csv")
-    add("--root", type=Path, help="if SOURCE is a list: the folder that its paths start from, or that holds the videos")
+    add("sources", type=Path, nargs="+", metavar="SOURCE", help="a folder FOLDER/CLASS/video.mp4 or "
+        "FOLDER/train/CLASS/video.mp4, HMDB51's folder of split files, or lists of videos")  # fmt: skip
+    add("--out", type=Path, required=True, help="the list to write, say lists/train.csv, which joins several lists; or "
+        "a folder, say lists/mine, for train.csv, val.csv and classes.txt")  # fmt: skip
+    add("--name", help="write configs/data/local/NAME.yaml, too, which a run takes with data=local/NAME")
+    add(
+        "--root", type=Path, help="of lists and split files: the folder that paths start from, or that holds the videos"
+    )
     add("--format", choices=FORMATS, default="auto", help="if SOURCE is a list: its form, should it not tell")
     add("--classes", help="class names, one a line in the order of the labels (a folder's default: alphabetical)")
+    add("--split", type=int, choices=(1, 2, 3), default=1, help="of HMDB51's three (%(default)s)")
     add("--force", action="store_true", help="replace a list that is there and says something else")
     add("--drop-missing", action="store_true", help="leave videos that are not there out of the list")
     group = parser.add_argument_group("small copies (H.264, without sound, the same frames at the same times)")
@@ -60,39 +72,24 @@ def num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Source(NamedTuple):
-    """What is to be listed."""
-
-    entries: list[Entry]
-    root: Path
-    classes: list[str] | None
-    """To be written beside the list."""
-
-
 def read_source(arguments: argparse.Namespace) -> Source:
-    source, root = arguments.sources[0], arguments.root
+    """What the sources say, each read for what it is."""
+    sources, root, out = arguments.sources, arguments.root, arguments.out
     classes = read_classes(arguments.classes, num_classes=None) if arguments.classes else None
-    if not source.is_dir():
+    if not sources[0].is_dir():
         if root is None:
-            raise ValueError(f"--root: {source} is a list, so name the folder that its paths start from")
-        lists = [
-            read_list(str(path), root=str(root), num_classes=None, classes=classes, form=arguments.format)
-            for path in arguments.sources
-        ]
-        check_joinable(arguments.sources, lists)
-        return Source([entry for entries in lists for entry in entries], root, None)
-    if len(arguments.sources) > 1:
-        raise ValueError(f"got {source} and {arguments.sources[1]}, expected one folder, or lists only")
+            raise ValueError(f"--root: {sources[0]} is a list, so name the folder that its paths start from")
+        joined = len(sources) == 1 or (bool(out.suffix) and not out.is_dir())
+        return read_lists(sources, root=root, classes=classes, form=arguments.format, joined=joined)
+    if len(sources) > 1:
+        raise ValueError(f"got {sources[0]} and {sources[1]}, expected one folder, or lists only")
+    if has_splits(sources[0]):
+        if root is None:
+            raise ValueError(f"--root: {sources[0]} has the splits of HMDB51, so name the folder that holds the videos")
+        return read_hmdb51(sources[0], root=root, split=arguments.split, classes=classes)
     if root is not None:
-        raise ValueError(f"--root: got {root}, but {source} is a folder, and the paths start from it")
-    found = read_folder(source, classes=classes)
-    empty = len(found.classes) - len({entry.label for entry in found.entries})
-    print(
-        f"{source}: {len(found.entries)} videos of {len(found.classes)} classes"
-        + (f" ({empty} of them without videos)" if empty else "")
-        + (f"; other files, ignored: {found.num_other}" if found.num_other else "")
-    )
-    return Source(found.entries, source, None if classes else found.classes)
+        raise ValueError(f"--root: got {root}, but {sources[0]} is a folder, and the paths start from it")
+    return read_folders(sources[0], classes=classes)
 
 
 def main() -> None:
@@ -110,50 +107,47 @@ def main() -> None:
 
 def prepare(arguments: argparse.Namespace) -> int:
     """Everything in order; returns the number of videos that could not be re-encoded."""
-    entries, root, classes = read_source(arguments)
-    check_listable(entries)
-    missing = find_missing(entries, folders=not arguments.resize)
-    absent = set(missing) if arguments.drop_missing else set()
-    listed = [entry for entry in entries if entry.video not in absent]
+    source = read_source(arguments)
+    print("".join(f"{note}\n" for note in source.notes), end="")
+    outs = name_lists(arguments.out, source)
+    missing, listed = look(arguments, source)
+    entries = [entry for part in listed.values() for entry in part]
     if arguments.resize:
-        names = plan_targets([entry.path for entry in listed], root=root)
+        names = plan_targets([entry.path for entry in entries], root=source.root)
     else:
-        names = listed_names(listed, root=root)
-    texts = {arguments.out: format_list(names, listed)}
-    if classes is not None:
-        texts[beside(arguments.out, "_classes.txt")] = "".join(f"{name}\n" for name in classes)
+        names = listed_names(entries, root=source.root)
+    of_paths = dict(zip([entry.path for entry in entries], names, strict=True))
+    texts = {outs[split]: format_list([of_paths[entry.path] for entry in part], part) for split, part in listed.items()}
+    classes = name_classes(arguments.out, source, given=arguments.classes)
+    if classes is not None and source.classes is not None and str(classes) != arguments.classes:
+        texts[classes] = "".join(f"{name}\n" for name in source.classes)
+    settings = settings_of(source, outs, root=arguments.resize or source.root, classes=classes)
+    if arguments.name:
+        texts[PRESETS / f"{check_name(arguments.name)}.yaml"] = format_preset(arguments.name, settings)
     check_free(texts, sources=arguments.sources, force=arguments.force)
 
     failed: dict[str, str] = {}
     if arguments.resize:
-        failed = make_copies(arguments, listed, names, root=root, missing=set(missing))
+        gone = {video for part in missing.values() for video in part}
+        failed = make_copies(arguments, entries, names, root=source.root, missing=gone)
     for path, text in texts.items():
         write(path, text)
-    print(f"written: {', '.join(str(path) for path in texts)} ({len(listed)} videos)")
-    report(arguments.out, ".missing.txt", missing, f"missing: {len(missing)} of {len(entries)} videos")
-    report(
-        arguments.out, ".failed.txt", [" ".join(cause.split()) for cause in failed.values()],
-        f"failed: {len(failed)} could not be re-encoded and stay in the list (missing); the same command tries again",
-    )  # fmt: skip
-    tell_next(arguments, listed, root, num_classes=None if classes is None else len(classes))
+    print(f"written: {', '.join(str(path) for path in texts)} ({len(entries)} videos)")
+    for split, out in outs.items():
+        report_on(out, source.lists[split], missing[split], failed)
+    tell_next(arguments, settings)
     return len(failed)
 
 
-def check_joinable(sources: Sequence[Path], lists: Sequence[Sequence[Entry]]) -> None:
-    """Fails if several lists do not make one.
-
-    Raises:
-        ValueError: a video is in two of them, or some have labels with times and others do not.
-    """
-    before = dict[str, Path]()
-    for source, entries in zip(sources, lists, strict=True):
-        for entry in entries:
-            if entry.video in before:
-                raise ValueError(f"{source}: got {entry.video}, expected other videos than in {before[entry.video]}")
-            before[entry.video] = source
-    kinds = {type(entry.label) for entries in lists for entry in entries}
-    if len(lists) > 1 and len(kinds) > 1:
-        raise ValueError(f"{', '.join(map(str, sources))}: have labels of different kinds, expected one kind")
+def look(arguments: argparse.Namespace, source: Source) -> tuple[dict[str, list[str]], dict[str, list[Entry]]]:
+    """The videos of each list that are not there, and the entries to be listed."""
+    missing, listed = dict[str, list[str]](), dict[str, list[Entry]]()
+    for split, entries in source.lists.items():
+        check_listable(entries)
+        missing[split] = find_missing(entries, folders=not arguments.resize)
+        absent = set(missing[split]) if arguments.drop_missing else set()
+        listed[split] = [entry for entry in entries if entry.video not in absent]
+    return missing, listed
 
 
 def find_missing(entries: Sequence[Entry], *, folders: bool) -> list[str]:
@@ -170,18 +164,13 @@ def find_missing(entries: Sequence[Entry], *, folders: bool) -> list[str]:
     return missing
 
 
-def beside(out: Path, ending: str) -> Path:
-    """lists/train.csv -> lists/train_classes.txt, lists/train.csv.missing.txt"""
-    return out.with_name((out.stem if ending.startswith("_") else out.name) + ending)
-
-
 def check_free(texts: dict[Path, str], *, sources: Sequence[Path], force: bool) -> None:
     """Fails if a file that is to be written is there and says something else."""
     for path, text in texts.items():
         if path.exists() and any(source.exists() and path.samefile(source) for source in sources):
             raise ValueError(f"--out: got {path}, the source itself, expected another file")
         if path.is_dir():
-            raise ValueError(f"--out: got {path}, a folder, expected a file such as {path / 'train.csv'}")
+            raise ValueError(f"--out: {path} is a folder, expected a file of this name or none")
         if path.exists() and not force and path.read_bytes() != encode(text):
             raise ValueError(f"{path} is there and says something else: take another --out, or --force to replace it")
 
@@ -207,6 +196,15 @@ def make_copies(
     return done.failed
 
 
+def report_on(out: Path, entries: Sequence[Entry], missing: Sequence[str], failed: dict[str, str]) -> None:
+    """Names what is missing and what failed of a list in files beside it."""
+    report(out, ".missing.txt", missing, f"missing: {len(missing)} of {len(entries)} videos")
+    paths = {os.path.abspath(entry.path) for entry in entries}
+    causes = [" ".join(cause.split()) for path, cause in failed.items() if path in paths]
+    what = f"failed: {len(causes)} could not be re-encoded and stay in the list (missing); the same command tries again"
+    report(out, ".failed.txt", causes, what)
+
+
 def report(out: Path, ending: str, lines: Sequence[str], what: str) -> None:
     """Names what went wrong in a file beside the list; removes that of an earlier run if nothing did."""
     path = beside(out, ending)
@@ -228,17 +226,18 @@ def write(path: Path, text: str) -> None:
         file.write(encode(text))
 
 
-def tell_next(arguments: argparse.Namespace, entries: Sequence[Entry], root: Path, *, num_classes: int | None) -> None:
-    settings = [f"data.root={arguments.resize or root}", f"data.train={arguments.out} (or data.val=...)"]
-    labels = [label for entry in entries if isinstance(entry.label, tuple) for label in entry.label]
-    if labels:
-        timed = isinstance(labels[0], TimedLabel)
-        settings += ["data.labels=clip"] if timed else ["data.labels=video", "data.format=path_labels"]
-    if num_classes is not None:
-        classes = beside(arguments.out, "_classes.txt")
-        print(f"labels are in the alphabetical order of the folders; for another split give --classes {classes}")
-        settings.append(f"data.classes={classes} data.num_classes={num_classes}")
-    print(f"to use it: {' '.join(settings)}")
+def tell_next(arguments: argparse.Namespace, settings: dict[str, str | int]) -> None:
+    if arguments.name:
+        print(f"to use it: data=local/{arguments.name}")
+        return
+    if arguments.classes is None and "classes" in settings:
+        print(
+            f"labels are in the alphabetical order of the folders; for other lists give --classes {settings['classes']}"
+        )
+    words = [f"data.{key}={value}" for key, value in settings.items()]
+    if "val" not in settings:
+        words[1] += " (or data.val=...)"
+    print(f"to use it: {' '.join(words)}")
 
 
 if __name__ == "__main__":

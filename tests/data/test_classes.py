@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,45 +17,62 @@ def read(tmp_path: Path, content: str, num_classes: int | None = None) -> list[s
     return read_classes(str(tmp_path / "classes.txt"), num_classes=num_classes)
 
 
-def joined(between: str, *, ids_first: bool, quote: str = "") -> str:
+def joined(between: str, *, ids_first: bool, quote: str = "", first: int = 0) -> str:
     """The names with their ids, last id first."""
-    pairs = [(str(i), f"{quote}{name}{quote}") for i, name in reversed(list(enumerate(NAMES)))]
+    pairs = [(str(i), f"{quote}{name}{quote}") for i, name in reversed(list(enumerate(NAMES, first)))]
     return "".join(between.join(pair if ids_first else pair[::-1]) + "\n" for pair in pairs)
 
 
-FORMS = {
+NAMES_ALONE = {
     "names": "\n".join(NAMES),
     "names with Windows line ends": "\ufeff" + "\r\n".join(NAMES) + "\r\n",
     "quoted names": "".join(f'"{name}"\n' for name in NAMES),
-    "id name": joined(" ", ids_first=True),
-    "id,name": joined(",", ids_first=True),
-    "id, name": joined(", ", ids_first=True),
-    "id tab name": joined("\t", ids_first=True),
-    "name id": joined(" ", ids_first=False),
-    "name,id": joined(",", ids_first=False),
-    "name,id quoted": joined(",", ids_first=False, quote='"'),
-    "id,name with header": "id,name\n" + joined(",", ids_first=True),
-    "name,index with header": "name,index\r\n" + joined(",", ids_first=False, quote='"').replace("\n", "\r\n"),
-    "id name with header": "id name\n" + joined(" ", ids_first=True),
-    "name id with header": "name id\n" + joined(" ", ids_first=False),
-    "label,name with header": "label,name\n" + joined(",", ids_first=True),
-    "label,id with header": "label,id\n" + joined(",", ids_first=False),
-    "class_id,class_name,group with header": "class_id,class_name,group\n"
-    + "".join(f'{i},"{name}",x\n' for i, name in enumerate(NAMES)),
     "charades": "".join(f"c{i:03d} {name}\n" for i, name in enumerate(NAMES)),
     "JSON list": json.dumps(NAMES),
-    "JSON {name: id}": json.dumps({name: i for i, name in enumerate(NAMES)}),
-    "JSON {name: id} with quotes in the names": json.dumps(
-        {f'"{name}"' if " " in name else name: i for i, name in reversed(list(enumerate(NAMES)))}
-    ),
-    "JSON {id: name}": json.dumps({str(i): name for i, name in reversed(list(enumerate(NAMES)))}),
-    "JSON {name: text id}": json.dumps({name: str(i) for i, name in enumerate(NAMES)}),
 }
+
+
+def with_ids(first: int) -> dict[str, str]:
+    """Forms of the names with ids, of which the lowest is `first`."""
+    ids = {name: i for i, name in enumerate(NAMES, first)}
+    backwards = dict(reversed(ids.items()))
+    before, behind = partial(joined, first=first, ids_first=True), partial(joined, first=first, ids_first=False)
+    return {
+        "id name": before(" "),
+        "id,name": before(","),
+        "id, name": before(", "),
+        "id tab name": before("\t"),
+        "name id": behind(" "),
+        "name,id": behind(","),
+        "name,id quoted": behind(",", quote='"'),
+        "id,name with header": "id,name\n" + before(","),
+        "name,index with header": "name,index\r\n" + behind(",", quote='"').replace("\n", "\r\n"),
+        "id name with header": "id name\n" + before(" "),
+        "name id with header": "name id\n" + behind(" "),
+        "label,name with header": "label,name\n" + before(","),
+        "label,id with header": "label,id\n" + behind(","),
+        "class_id,class_name,group with header": "class_id,class_name,group\n"
+        + "".join(f'{i},"{name}",x\n' for name, i in ids.items()),
+        "JSON {name: id}": json.dumps(ids),
+        "JSON {name: id} with quotes in the names": json.dumps(
+            {f'"{name}"' if " " in name else name: i for name, i in backwards.items()}
+        ),
+        "JSON {id: name}": json.dumps({str(i): name for name, i in backwards.items()}),
+        "JSON {name: text id}": json.dumps({name: str(i) for name, i in ids.items()}),
+    }
+
+
+FORMS = NAMES_ALONE | with_ids(0)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_published_form_gives_the_names_in_the_order_of_the_labels(tmp_path: Path, form: str) -> None:
     assert read(tmp_path, FORMS[form], len(NAMES)) == NAMES
+
+
+@pytest.mark.parametrize("form", with_ids(1))
+def test_ids_from_1_give_the_same_order(tmp_path: Path, form: str) -> None:
+    assert read(tmp_path, with_ids(1)[form], len(NAMES)) == NAMES
 
 
 @pytest.mark.parametrize(
@@ -77,11 +95,10 @@ def test_numbers_in_names_survive(tmp_path: Path, names: list[str]) -> None:
     ("content", "message"),
     [
         ("0,a\n1,b\n1,c\n", r"the id 1 is there 2 times \('b', 'c'\)"),
-        ("0,a\n1,b\n3,c\n", "the id 2 is missing; 3 names have ids from 0 to 3, expected 0 to 2"),
-        ("1,a\n2,b\n", "the id 0 is missing; 2 names have ids from 1 to 2, expected 0 to 1"),
-        ("1 a\n2 b\n3 c\n", "the id 0 is missing"),
-        ("a 1\nb 2\nc 3\n", "the id 0 is missing"),
-        ("c001 a\nc002 b\n", "the id 0 is missing"),
+        ("0,a\n1,b\n3,c\n", "the id 2 is missing; 3 names have ids from 0 to 3, expected 0 to 2 or 1 to 3"),
+        ("2,a\n3,b\n", "the id 0 is missing; 2 names have ids from 2 to 3, expected 0 to 1 or 1 to 2"),
+        ("1,a\n3,b\n", "the id 0 is missing"),
+        ("c001 a\nc002 b\n", "the id 0 is missing; 2 names have ids from 1 to 2, expected 0 to 1"),
         ("id,name\n0,a\n0,b\n", "the id 0 is there 2 times"),
         ('{"a": 0, "b": 2}', "the id 1 is missing"),
         ('{"a": 0, "b": 0}', "the id 0 is there 2 times"),

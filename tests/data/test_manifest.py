@@ -50,6 +50,27 @@ def test_label_is_what_stands_behind_the_path(tmp_path: Path, line: str, expecte
     assert videos_and_labels(listed(tmp_path, line)) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("train_0001.mp4,1.0", ("train_0001.mp4", 1)),
+        ("a 1.5.mp4\t3.", ("a 1.5.mp4", 3)),
+        ('"a, b.mp4","2.00"', ("a, b.mp4", 2)),
+        ("frames/video 12,3.0", ("frames/video 12", 3)),
+    ],
+)
+def test_labels_that_pandas_wrote_as_decimals_are_whole_numbers(
+    tmp_path: Path, line: str, expected: tuple[str, int]
+) -> None:
+    assert videos_and_labels(listed(tmp_path, line)) == [expected]
+
+
+@pytest.mark.parametrize("line", ["a.mp4,0.5", "a.mp4 1.01", '"a.mp4","0.5"', "a.mp4 1 0.5", "a.mp4 .5"])
+def test_label_between_whole_numbers_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ValueError, match=r"list\.txt:2: .*labels are whole numbers"):
+        listed(tmp_path, f"b.mp4 0\n{line}\n")
+
+
 @pytest.mark.parametrize("extension", VIDEO_EXTENSIONS)
 def test_extension_of_a_video_ends_the_path(tmp_path: Path, extension: str) -> None:
     for name in (f"a 1.{extension}", f"b, 2.{extension.upper()}"):

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry, TimedLabel
 
 FPS = 24
@@ -39,7 +40,7 @@ def read_charades(path: str, *, root: str | None) -> list[tuple[int, Entry]]:
     Raises:
         ValueError: another header, or a bad row.
     """
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with open_text(path, newline="") as file:
         rows = csv.DictReader(file)
         header = list(rows.fieldnames or ())
         found = [(rows.line_num, row) for row in rows]
@@ -115,7 +116,7 @@ def read_frame_list(path: str, *, root: str | None) -> list[tuple[int, Entry]]:
         ValueError: a bad row, a video with frames in two folders, or one that is not listed frame by frame.
     """
     videos = dict[str, _Video]()
-    with open(path, encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, 1):
             if number == 1 or not line.strip():
                 continue

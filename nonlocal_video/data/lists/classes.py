@@ -5,14 +5,14 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import permutations
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torchvision.models._meta import _KINETICS400_CATEGORIES
 
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry
 
 KINETICS400: tuple[str, ...] = tuple(_KINETICS400_CATEGORIES)
@@ -41,13 +41,14 @@ def read_classes(path: str, *, num_classes: int | None = None) -> list[str]:
     a JSON list, {name: id} or {id: name}. Numbers are taken for ids only where every line has one.
 
     Raises:
-        ValueError: no such file, ids that are not 0 to K - 1, the same name twice, or another number of names than
-            `num_classes`.
+        ValueError: no such file, ids that are not 0 to K - 1 or 1 to K, the same name twice, or another number of names
+            than `num_classes`.
     """
     if not os.path.isfile(path):
         raise ValueError(f"data.classes: {path}: no such file")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig").strip()
+        with open_text(path, errors="strict") as file:
+            text = file.read().strip()
     except UnicodeDecodeError as error:
         raise ValueError(f"data.classes: {path}: expected text in UTF-8, got {error}") from error
     names = _from_json(text, path) if text.startswith(("{", "[")) else _from_lines(text, path)
@@ -84,10 +85,13 @@ def _is_id(value: object) -> bool:
 
 def _from_lines(text: str, path: str) -> list[str]:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if charades := _column(lines, _CHARADES):  # Whose lists have these ids themselves, so they go from 0.
+        return _ordered(charades.ids, charades.names, path, first=(0,))
     columns = (_headed(lines) if lines else []) or [
-        column for pattern in (_CHARADES, _LEADING, _ENDING) if (column := _column(lines, pattern)) is not None
+        column for pattern in (_LEADING, _ENDING) if (column := _column(lines, pattern)) is not None
     ]
-    fitting = [column for column in columns if sorted(column.ids) == list(range(len(column.ids)))]
+    by_first = [[column for column in columns if _go_from(first, column.ids)] for first in (0, 1)]
+    fitting = by_first[0] or by_first[1]
     if len(fitting) > 1:
         raise ValueError(f"data.classes: {path}: ids before and behind the names, expected one of them; write id,name")
     for column in fitting or [column for column in columns if column.surely_ids]:
@@ -127,19 +131,23 @@ def _column(lines: Sequence[str], pattern: re.Pattern[str]) -> Column | None:
     return Column(ids, names, usual or not spaced)
 
 
-def _ordered(ids: Sequence[int], names: Sequence[str], path: str) -> list[str]:
-    """The names in the order of their ids, which must be 0 to K - 1."""
+def _go_from(first: int, ids: Sequence[int]) -> bool:
+    return sorted(ids) == list(range(first, first + len(ids)))
+
+
+def _ordered(ids: Sequence[int], names: Sequence[str], path: str, *, first: Sequence[int] = (0, 1)) -> list[str]:
+    """The names in the order of their ids, which must be all from 0, or from 1 as in UCF101's classInd.txt."""
     counts = Counter(ids)
     for number in sorted(counts):
         if counts[number] > 1:
             both = ", ".join(repr(name) for i, name in zip(ids, names, strict=True) if i == number)
             raise ValueError(f"data.classes: {path}: the id {number} is there {counts[number]} times ({both})")
-    for number in range(len(ids)):
-        if number not in counts:
-            raise ValueError(
-                f"data.classes: {path}: the id {number} is missing; {len(ids)} names have ids from {min(ids)} to "
-                f"{max(ids)}, expected 0 to {len(ids) - 1}"
-            )
+    if not any(_go_from(number, ids) for number in first):
+        missing = next(number for number in range(len(ids)) if number not in counts)
+        raise ValueError(
+            f"data.classes: {path}: the id {missing} is missing; {len(ids)} names have ids from {min(ids)} to "
+            f"{max(ids)}, expected {' or '.join(f'{number} to {number + len(ids) - 1}' for number in first)}"
+        )
     return [_unquoted(name) for _, name in sorted(zip(ids, names, strict=True))]
 
 
@@ -160,6 +168,13 @@ def class_ids(classes: Sequence[str]) -> dict[str, int]:
     """The label of each normalised name; names that only their punctuation tells apart are left out."""
     counts = Counter(map(normalised, classes))
     return {key: label for label, name in enumerate(classes) if counts[key := normalised(name)] == 1 and key}
+
+
+def label_finder(classes: Sequence[str]) -> Callable[[str], int | None]:
+    """What gives the label of a name: of the class that is spelt so, or else of the one that is spelt alike."""
+    exact = {name: label for label, name in enumerate(classes)}
+    similar = class_ids(classes)
+    return lambda name: exact.get(name, similar.get(normalised(name)))
 
 
 def check_label_order(entries: Sequence[Entry], classes: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_video.data.lists.classes import KINETICS400, class_ids, normalised
+from nonlocal_video.data.lists.classes import KINETICS400, label_finder
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.data.lists.videofiles import find_videos
 from nonlocal_video.types import Entry
 
@@ -64,7 +65,7 @@ def read_kinetics(
 
 
 def _read_clips(path: str) -> list[Clip]:
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with open_text(path, newline="") as file:
         rows = csv.reader(file, skipinitialspace=True, strict=True)
         places = _places(_words(next(rows, [])))
         for name in ("id", "start", "end"):
@@ -105,13 +106,12 @@ def _places(words: Sequence[str]) -> dict[str, int]:
 
 def _labels(path: str, clips: Sequence[Clip], classes: Sequence[str] | None, num_classes: int | None) -> dict[str, int]:
     """The label of each name in the list, however it is spelt."""
-    ids = class_ids(KINETICS400 if classes is None else classes)
-    exact = {name: label for label, name in enumerate(classes or ())}
+    find = label_finder(KINETICS400 if classes is None else classes)
     labels = dict[str, int]()
     for clip in clips:
         if clip.name in labels or not clip.name:
             continue
-        label = exact.get(clip.name, ids.get(normalised(clip.name)))
+        label = find(clip.name)
         if classes is None and (label is None or num_classes not in (None, 400)):
             raise ValueError(
                 f"{path}:{clip.line}: got the class {clip.name!r}, expected data.classes, a file of all class names in "

@@ -35,8 +35,7 @@ def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
     names = sorted(item.name for item in os.scandir(folder) if item.is_dir() and not item.name.startswith("."))
     if not names:
         raise ValueError(f"{folder}: got no folders, expected one for each class: {folder}/CLASS/video.mp4")
-    splits = [name for name in names if name.lower() in SPLITS and any(map(os.path.isdir, (folder / name).iterdir()))]
-    if splits:
+    if splits := split_folders(folder):
         raise ValueError(f"{folder}: got the folders {', '.join(splits)}, expected classes: take {folder / splits[0]}")
     labels = _labels(folder, names, classes)
     entries, num_other = list[Entry](), 0
@@ -51,6 +50,12 @@ def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
         raise ValueError(f"{folder}: got no videos in {len(names)} folders, expected {', '.join(VIDEO_EXTENSIONS)}")
     num_other += sum(item.is_file() for item in os.scandir(folder))
     return Folder(entries, list(classes) if classes is not None else names, num_other)
+
+
+def split_folders(folder: Path) -> list[str]:
+    """The folders of a folder that have the name of a split and hold folders, as FOLDER/train/CLASS."""
+    names = sorted(item.name for item in os.scandir(folder) if item.is_dir() and item.name.lower() in SPLITS)
+    return [name for name in names if any(map(os.path.isdir, (folder / name).iterdir()))]
 
 
 def _is_video(name: str) -> bool:

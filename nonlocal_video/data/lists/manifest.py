@@ -2,18 +2,27 @@
 
 import hashlib
 import os
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from nonlocal_video.data.lists import pathlist
 from nonlocal_video.data.lists.charades import is_charades, is_frame_list, read_charades, read_frame_list
+from nonlocal_video.data.lists.folders import settle_labels
+from nonlocal_video.data.lists.hmdb51 import is_split_file
 from nonlocal_video.data.lists.kinetics import is_kinetics, read_kinetics
 from nonlocal_video.data.lists.pathlist import read_path_list
+from nonlocal_video.data.lists.something import is_something, read_something
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.data.lists.videofiles import with_replacements
-from nonlocal_video.types import Entry
+from nonlocal_video.types import Entry, Label
 
-FORMATS = ("auto", *pathlist.FORMS, "kinetics", "charades", "charades_frames")
+FROM_ONE = (
+    "; the labels go from 1: with data.classes=FILE, the names of the classes, these are read where each video is "
+    "listed in the folder of its class (CLASS/a.mp4); else write them from 0"
+)
+FORMATS = ("auto", *pathlist.FORMS, "kinetics", "charades", "charades_frames", "something")
 
 
 def read_list(
@@ -31,28 +40,22 @@ def read_list(
     Args:
         root: the folder that relative paths start from; the working directory if None.
         num_classes: labels go from 0 to this; any if None.
-        classes: their names, which the official lists of Kinetics use instead of labels.
+        classes: their names, which the official lists of Kinetics and Something-Something use instead of labels. With
+            them, lists of paths may number the classes from 1, or have no labels, where the videos' folders prove them.
         form: one of `FORMATS`; found from the content if "auto".
         labels: "one" refuses videos with several, or with times; "several" makes several of each. Both refuse videos
             without any; of several, a video may have none if another has some.
         required: False takes a list without any label, too.
 
     Raises:
-        ValueError: no such list or root, an empty list, a line that is not of the form, lines of which the form is not
-            certain, a label out of range, a video listed twice.
+        ValueError: no such list or root, an empty list, a split file of HMDB51, a line that is not of the form, lines
+            of which the form is not certain, a label out of range, a video listed twice.
     """
     check_sources(path, root=root)
     if form not in FORMATS:
         raise ValueError(f"data.format: got {form!r}, expected one of {', '.join(FORMATS)}")
     form = _detect(path) if form == "auto" else form
-    if form == "kinetics":
-        numbered = read_kinetics(path, root=root, num_classes=num_classes, classes=classes)
-    elif form == "charades":
-        numbered = read_charades(path, root=root)
-    elif form == "charades_frames":
-        numbered = read_frame_list(path, root=root)
-    else:
-        numbered = read_path_list(path, root=root, num_classes=num_classes, form=form)
+    numbered = _read(path, form, root=root, num_classes=num_classes, classes=classes)
     if not numbered:
         raise ValueError(f"{path}: the list is empty")
     if labels != "any" and all(
@@ -65,7 +68,7 @@ def read_list(
     if labels != "any" and not unlabelled:
         _check_labelled(path, numbered, several=labels == "several")
     entries = [_with_several(entry) if labels == "several" else entry for _, entry in numbered]
-    return entries if form == "kinetics" else with_replacements(entries, root)
+    return entries if form in ("kinetics", "something") else with_replacements(entries, root)
 
 
 def check_sources(path: str, *, root: str | None) -> None:
@@ -81,11 +84,22 @@ def check_sources(path: str, *, root: str | None) -> None:
 
 
 def _detect(path: str) -> str:
-    """The form of a list with a header; "auto" for the others."""
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-        header = file.readline(4096).strip()
-    if "\0" in header:
-        raise ValueError(f"{path}: not a text file, expected a list of videos")
+    """The form of a list that its beginning tells; "auto" for the others.
+
+    Raises:
+        ValueError: a split file of HMDB51, or no text.
+    """
+    if is_split_file(path):
+        folder = shlex.quote(os.path.dirname(path) or ".")
+        raise ValueError(
+            f"{path}: its numbers say train or test, as those of HMDB51's splits, and not the class; make lists of its "
+            f"folder: python tools/prepare_data.py {folder} --root VIDEOS --out lists/hmdb51 --name hmdb51"
+        )
+    with open_text(path) as file:
+        head = file.read(4096)
+    header = head.partition("\n")[0].strip()
+    if is_something(head):
+        return "something"
     if is_frame_list(header):
         return "charades_frames"
     if is_charades(header):
@@ -93,15 +107,36 @@ def _detect(path: str) -> str:
     return "kinetics" if is_kinetics(header) else "auto"
 
 
+def _read(
+    path: str, form: str, *, root: str | None, num_classes: int | None, classes: Sequence[str] | None
+) -> list[tuple[int, Entry]]:
+    """The entries with the numbers of their lines."""
+    if form == "kinetics":
+        return read_kinetics(path, root=root, num_classes=num_classes, classes=classes)
+    if form == "charades":
+        return read_charades(path, root=root)
+    if form == "charades_frames":
+        return read_frame_list(path, root=root)
+    if form == "something":
+        return read_something(path, root=root, classes=classes)
+    numbered = read_path_list(path, root=root, num_classes=num_classes, form=form)
+    return numbered if classes is None else settle_labels(numbered, classes)
+
+
 def _check_labels(path: str, numbered: Sequence[tuple[int, Entry]], num_classes: int | None) -> None:
     """Makes sure that the labels are in range."""
     expected = f"0 to {num_classes - 1}" if num_classes is not None else "0 or more"
-    for line, entry in numbered:
-        labels = (entry.label,) if isinstance(entry.label, int) else entry.label or ()
-        for item in labels:
-            label = item if isinstance(item, int) else item.label
-            if label < 0 or (num_classes is not None and label >= num_classes):
-                raise ValueError(f"{path}:{line}: got label {label}, expected {expected}")
+    labels = [(line, label) for line, entry in numbered for label in _numbers(entry.label)]
+    for line, label in labels:
+        if label < 0 or (num_classes is not None and label >= num_classes):
+            numbers = {number for _, number in labels}
+            hint = FROM_ONE if (min(numbers), max(numbers)) == (1, num_classes) else ""
+            raise ValueError(f"{path}:{line}: got label {label}, expected {expected}{hint}")
+
+
+def _numbers(label: Label) -> list[int]:
+    several = (label,) if isinstance(label, int) else label or ()
+    return [item if isinstance(item, int) else item.label for item in several]
 
 
 def _check_distinct(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
+from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry, Label
 
 FORMS = ("path", "path_label", "path_frames_label", "path_labels")
@@ -12,10 +13,13 @@ VIDEO_EXTENSIONS = ("mp4", "mkv", "webm", "avi", "mov", "mpg", "mpeg", "wmv", "f
 
 _VIDEO = re.compile(rf".*\.(?:{'|'.join(VIDEO_EXTENSIONS)})(?=[\s,]|$)", re.IGNORECASE)  # Up to the last one.
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"(?=[\s,]|$)')
-_NUMBERS = re.compile(r"(?:(?:\s*,\s*|\s+)-?\d+)*\s*")
+_NUMBER = r"-?\d+(?:\.0*)?"
+"""A whole number; pandas writes 3 as 3.0 where another row has none."""
+_NUMBERS = re.compile(rf"(?:(?:\s*,\s*|\s+){_NUMBER})*\s*")
 # What separates the last number separates all of them: in 'video 12,3' the label of 'video 12' is 3.
 _BETWEEN = (r" *\t\s*", r"\s*,\s*", r"(?:\s*,\s*|\s+)")
-_TRAILING = tuple(re.compile(rf"(.*?)((?:{between}-?\d+)+)") for between in _BETWEEN)
+_TRAILING = tuple(re.compile(rf"(.*?)((?:{between}{_NUMBER})+)") for between in _BETWEEN)
+_DECIMAL = re.compile(r"[\s,]-?\d*\.\d+$")
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
@@ -40,7 +44,7 @@ def read_path_list(path: str, *, root: str | None, num_classes: int | None, form
     Raises:
         ValueError: a line that is of no form, or lines that could be of two.
     """
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+    with open_text(path) as file:
         lines = [split_line(text.strip(), number) for number, text in enumerate(file, 1) if text.strip()]
     form = _detect(path, lines, num_classes) if form == "auto" else form
     return [(line.number, _entry(path, line, root, form)) for line in lines]
@@ -65,7 +69,7 @@ def split_line(text: str, number: int) -> Line:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in re.findall(r"-?\d+", text))
+    return tuple(int(word.partition(".")[0]) for word in re.findall(_NUMBER, text))
 
 
 def _detect(path: str, lines: Sequence[Line], num_classes: int | None) -> str:
@@ -123,7 +127,8 @@ def _refuse(path: str, line: Line, form: str = "path_label") -> NoReturn:
         "path_frames_label": "a path, a number of frames and a label, such as 'frames/a 120 3'",
         "path_labels": "a path and its labels, such as 'videos/a.mp4 3 17'",
     }[form]
-    raise ValueError(f"{path}:{line.number}: got {line.text!r}, expected {expected}")
+    hint = "; labels are whole numbers" if _DECIMAL.search(line.text.replace('"', "")) else ""
+    raise ValueError(f"{path}:{line.number}: got {line.text!r}, expected {expected}{hint}")
 
 
 def _refuse_ambiguous(path: str, line: Line, forms: Sequence[str]) -> NoReturn:
