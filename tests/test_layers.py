@@ -17,7 +17,7 @@ LAYERS = {
 FENCES = {
     "hydra": {"config.py", "tables.py", "sweep.py"},
     "omegaconf": {"config.py", "tables.py", "sweep.py"},
-    "av": {"data/decoders/pyav.py", "data/decoders/examine.py", "data/encode.py"},
+    "av": {"data/decoders/pyav.py", "data/decoders/examine.py", "data/decoders/probe.py", "data/encode.py"},
     "decord": {"data/decoders/decord.py"},
     "torchcodec": {"data/decoders/torchcodec.py"},
     "PIL": {"data/decoders/frames.py"},

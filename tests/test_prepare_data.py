@@ -88,7 +88,7 @@ def test_a_folder_becomes_a_list_and_its_classes(
     assert [entry.label for entry in read_list(str(out), root=str(videos), num_classes=2)] == [0, 0, 1, 1]
     assert all(os.path.isfile(entry.path) for entry in read_list(str(out), root=str(videos), num_classes=2))
     said = capsys.readouterr().out
-    assert "4 videos of 2 classes; other files, ignored: 2" in said
+    assert f"4 videos of 2 classes; other files, ignored: 1 (1 .txt: {videos}/notes.txt)" in said
     assert "alphabetical order" in said
     assert f"data.root={videos}" in said
 

@@ -90,7 +90,7 @@ def read_source(arguments: argparse.Namespace) -> Source:
     print(
         f"{source}: {len(found.entries)} videos of {len(found.classes)} classes"
         + (f" ({empty} of them without videos)" if empty else "")
-        + (f"; other files, ignored: {found.num_other}" if found.num_other else "")
+        + (f"; other files, ignored: {found.ignored}" if found.ignored else "")
     )
     return Source(found.entries, source, None if classes else found.classes)
 
