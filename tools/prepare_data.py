@@ -19,6 +19,7 @@ from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.listing import check_listable, format_list, listed_names, read_folder
 from nonlocal_video.data.lists.manifest import FORMATS, read_list
 from nonlocal_video.data.resize import plan_targets, resize
+from nonlocal_video.data.workers import num_cpus
 from nonlocal_video.files import whole_file
 from nonlocal_video.types import Entry, TimedLabel
 
@@ -53,11 +54,6 @@ def parse() -> argparse.Namespace:
     if min(arguments.gop, arguments.jobs, arguments.time_limit) <= 0:
         parser.error("--gop, --jobs and --time-limit: expected more than 0")
     return arguments
-
-
-def num_cpus() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Source(NamedTuple):

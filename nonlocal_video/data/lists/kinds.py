@@ -34,6 +34,7 @@ OTHER_EXTENSIONS = frozenset(
 )
 """Of files that are not looked at: they are no videos. A part of one would look like a whole one."""
 
+_VIDEOS = frozenset(VIDEO_EXTENSIONS)
 _NAMES_SHOWN = 3
 
 
@@ -44,7 +45,7 @@ def extension_of(path: str) -> str:
 
 def is_called_video(path: str) -> bool:
     """Whether a file has the extension of a video, and needs no look."""
-    return extension_of(path) in VIDEO_EXTENSIONS
+    return extension_of(path) in _VIDEOS
 
 
 class Ignored:
