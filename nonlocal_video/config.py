@@ -10,13 +10,14 @@ from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.build import count_classes
 from nonlocal_video.checks import SCHEDULES, check_name, check_protocol, check_shared, check_training, scores_for
+from nonlocal_video.commandline import expected_instead, with_quotes
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.evaluation import move, published_of, run_of_file
@@ -42,10 +43,11 @@ ConfigStore.instance().store("predict_schema", PredictConfig)
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """The outermost entry point: a user's error becomes one message and exit code 1.
+    """The outermost entry point: paths need no quotes, and a user's error becomes one message and exit code 1.
 
     Inside, jobs raise, so that a sweep goes on with its next job.
     """
+    sys.argv[1:] = with_quotes(sys.argv[1:])
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing its own summary.
     try:
         main()
@@ -55,6 +57,8 @@ def run_tool(main: Callable[[], None]) -> None:
     except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
         composing = isinstance(error, HydraException) and error.__cause__ is not None
         cause = f" ({str(error.__cause__).splitlines()[0]})" if composing else ""
+        if isinstance(error, OverrideParseException):
+            error, cause = ValueError(f"got {error.override!r}, {expected_instead(error.override)}"), ""
         print(f"error: {error}{cause}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

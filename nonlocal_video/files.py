@@ -6,18 +6,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+fcntl: Any = None
 try:
     import fcntl
-except ImportError:  # Windows has no such locks; there two jobs in one folder are not told apart.
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # Windows
+    import msvcrt
+
+LOCK = "lock"
+"""The file of a folder that is locked; it says who holds it, or who did."""
+_UNFINISHED = ".tmp"
+_LOCKED_BYTE = 2**30
+"""Of that file on Windows, far behind its text: nobody else can read what is locked there."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under its name only when it is whole and on the disk."""
-    unfinished = path.with_name(f"{path.name}.tmp")
+    unfinished = path.with_name(path.name + _UNFINISHED)
     try:
         with unfinished.open("wb") as file:
             yield file
@@ -32,44 +39,75 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def locked(folder: Path, *, wait_s: float, note: Callable[[str], None] | None) -> Iterator[None]:
+def locked(
+    folder: Path,
+    *,
+    wait_s: float = 0,
+    note: Callable[[str], None] | None = None,
+    refusal: str = "{folder}: {holder} is writing there; end that job, or give this one another name=...",
+) -> Iterator[None]:
     """While this lasts, no other process gets the folder's lock. It ends with the process, however that dies.
 
     Args:
         wait_s: how long to wait for another one's: the processes of a killed job may need a moment to end.
         note: is told if this process has to wait.
+        refusal: what the error says, with the places `{folder}` and `{holder}`.
 
     Raises:
         ValueError: another process holds it; says which.
     """
-    with (folder / "lock").open("a+") as file:
+    with (folder / LOCK).open("a+") as file:
         began = time.monotonic()
-        while fcntl and not _take(file.fileno()):
+        while not _take(file.fileno()):
             file.seek(0)
             holder = file.read().strip() or "another process"
             if time.monotonic() - began > wait_s:
-                raise ValueError(
-                    f"{folder}: {holder} is writing there; end that job, or give this one another name=..."
-                )
+                raise ValueError(refusal.format(folder=folder, holder=holder))
             if note:
                 note(f"{folder}: {holder} is writing there; waiting up to {wait_s:g} s for it to end")
                 note = None
             time.sleep(0.5)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        yield
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+        finally:
+            _give_back(file.fileno())
+
+
+def is_new(folder: Path) -> bool:
+    """Whether a folder has no files yet, but for its lock and what a killed process left half written."""
+    return all(item.name == LOCK or item.name.endswith(_UNFINISHED) for item in folder.iterdir())
 
 
 def _take(descriptor: int) -> bool:
     """Whether the lock was free. A file system without locks gives it to everyone."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if fcntl:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            _on_locked_byte(descriptor, msvcrt.LK_NBLCK)  # type: ignore[attr-defined]
+    except (BlockingIOError, PermissionError):  # Windows says the second.
         return False
     except OSError:
         return True
     return True
+
+
+def _give_back(descriptor: int) -> None:
+    """On Windows a lock outlives its file by some time; elsewhere they end together."""
+    if not fcntl:
+        with suppress(OSError):  # Of a file system without locks.
+            _on_locked_byte(descriptor, msvcrt.LK_UNLCK)  # type: ignore[attr-defined]
+
+
+def _on_locked_byte(descriptor: int, action: int) -> None:
+    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(descriptor, action, 1)  # type: ignore[attr-defined]
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 def _sync(folder: Path) -> None:

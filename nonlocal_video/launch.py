@@ -22,7 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing import get_context
 
 from nonlocal_video.distributed import is_main, local_device
-from nonlocal_video.files import locked
+from nonlocal_video.files import LOCK, locked
 from nonlocal_video.signals import Stopped, StopRequest, deaf_children, end_with_parent, listening
 
 LAST_WORDS_S = 5.0
@@ -72,8 +72,9 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int, timeout
 
 def _run_children(job: Callable[[Any], None], argument: Any, store: str, processes: int, timeout_s: float) -> None:
     """Starts the ranks on this machine and waits for them; passes signals on."""
-    with deaf_children():
-        resource_tracker.ensure_running()
+    if sys.platform != "win32":  # Which has none.
+        with deaf_children():
+            resource_tracker.ensure_running()
     context = get_context("spawn")
     said = context.SimpleQueue()
     children = [
@@ -145,7 +146,7 @@ def _conclude(codes: Sequence[int | None], words: Sequence[_Words], stop: StopRe
     if stopped or (stop() and killed):  # Before it listened, a process dies of the signal.
         raise Stopped(stop.signum or stopped[0].signum)
     for rank, signum in killed:
-        hint = " (was the memory full?)" if signum == signal.SIGKILL else ""
+        hint = " (was the memory full?)" if signal.Signals(signum).name == "SIGKILL" else ""
         raise ValueError(
             f"process {rank} of {len(codes)} was killed by {signal.Signals(signum).name}{hint}, and the others were "
             "ended; the same command resumes at the newest checkpoint"
@@ -220,7 +221,7 @@ def only_job(folder: Path) -> Iterator[None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "lock").touch()
+        (folder / LOCK).touch()
     except OSError as error:
         raise ValueError(f"the folder {folder} cannot be written: {error}") from error
     with locked(folder, wait_s=LOCK_WAIT_S, note=lambda text: print(text, flush=True)):

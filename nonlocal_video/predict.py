@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -109,9 +110,9 @@ class Predictor:
         """As `predict`, for a file, a folder, a list, or several of these: see `find_entries`."""
         return self.predict(self.find(videos), every_s=every_s)
 
-    def find(self, videos: Videos) -> list[Entry]:
+    def find(self, videos: Videos, *, note: Callable[[str], object] = warnings.warn) -> list[Entry]:
         """The videos; see `find_entries`."""
-        return find_entries(videos, root=self.data.root, classes=self.names, form=self.data.format)
+        return find_entries(videos, root=self.data.root, classes=self.names, form=self.data.format, note=note)
 
     def predict(self, entries: Sequence[Entry], *, every_s: float | None = None) -> Iterator[tuple[str, Result]]:
         """Each video's name and result, in order, as soon as it is there.

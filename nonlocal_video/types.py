@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     video: str
     """The video as the list names it; identifies the video in every report."""
     path: str
-    """Where it is: a video file, or a folder of JPEG frames."""
+    """Where it is: a video file, or a folder of frames."""
     label: Label
     num_frames: int | None = None
     """What the list says of a folder of frames."""

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -415,6 +416,27 @@ def test_bad_input_gives_one_clear_message(tool: Tool, given: list[str], said: s
     assert said in err
     assert err.count("error: ") == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["drinking (31).mp4", "a,b=c.mp4", "it's {1} [2].mp4", "no extension"])
+def test_a_video_needs_no_quotes_but_those_of_the_shell(tool: Tool, videos: Path, tmp_path: Path, name: str) -> None:
+    shutil.copy(videos / "a.mp4", tmp_path / name)
+    code, out, _ = tool(f"video={tmp_path}/{name}", "format=jsonl", f"out={tmp_path}/[{name}].txt")
+    assert (code, out) == (0, "")
+    (record,) = map(json.loads, (tmp_path / f"[{name}].txt").read_text().splitlines())
+    assert record["video"] == f"{tmp_path}/{name}"
+
+
+def test_files_of_a_folder_that_are_no_videos_are_named(tool: Tool, videos: Path, tmp_path: Path) -> None:
+    shutil.copy(videos / "b.mp4", tmp_path / "b.mp4")
+    (tmp_path / "notes.txt").touch()
+    code, _, err = tool(f"video={tmp_path}")
+    assert code == 0
+    assert f"{tmp_path}: other files, ignored: 1 (1 .txt: {tmp_path}/notes.txt)\n" in err
+
+
+def test_a_word_without_a_setting_is_answered_with_what_was_expected(tool: Tool) -> None:
+    assert "error: got 'a (1).mp4', expected SETTING=VALUE" in tool("a (1).mp4").err
 
 
 def test_an_empty_folder_is_named(tool: Tool, tmp_path: Path) -> None:

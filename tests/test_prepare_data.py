@@ -65,7 +65,7 @@ LINES = "air_drum_-solo-/c 7.mp4 0\nair_drum_-solo-/d.avi 0\nzip up/a.mp4 1\nzip
 
 
 def state_of(folder: Path) -> dict[str, tuple[str, int]]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"]
     return {str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in files}
 
 
@@ -88,7 +88,7 @@ def test_a_folder_becomes_a_list_and_its_classes(
     assert [entry.label for entry in read_list(str(out), root=str(videos), num_classes=2)] == [0, 0, 1, 1]
     assert all(os.path.isfile(entry.path) for entry in read_list(str(out), root=str(videos), num_classes=2))
     said = capsys.readouterr().out
-    assert "4 videos of 2 classes; other files, ignored: 2" in said
+    assert f"4 videos of 2 classes; other files, ignored: 1 (1 .txt: {videos}/notes.txt)" in said
     assert "alphabetical order" in said
     assert f"data.root={videos}" in said
 

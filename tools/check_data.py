@@ -20,6 +20,7 @@ from nonlocal_video.data.census.suspicions import known_classes
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.listing import format_list, listed_names
 from nonlocal_video.data.lists.manifest import FORMATS, read_list
+from nonlocal_video.data.workers import num_cpus
 from nonlocal_video.files import whole_file
 from nonlocal_video.reports.census import build_census, format_page, format_summary, write_census
 from nonlocal_video.reports.problems import Context, find_problems
@@ -48,7 +49,7 @@ def parse() -> argparse.Namespace:
     add("--window", type=int, default=64, help="frames that a clip spans, length x stride (%(default)s)")
     add("--quick", action="store_true", help="open the files and count their packets, but decode nothing")
     add("--limit", type=float, default=60, help="seconds for a video (%(default)g)")
-    add("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="videos at a time (%(default)s, the CPUs)")
+    add("--jobs", type=int, default=num_cpus(), help="videos at a time (%(default)s, the CPUs)")
     arguments = parser.parse_args()
     if min(arguments.window, arguments.limit, arguments.jobs) <= 0:
         parser.error("--window, --limit and --jobs: expected more than 0")

@@ -1,13 +1,13 @@
 """Writes a miniature data set: python tools/make_miniature.py, or with --tables or --charades another."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from nonlocal_video.data.miniature import TWO_QUESTIONS, make_miniature
 from nonlocal_video.data.miniature_charades import ACTIONS
 from nonlocal_video.data.miniature_tables import FOUR_QUESTIONS
+from nonlocal_video.data.workers import num_cpus
 
 SETS = {
     "miniature": (TWO_QUESTIONS, 1024, 256),
@@ -40,7 +40,7 @@ def main() -> None:
             num_train=num_train if arguments.train is None else arguments.train,
             num_val=num_val if arguments.val is None else arguments.val,
             seed=arguments.seed,
-            processes=os.cpu_count() or 1,
+            processes=num_cpus(),
         )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> None:
     with one_job():
         config = settings(cfg)
         predictor = Predictor(config.weights, protocol=config.protocol, data=config.data, runtime=config.runtime)
-        entries = predictor.find(config.video)
+        entries = predictor.find(config.video, note=note)
         if predictor.note:
             note(f"note: {predictor.note}")
         work = write_features if config.features else write_predictions

@@ -23,6 +23,7 @@ from nonlocal_video.data.lists.manifest import FORMATS
 from nonlocal_video.data.lists.outputs import beside, format_preset, name_classes, name_lists, settings_of
 from nonlocal_video.data.lists.sources import Source, read_folders, read_hmdb51, read_lists
 from nonlocal_video.data.resize import plan_targets, resize
+from nonlocal_video.data.workers import num_cpus
 from nonlocal_video.files import whole_file
 from nonlocal_video.types import Entry
 
@@ -65,11 +66,6 @@ def parse() -> argparse.Namespace:
     if min(arguments.gop, arguments.jobs, arguments.time_limit) <= 0:
         parser.error("--gop, --jobs and --time-limit: expected more than 0")
     return arguments
-
-
-def num_cpus() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_source(arguments: argparse.Namespace) -> Source:

@@ -74,7 +74,7 @@ def decode(
     anew, and have to give the same for the same arguments.
 
     Args:
-        path: a video file, or a folder of JPEG frames.
+        path: a video file, or a folder of frames.
         decoder: a key of `DECODERS`. "pyav" is exact on every file we know and reports damaged frames; the others
             hand the files that they are known to misread to it.
         limit_s: seconds after which this gives up. A library that hangs in its own code is not interrupted; the

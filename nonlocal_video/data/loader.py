@@ -3,7 +3,6 @@
 import math
 import multiprocessing
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing import forkserver
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nonlocal_video.data.dataset import Started, TestingVideos, TrainingVideos, ValidationVideos
 from nonlocal_video.data.decode import DecodeError
-from nonlocal_video.data.workers import Board, Watch, kill
+from nonlocal_video.data.workers import START_METHOD, Board, Watch, kill
 from nonlocal_video.signals import deaf_children, end_with_parent, ignore_stopping
 from nonlocal_video.types import Batch, Failure, Sample
 
@@ -23,8 +22,6 @@ GRACE_S = 10.0
 """A worker is ended so long after the limit at which the decoder should have given up by itself."""
 MAX_IDLE_DEATHS = 3
 """Workers that may die one after the other without a video to blame."""
-START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
-"""Workers are children of a process that never ran a decoder: a fork of one that did can hang."""
 
 
 class Videos(Protocol):

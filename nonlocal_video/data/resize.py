@@ -1,7 +1,6 @@
 """A folder of re-encoded videos: planned, made by many processes, resumed after a stop."""
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from nonlocal_video.data.encode import UNFINISHED, Encoding, reencode
+from nonlocal_video.data.workers import START_METHOD
+from nonlocal_video.files import is_new, locked, whole_file
 from nonlocal_video.signals import end_with_parent
 
 STAMP = "prepare.json"
@@ -103,20 +104,14 @@ def _claimed(folder: Path, made_by: dict[str, str | int]) -> Iterator[None]:
     """Holds the folder against other runs, if it is new or was made in this way."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / STAMP
-    if not stamp.exists() and any(folder.iterdir()):
+    if not stamp.exists() and not is_new(folder):
         raise ValueError(f"--resize: {folder}: got a folder with other files, expected a new or an empty one")
-    with stamp.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"--resize: {folder}: another prepare_data.py is writing there") from None
-        file.seek(0)
-        text = file.read()
-        if not text:
-            file.write(json.dumps(made_by, indent=1) + "\n")
-            file.flush()
+    with locked(folder, refusal="--resize: {folder}: another prepare_data.py is writing there ({holder})"):
+        if stamp.exists():
+            _check_stamp(folder, json.loads(stamp.read_text()), made_by)
         else:
-            _check_stamp(folder, json.loads(text), made_by)
+            with whole_file(stamp) as file:
+                file.write((json.dumps(made_by, indent=1) + "\n").encode())
         yield
 
 
@@ -145,7 +140,7 @@ def _clean(folder: Path) -> set[str]:
 def _work(
     jobs: Mapping[str, str], encoding: Encoding, *, processes: int, time_limit_s: float
 ) -> tuple[dict[str, str], list[str]]:
-    context = get_context("forkserver")
+    context = get_context(START_METHOD)
     # Loaded once and shared: each process needs what the main module imports.
     context.set_forkserver_preload(["nonlocal_video.data.lists.manifest", __name__])
     failed, retimed = dict[str, str](), list[str]()

@@ -4,6 +4,7 @@ import atexit
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,15 @@ from typing import NamedTuple
 
 import torch
 
+START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
+"""Workers are children of a process that never ran a decoder: a fork of one that did can hang."""
+
 _PID, _ITEM, _ATTEMPT, _SINCE = range(4)
+
+
+def num_cpus() -> int:
+    """The CPUs that this process may use, where the system tells; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Work(NamedTuple):
@@ -90,7 +99,7 @@ def kill(pids: Iterable[int]) -> set[int]:
     killed = set()
     for pid in pids:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))  # On Windows every signal kills.
             killed.add(pid)
     return killed
 

@@ -37,7 +37,7 @@ class DataConfig:
     format: str = "auto"
     """Of the lists, where their content leaves it open: one of FORMATS in data/lists/manifest.py."""
     frame_rate: float | None = None
-    """Of folders of JPEG frames, a second; null if nobody knows, and then they cannot be sampled by time."""
+    """Of folders of frames, a second; null if nobody knows, and then they cannot be sampled by time."""
     decoder: str = "pyav"
     """pyav, decord or torchcodec."""
     decode_limit_s: float | None = 60.0

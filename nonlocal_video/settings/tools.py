@@ -118,7 +118,7 @@ class PredictConfig:
     weights: str = MISSING
     """A .safetensors file, which says its network, clips and classes."""
     video: Any = MISSING
-    """A video, a folder (of videos, or of JPEG frames), a list, or several of these: [a.mp4,b.mp4]."""
+    """A video, a folder (of videos, or of frames), a list, or several of these: [a.mp4,b.mp4]."""
     format: str = "text"
     """text, jsonl (a JSON object a line) or csv."""
     out: str | None = None

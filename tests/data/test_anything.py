@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_its_videos_sorted(folder: Path) -> None:
-    names = [entry.video for entry in find_entries(folder, root=None)]
+    names = [entry.video for entry in find_entries(folder, root=None, note=str)]
     assert names == [f"{folder}/a.MKV", f"{folder}/b.mp4", f"{folder}/class x/c.webm"]
 
 
@@ -32,7 +32,7 @@ def test_a_folder_of_frames_is_one_video_and_folders_of_frames_are_several(tmp_p
 
 
 def test_an_empty_folder_is_refused_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{tmp_path}: got no videos, expected mp4"):
+    with pytest.raises(ValueError, match=rf"{tmp_path}: got no videos, expected some, or folders of numbered frames"):
         find_entries(tmp_path, root=None)
 
 

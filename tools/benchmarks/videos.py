@@ -7,7 +7,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from nonlocal_video.data.decoders.pyav import open_index
+from nonlocal_video.data.decoders.index import open_index
 from nonlocal_video.data.decoders.source import Deadline
 
 _VERSION = 1

@@ -1,6 +1,5 @@
 """Every video of a list examined, in processes that can be killed; a stopped survey goes on where it was."""
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -18,7 +17,8 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from nonlocal_video.data.decoders.examine import Finding, examine
-from nonlocal_video.files import whole_file
+from nonlocal_video.data.workers import START_METHOD
+from nonlocal_video.files import is_new, locked, whole_file
 from nonlocal_video.signals import end_with_parent
 from nonlocal_video.types import Entry, Label, TimedLabel
 
@@ -108,16 +108,10 @@ def _holds(record: Record, depth: Depth) -> bool:
 def _claimed(folder: Path) -> Iterator[None]:
     """Holds the folder against other surveys, if it is new or that of one."""
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()) and not (folder / VIDEOS).exists():
+    if not is_new(folder) and not (folder / VIDEOS).exists():
         raise ValueError(f"--out: {folder}: got a folder with other files, expected a new one or that of a census")
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(folder, refusal="--out: {folder}: another check_data.py is writing there ({holder})"):
         yield
-    except BlockingIOError:
-        raise ValueError(f"--out: {folder}: another check_data.py is writing there") from None
-    finally:
-        os.close(number)
 
 
 def _look(entries: Sequence[Entry]) -> tuple[dict[str, Stamp], dict[str, str]]:
@@ -202,7 +196,7 @@ def _parsed(content: Mapping[str, Any]) -> Record:
 
 def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tuple[str, Finding], None, None]:
     """Findings as they are made; few paths wait at a time, however many there are."""
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context(START_METHOD)
     context.set_forkserver_preload([examine.__module__])  # Loaded once and shared.
     pool, waiting, rest = None, dict[Future[Finding], str](), iter(paths)
     try:

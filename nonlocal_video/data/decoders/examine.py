@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nonlocal_video.data.decode import MAX_ASPECT
 from nonlocal_video.data.decoders.container import AvError, open_container, video_stream
-from nonlocal_video.data.decoders.frames import list_frames, open_frames
+from nonlocal_video.data.decoders.frames import FRAME_FORMATS, list_frames, open_frames
 from nonlocal_video.data.decoders.index import Index, decode_all, describe, index_frames, read_index
 from nonlocal_video.data.decoders.orientation import orientation
 from nonlocal_video.data.decoders.source import Deadline
@@ -57,7 +57,7 @@ class Finding(NamedTuple):
 
 
 def examine(path: str, *, limit_s: float, decode_all: bool) -> Finding:
-    """Reads a video file, or a folder of JPEG frames, to its end.
+    """Reads a video file, or a folder of frames, to its end.
 
     A video is "ok" if every frame that a clip may ask for can be decoded and is whole.
 
@@ -90,7 +90,8 @@ def _stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Findin
     if stat.S_ISDIR(mode):
         names = list_frames(path)
         finding = _hashed([os.path.join(path, name) for name in names], deadline, named=True)
-        finding = finding._replace(container=FOLDER, codec="jpeg", frames=len(names))
+        kinds = {FRAME_FORMATS[os.path.splitext(name)[1][1:].lower()].lower() for name in names}
+        finding = finding._replace(container=FOLDER, codec=", ".join(sorted(kinds)), frames=len(names))
         yield finding
         yield _decoded_folder(finding, path, deadline) if every_frame else finding._replace(state="opens")
         return

@@ -1,4 +1,4 @@
-"""Folders of JPEG frames, as mmaction2's rawframes and Charades' are."""
+"""Folders of frames, one image each, as mmaction2's rawframes and Charades' are."""
 
 import os
 import re
@@ -10,39 +10,50 @@ from PIL import Image
 
 from nonlocal_video.data.decoders.source import Deadline, Source
 
-_FRAME = re.compile(r"(.*?)(\d+)\.jpe?g", re.IGNORECASE)
+FRAME_FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP"}
+"""The extensions of frames, and what Pillow calls their formats."""
+
+_FRAME = re.compile(rf"(?!\.)(.*?)(\d+)\.(?:{'|'.join(FRAME_FORMATS)})", re.IGNORECASE | re.DOTALL)
+_FORMATS = tuple(dict.fromkeys(FRAME_FORMATS.values()))
+
+
+def frame_number(path: str) -> int | None:
+    """The number of a frame by the name of its file (`A/A-000012.jpg`); None if no frame is called so."""
+    match = _FRAME.fullmatch(os.path.basename(path))
+    return int(match[2]) if match else None
 
 
 @contextmanager
 def open_frames(path: str, deadline: Deadline, *, rate: float | None = None) -> Iterator[Source]:
-    """The numbered JPEG files of a folder, in the order of their numbers.
+    """The numbered images of a folder, in the order of their numbers.
 
     Args:
         rate: frames a second, where somebody knows.
 
     Raises:
-        ValueError: no frames, a number missing among them, or several series of frames but none called `img_`.
+        ValueError: no frames, a number missing among them or there twice, or several series of frames but none called
+            `img_`.
     """
     names = list_frames(path)
 
     def read(wanted: list[int]) -> Iterator[np.ndarray]:
         for index in wanted:
             deadline.check()
-            yield _read_jpeg(os.path.join(path, names[index]))
+            yield _read_image(os.path.join(path, names[index]))
 
     yield Source(np.full(len(names), np.nan) if rate is None else np.arange(len(names)) / rate, read)
 
 
 def list_frames(path: str) -> list[str]:
     """The names of a folder's frames, in order; see `open_frames`."""
-    series: dict[str, dict[int, str]] = {}
+    series: dict[str, dict[int, list[str]]] = {}
     with os.scandir(path) as files:
         for file in files:
             match = _FRAME.fullmatch(file.name)
             if match and file.is_file():
-                series.setdefault(match[1], {})[int(match[2])] = file.name
+                series.setdefault(match[1], {}).setdefault(int(match[2]), []).append(file.name)
     if not series:
-        raise ValueError("no JPEG frames in this folder")
+        raise ValueError(f"no numbered frames in this folder ({', '.join(FRAME_FORMATS)})")
     if len(series) > 1 and "img_" not in series:  # Beside img_00001.jpg lie often flow_x_00001.jpg.
         raise ValueError(f"got several series of frames, {sorted(series)}, expected one, or one called img_")
     frames = series["img_"] if len(series) > 1 else next(iter(series.values()))
@@ -52,12 +63,31 @@ def list_frames(path: str) -> list[str]:
         raise ValueError(
             f"{len(missing)} of {numbers[-1] - numbers[0] + 1} frames are missing, the first: {missing[0]}"
         )
-    return [frames[number] for number in numbers]
+    for number in numbers:
+        if len(frames[number]) > 1:
+            raise ValueError(f"got two frames of number {number}, {sorted(frames[number])}, expected one")
+    return [frames[number][0] for number in numbers]
 
 
-def _read_jpeg(path: str) -> np.ndarray:
+def _read_image(path: str) -> np.ndarray:
+    """(H, W, 3) uint8.
+
+    Raises:
+        ValueError: damaged, too large, or of no format of frames, whatever its name says.
+    """
     try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except OSError as error:
+        with Image.open(path, formats=_FORMATS) as image:
+            return np.array(_to_rgb(image))
+    # What Pillow raises for damaged chunks of a PNG, and for the size of a picture that would fill the memory.
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{os.path.basename(path)}: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8 bits of each colour, what is transparent on black."""
+    if image.mode.startswith("I"):  # Grey of 16 bits, which Pillow would cut off at 255.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode.endswith("A") or "transparency" in image.info:
+        seen = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", seen.size, (0, 0, 0, 255)), seen).convert("RGB")
+    return image.convert("RGB")

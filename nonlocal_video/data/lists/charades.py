@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from nonlocal_video.data.decoders.frames import frame_number
 from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry, TimedLabel
 
@@ -17,7 +18,6 @@ FPS = 24
 COLUMNS = ("id", "actions", "length")
 """Of the official lists, those that are read; the list of the hidden test videos has no actions."""
 
-_NUMBERED = re.compile(r"(\d+)\.jpe?g$", re.IGNORECASE)
 _ACTION = re.compile(r"c(\d{3})\s+(\d+(?:\.\d+)?)\s+(\d+(?:\.\d+)?)")
 
 
@@ -148,11 +148,11 @@ class _Video:
         self.labels = list[TimedLabel]()
 
     def add(self, labels: Sequence[int], frame: str, *, where: str) -> None:
-        number = _NUMBERED.search(frame)
-        if number is None or (self.num_frames and int(number.group(1)) != self.last + 1):
+        number = frame_number(frame)
+        if number is None or (self.num_frames and number != self.last + 1):
             expected = f"that of number {self.last + 1}" if self.num_frames else "one such as A/A-000001.jpg"
             raise ValueError(f"{where}: got the frame {frame}, expected {expected}: every frame has to be listed")
-        self.last = int(number.group(1))
+        self.last = number
         self.end([label for label in self.running if label not in labels])
         for label in labels:
             self.running.setdefault(label, self.num_frames)

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from nonlocal_video.data.lists.charades import format_charades
 from nonlocal_video.data.lists.classes import class_ids, normalised
-from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
+from nonlocal_video.data.lists.kinds import Files, Ignored
+from nonlocal_video.data.lists.pathlist import split_line
 from nonlocal_video.types import Entry, TimedLabel
 
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing"])
@@ -18,8 +20,8 @@ class Folder(NamedTuple):
 
     entries: list[Entry]
     classes: list[str]
-    num_other: int
-    """Files that were not taken for videos."""
+    ignored: Ignored
+    """Files that were taken for no videos, or lie in no class folder; hidden ones are not counted."""
 
 
 def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
@@ -38,18 +40,17 @@ def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
     if splits := split_folders(folder):
         raise ValueError(f"{folder}: got the folders {', '.join(splits)}, expected classes: take {folder / splits[0]}")
     labels = _labels(folder, names, classes)
-    entries, num_other = list[Entry](), 0
-    for name in names:
-        for parent, inner, files in os.walk(folder / name):
-            inner[:] = sorted(item for item in inner if not item.startswith("."))
-            videos = sorted(file for file in files if _is_video(file))
-            num_other += len(files) - len(videos)
-            paths = [os.path.join(parent, file) for file in videos]
-            entries += [Entry(os.path.relpath(path, folder), path, labels[name]) for path in paths]
+    files = _walk(folder, names)
+    paths = {name: list[str]() for name in names}
+    for path in files.videos:
+        paths[os.path.relpath(path, folder).split(os.sep)[0]].append(path)
+    entries = [
+        Entry(os.path.relpath(path, folder), path, labels[name]) for name in names for path in sorted(paths[name])
+    ]
     if not entries:
-        raise ValueError(f"{folder}: got no videos in {len(names)} folders, expected {', '.join(VIDEO_EXTENSIONS)}")
-    num_other += sum(item.is_file() for item in os.scandir(folder))
-    return Folder(entries, list(classes) if classes is not None else names, num_other)
+        others = f" among the {files.ignored}" if files.ignored else ""
+        raise ValueError(f"{folder}: got no videos in {len(names)} folders{others}, expected {folder}/CLASS/video.mp4")
+    return Folder(entries, list(classes) if classes is not None else names, files.ignored)
 
 
 def split_folders(folder: Path) -> list[str]:
@@ -58,8 +59,21 @@ def split_folders(folder: Path) -> list[str]:
     return [name for name in names if any(map(os.path.isdir, (folder / name).iterdir()))]
 
 
-def _is_video(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1][1:].lower() in VIDEO_EXTENSIONS
+def _walk(folder: Path, names: Sequence[str]) -> Files:
+    """The files of the class folders; those beside the folders are ignored."""
+    files = Files()
+    for item in sorted(os.scandir(folder), key=lambda item: item.name):
+        if item.is_file() and not item.name.startswith("."):
+            files.ignored.add(item.path)
+    for name in names:
+        for parent, inner, found in os.walk(folder / name):
+            inner[:] = sorted(item for item in inner if not item.startswith("."))
+            for file in sorted(found):
+                if not file.startswith("."):
+                    files.add(os.path.join(parent, file))
+    with ThreadPoolExecutor(16) as pool:
+        files.look(pool)
+    return files
 
 
 def _labels(folder: Path, names: Sequence[str], classes: Sequence[str] | None) -> Mapping[str, int]:
@@ -113,7 +127,8 @@ def format_list(names: Sequence[str], entries: Sequence[Entry]) -> str:
 def _line(name: str, entry: Entry) -> str:
     if "\n" in name or "\r" in name:
         raise ValueError(f"got the path {name!r}, expected one without line breaks: rename it")
-    if name != name.strip() or name.startswith('"'):
+    line = split_line(f"{name} 0".strip(), 1)
+    if (line.path, line.numbers) != (name, (0,)):  # It would be read otherwise.
         name = '"' + name.replace('"', '""') + '"'
     return " ".join([name, *map(str, _several(entry))])
 

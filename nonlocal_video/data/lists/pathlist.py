@@ -9,9 +9,17 @@ from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry, Label
 
 FORMS = ("path", "path_label", "path_frames_label", "path_labels")
-VIDEO_EXTENSIONS = ("mp4", "mkv", "webm", "avi", "mov", "mpg", "mpeg", "wmv", "flv", "m4v", "3gp", "ts")
+VIDEO_EXTENSIONS = (
+    "mp4", "mkv", "webm", "avi", "mov", "mpg", "mpeg", "wmv", "flv", "m4v", "3gp", "ts",
+    "gif", "mts", "m2ts", "m2t", "tp", "trp", "vob", "evo", "mpe", "mpv", "m1v", "m2v", "mp4v", "ogv", "ogm", "asf",
+    "wtv", "dvr-ms", "dv", "dif", "mxf", "gxf", "3g2", "3gpp", "f4v", "qt", "mk3d", "rm", "rmvb", "rv", "divx", "xvid",
+    "amv", "nut", "nsv", "ivf", "y4m", "h261", "h263", "h264", "h265", "hevc", "avc", "vc1", "vvc", "obu", "mjpg",
+    "mjpeg", "mjp", "fli", "flc", "bik", "smk", "roq", "viv", "insv", "lrv",
+)  # fmt: skip
+"""Of files that are videos without a look. None of digits alone, which would be a label behind a point."""
 
-_VIDEO = re.compile(rf".*\.(?:{'|'.join(VIDEO_EXTENSIONS)})(?=[\s,]|$)", re.IGNORECASE)  # Up to the last one.
+_ENDINGS = "|".join(map(re.escape, VIDEO_EXTENSIONS))
+_VIDEO = re.compile(rf".*\.(?:{_ENDINGS})(?=[\s,]|$)", re.IGNORECASE)  # Up to the last one.
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"(?=[\s,]|$)')
 _NUMBER = r"-?\d+(?:\.0*)?"
 """A whole number; pandas writes 3 as 3.0 where another row has none."""

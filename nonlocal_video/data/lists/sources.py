@@ -155,5 +155,5 @@ def _found(folder: Path, found: Folder) -> str:
     return (
         f"{folder}: {len(found.entries)} videos of {len(found.classes)} classes"
         + (f" ({empty} of them without videos)" if empty else "")
-        + (f"; other files, ignored: {found.num_other}" if found.num_other else "")
+        + (f"; other files, ignored: {found.ignored}" if found.ignored else "")
     )

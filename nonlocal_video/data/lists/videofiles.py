@@ -3,18 +3,17 @@
 import os
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from nonlocal_video.data.lists.classes import normalised
-from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
+from nonlocal_video.data.lists.kinds import Files, Ignored, is_called_video
 from nonlocal_video.types import Entry
 
 REPLACEMENT = "replacement"
 """The folder of the repaired videos of Kinetics-400, as the Common Visual Data Foundation's scripts leave it."""
 
-_EXTENSIONS = {f".{extension}" for extension in VIDEO_EXTENSIONS}
 _CLIP = re.compile(r"(.{11})_(\d{6}_\d{6})", re.DOTALL)
 _SPLITS = ({"train", "training"}, {"val", "valid", "validate", "validation"}, {"test", "testing", "holdout"})
 
@@ -26,6 +25,8 @@ class VideoFiles(NamedTuple):
     by_stem: dict[str, list[str]]
     replacements: dict[str, list[str]]
     """By the 11 characters of the YouTube id."""
+    ignored: Ignored
+    """The files that are no videos; hidden ones are not counted."""
 
     def replacement(self, stem: str) -> str | None:
         """The repaired file of a clip; a file whose name tells times is only that of a clip with the same times."""
@@ -58,9 +59,10 @@ def clip_name(stem: str) -> tuple[str, str | None]:
 
 
 def stem_of(path: str) -> str:
-    """The name of a file without the extension of a video."""
-    stem, extension = os.path.splitext(os.path.basename(path.rstrip("/")))
-    return stem if extension.lower() in _EXTENSIONS else stem + extension
+    """The name of a file without the extension of a video; that of a clip of Kinetics without any."""
+    name = os.path.basename(path.rstrip("/"))
+    stem = os.path.splitext(name)[0]
+    return stem if is_called_video(name) or _CLIP.fullmatch(stem) else name
 
 
 def _split_words(split: str) -> set[str]:
@@ -71,9 +73,10 @@ def _split_words(split: str) -> set[str]:
 def find_videos(root: str, *, below: str = "") -> VideoFiles:
     """All videos below `root`, or below its subfolder `below`.
 
-    Links are followed, and no folder is entered twice. Hidden folders are not entered.
+    Links are followed, and no folder is entered twice. Hidden folders are not entered. Files whose extension does not
+    tell what they are are looked into.
     """
-    files = VideoFiles(root.rstrip("/") or "/", {}, {})
+    files = VideoFiles(root.rstrip("/") or "/", {}, {}, Ignored())
     level, links = [os.path.join(files.root, below) if below else files.root], list[str]()
     entered = set[tuple[int, int]]()
     with ThreadPoolExecutor(16) as pool:  # Folders on a network disk wait; many wait together.
@@ -87,42 +90,54 @@ def find_videos(root: str, *, below: str = "") -> VideoFiles:
                     entered.add((status.st_dev, status.st_ino))
                     new.append(folder)
             scans = list(pool.map(_scan, new))
-            for folder, (names, _) in zip(new, scans, strict=True):
-                _add(files, folder, names)
-            children = sorted(child for _, found in scans for child in found)
+            found = Files()
+            for scan in scans:
+                found.extend(scan.files)
+            found.look(pool)
+            files.ignored.extend(found.ignored)
+            for path in [*found.videos, *(clip for scan in scans for clip in scan.clips)]:
+                _add(files, path)
+            children = sorted(child for scan in scans for child in scan.folders)
             level = [path for is_link, path in children if not is_link]
             links += [path for is_link, path in children if is_link]
     return files
 
 
-def _add(files: VideoFiles, folder: str, names: Iterable[str]) -> None:
-    replaces = REPLACEMENT in folder[len(files.root) :].split(os.sep)
-    for name in names:
-        path, stem = os.path.join(folder, name), stem_of(name)
-        if replaces:
-            files.replacements.setdefault(clip_name(stem)[0], []).append(path)
-        else:
-            files.by_stem.setdefault(stem, []).append(path)
+def _add(files: VideoFiles, path: str) -> None:
+    stem = stem_of(path)
+    if REPLACEMENT in path[len(files.root) :].split(os.sep)[:-1]:
+        files.replacements.setdefault(clip_name(stem)[0], []).append(path)
+    else:
+        files.by_stem.setdefault(stem, []).append(path)
 
 
-def _scan(folder: str) -> tuple[list[str], list[tuple[bool, str]]]:
-    """The videos in a folder, and its folders: whether they are links, and their paths."""
-    videos, folders = [], []
+class _Scan(NamedTuple):
+    """What is in a folder, but for hidden files and folders."""
+
+    files: Files
+    clips: list[str]
+    """Folders of frames that are called as clips of Kinetics."""
+    folders: list[tuple[bool, str]]
+    """Those to enter: whether they are links, and their paths."""
+
+
+def _scan(folder: str) -> _Scan:
+    scan = _Scan(Files(), [], [])
     try:
         with os.scandir(folder) as items:
             for item in items:
                 if item.name.startswith("."):
                     continue
-                if os.path.splitext(item.name)[1].lower() in _EXTENSIONS and item.is_file():
-                    videos.append(item.name)
+                if item.is_file():
+                    scan.files.add(item.path)
                 elif item.is_dir():  # Neither, where a link leads nowhere.
                     if _CLIP.fullmatch(item.name):
-                        videos.append(item.name)
+                        scan.clips.append(item.path)
                     else:
-                        folders.append((item.is_symlink(), item.path))
+                        scan.folders.append((item.is_symlink(), item.path))
     except PermissionError as error:
         warnings.warn(f"{folder} cannot be read, its videos count as missing: {error}", stacklevel=2)
-    return videos, folders
+    return scan
 
 
 def with_replacements(entries: Sequence[Entry], root: str | None) -> list[Entry]:
