@@ -15,14 +15,15 @@ from pathlib import Path
 
 import av
 import torch
+from benchmarks.before import before
 from benchmarks.costs import ffmpeg_version
 from benchmarks.processes import loader, memory
 from benchmarks.split import split
 from benchmarks.testing import test
 from benchmarks.training import train
-from benchmarks.videos import MIXED, TIMED, describe, make_videos
+from benchmarks.videos import MIXED, OLD, TIMED, File, describe, make_videos
 
-SECTIONS = ("train", "test", "split", "memory", "loader")
+SECTIONS = ("train", "test", "split", "memory", "loader", "before")
 FILES = """The generated files are H.264 as x264 makes it by default (preset medium, crf 23, 3 B-frames), with a panning
 textured ground, moving textured objects and noise (`tools/benchmarks/videos.py`); GOP is the number of frames from one
 key frame to the next. A cell without a number says why there is none.
@@ -47,10 +48,16 @@ def pages(arguments: argparse.Namespace, *, cores: set[int]) -> Iterator[str]:
         "split": partial(split, files, **sizes),
         "memory": partial(memory, mixed, long=timed[0], num_items=arguments.memory),
         "loader": partial(loader, timed[0], workers=arguments.workers),
+        "before": partial(_before, [*files, *make_videos(OLD, arguments.folder)], arguments),
     }
     for name in arguments.only:
         use(cores if name == "loader" else {min(cores)})
         yield from parts[name]()
+
+
+def _before(files: list[File], arguments: argparse.Namespace) -> Iterator[str]:
+    named = [(file.name, file.path) for file in files]
+    return before(named, checkout=arguments.before, rounds=arguments.rounds)
 
 
 def machine(num_cores: int) -> str:
@@ -102,7 +109,7 @@ def _numbers(text: str) -> list[int]:
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--only", type=_sections, default=list(SECTIONS), help=f"some of {','.join(SECTIONS)}")
+    parser.add_argument("--only", type=_sections, help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--videos", nargs="+", default=[], metavar="FILE", help="measure on these too")
     parser.add_argument("--clips", type=int, default=5, help="training clips of each file")
     parser.add_argument("--repeats", type=int, default=3)
@@ -111,10 +118,17 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--step-s", type=float, default=0.5, help="seconds of a training step")
     parser.add_argument("--memory", type=int, default=300, metavar="CLIPS", help="of each decoder, for its memory")
     parser.add_argument("--workers", type=_numbers, default=[0, 1, 2], help="of the loader")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout, to compare with")
+    parser.add_argument("--rounds", type=int, default=7, help="of the comparison with another checkout")
     parser.add_argument("--folder", type=Path, default=Path("data/benchmark"), help="of the generated files")
     parser.add_argument("--small", action="store_true", help="on one short file, to try this program")
     parser.add_argument("--out", type=Path, help="write the page here, too")
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if arguments.only is None:
+        arguments.only = [name for name in SECTIONS if name != "before" or arguments.before]
+    if "before" in arguments.only and arguments.before is None:
+        parser.error("--only before: name the other checkout with --before")
+    return arguments
 
 
 def main() -> None:

@@ -5,12 +5,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 
 from nonlocal_video.data.clips import random_clip
+from nonlocal_video.data.dataset import _chosen
 from nonlocal_video.data.decode import DecodeError, decode
 from nonlocal_video.data.transforms import training_crop
 from tests.data.videos import textured_frames, write
@@ -142,15 +144,11 @@ def flipped(content: bytes, number: int) -> bytes:
 
 def outcome(path: str, decoder: str) -> tuple[str, float, str]:
     """What a training clip of this file is: "clip" or the error; how long that took, and which clip it is."""
-    rng, start = np.random.default_rng(0), time.perf_counter()
+    crop = partial(training_crop, jitter=(256, 320), crop=224, flip=True)
+    pick, fit = _chosen(partial(random_clip, length=32, stride=2), crop, np.random.default_rng(0))
+    start = time.perf_counter()
     try:
-        decoded = decode(
-            path,
-            lambda seconds: random_clip(seconds, length=32, stride=2, rng=rng),
-            lambda height, width: training_crop(height, width, jitter=(256, 320), crop=224, flip=True, rng=rng),
-            decoder=decoder,
-            limit_s=LIMIT_S,
-        )
+        decoded = decode(path, pick, fit, decoder=decoder, limit_s=LIMIT_S)
     except DecodeError as error:
         return f"error: {str(error).removeprefix(f'{path}: ')}", time.perf_counter() - start, ""
     digest = hashlib.sha256(decoded.frames.numpy().tobytes()).hexdigest()

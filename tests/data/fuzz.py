@@ -18,6 +18,7 @@ import torch
 from av.codec.codec import UnknownCodecError
 
 from nonlocal_video.data.decode import DecodeError, decode
+from tests.data.packets import rewrite
 from tests.data.videos import textured_frames
 
 HEIGHT, WIDTH, NUM_FRAMES = 144, 176, 40  # H.261 and H.263 know this size.
@@ -53,7 +54,7 @@ class Case(NamedTuple):
     gop: int
     b_frames: int
     change: str = ""
-    """What becomes of its packets: a key of `CHANGES`, or nothing."""
+    """What becomes of its packets: a key of `CHANGES` in packets.py, or nothing."""
 
 
 def cases() -> Iterator[Case]:
@@ -77,7 +78,7 @@ def make(path: Path, case: Case) -> bool:
     try:
         _encode(source, case)
         if case.change:
-            _remux(source, path, case.change)
+            rewrite(source, path, case.change)
     except (av.FFmpegError, UnknownCodecError, ValueError):
         return False
     return True
@@ -95,69 +96,6 @@ def _encode(path: Path, case: Case) -> None:
             frame.pts, frame.time_base = k, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-
-
-class Stored(NamedTuple):
-    """A packet to write."""
-
-    content: bytes
-    is_key: bool
-    pts: int
-    dts: int
-
-
-AS_BEFORE = b"\0\0\1\xb6\x50\x4f"
-"""A picture of MPEG-4 Part 2 that is not coded."""
-
-
-def _packed(packets: list[Stored]) -> list[Stored]:
-    """B-frames ride with the picture that they wait for, as XviD and DivX write them; a stub takes the free place."""
-    kinds = [packet.content[packet.content.index(b"\0\0\1\xb6") + 4] >> 6 for packet in packets]
-    contents, k = list[bytes](), 0
-    while k < len(packets):
-        behind = next((n for n in range(k + 1, len(packets)) if kinds[n] != 2), len(packets))
-        group = [packet.content for packet in packets[k:behind]]
-        contents += [group[0] + group[1], *group[2:], AS_BEFORE] if len(group) > 1 else group
-        k = behind
-    head, picture = packets[0].content, packets[0].content.index(b"\0\0\1\xb6")
-    contents[0] = head[:picture] + b"\0\0\1\xb2DivX503b1393p" + contents[0][picture:]
-    return [packet._replace(content=content, pts=packet.dts) for packet, content in zip(packets, contents, strict=True)]
-
-
-def _dropped(packets: list[Stored]) -> list[Stored]:
-    return [
-        packet._replace(content=AS_BEFORE) if k % 7 == 3 and not packet.is_key else packet
-        for k, packet in enumerate(packets)
-    ]
-
-
-def _decoding_times(packets: list[Stored]) -> list[Stored]:
-    return [packet._replace(pts=packet.dts) for packet in packets]
-
-
-def _cut(packets: list[Stored]) -> list[Stored]:
-    return packets[5:]
-
-
-CHANGES = {
-    "packed": _packed,
-    "dropped": _dropped,
-    "decoding times": _decoding_times,
-    "cut": _cut,
-}
-
-
-def _remux(source: Path, target: Path, change: str) -> None:
-    with av.open(str(source)) as container, av.open(str(target), "w") as out:
-        stream = container.streams.video[0]
-        copy = out.add_stream_from_template(stream)
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        stored = [Stored(bytes(p), p.is_keyframe, p.pts or p.dts, p.dts) for p in packets]
-        for one in CHANGES[change](stored):
-            packet = av.Packet(one.content)
-            packet.stream, packet.time_base = copy, stream.time_base
-            packet.pts, packet.dts, packet.is_keyframe = one.pts, one.dts, one.is_key
-            out.mux(packet)
 
 
 def plain_decode(path: Path) -> list[np.ndarray]:
@@ -205,23 +143,31 @@ def compare(path: Path, *, decoder: str = "pyav") -> str:
     return ""
 
 
-def main() -> None:
+def run(share: float) -> tuple[list[str], list[str]]:
+    """A share of the cases: what is wrong, and a line for each codec with the files of each container."""
     every = list(cases())
-    share = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     chosen = [every[k] for k in np.random.default_rng(0).permutation(len(every))[: round(share * len(every))]]
-    done = Counter[tuple[str, str]]()
+    done, wrong = Counter[tuple[str, str]](), list[str]()
     with tempfile.TemporaryDirectory() as folder:
         for case in chosen:
             path = Path(folder) / f"video.{case.container}"
             if make(path, case) and plain_decode(path):
-                wrong = compare(path)
                 done[case.container, f"{case.codec} {case.change}".strip()] += 1
-                if wrong:
-                    print(f"WRONG {case}: {wrong.replace(folder, '')}", flush=True)
+                if found := compare(path):
+                    wrong.append(f"{case}: {found.replace(folder, '')}")
             path.unlink(missing_ok=True)
-    for codec in sorted({codec for _, codec in done}):
-        print(f"{codec}: {', '.join(f'{container} ({n})' for (container, c), n in sorted(done.items()) if c == codec)}")
-    print(f"{sum(done.values())} files, {len(done)} pairs of container and codec")
+    codecs = sorted({codec for _, codec in done})
+    lines = [
+        f"{codec}: " + ", ".join(f"{container} ({n})" for (container, one), n in sorted(done.items()) if one == codec)
+        for codec in codecs
+    ]
+    return wrong, [*lines, f"{sum(done.values())} files, {len(done)} pairs of container and codec"]
+
+
+def main() -> None:
+    wrong, lines = run(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
+    print("\n".join([*lines, *(f"WRONG {one}" for one in wrong), f"{len(wrong)} of them wrong"]))
+    sys.exit(bool(wrong))
 
 
 if __name__ == "__main__":

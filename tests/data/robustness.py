@@ -1,8 +1,9 @@
-"""What each decoder does with every kind of file: python -m tests.data.robustness > docs/robustness.md"""
+"""What each decoder does with every kind of file: python -m tests.data.robustness [REAL ...] > docs/robustness.md"""
 
 import importlib.metadata
 import os
 import platform
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -17,19 +18,33 @@ from nonlocal_video.data.decode import DECODERS, check_decoder, decode
 from nonlocal_video.data.decoders.decord import import_decord
 from nonlocal_video.data.decoders.torchcodec import import_torchcodec
 from tests.conftest import numbers_in
+from tests.data import fuzz
 from tests.data.bad_videos import BROKEN, LIMIT_S, ODD, flipped, no_permission, outcome, whole
 from tests.data.videos import KINDS
 
 HEAD = """# What the decoders do with every kind of file
 
-`python -m tests.data.robustness > docs/robustness.md` makes this page and all its files; here with Python {python},
-{versions}. Every file is read in a process that is ended after {limit:g} s.
+`python -m tests.data.robustness [REAL ...] > docs/robustness.md` makes this page and all its files but the real ones;
+here with Python {python}, {versions}. Every file is read in a process that is ended after {limit:g} s.
 
 ## Index k is frame k
 
 Wrong frames of those asked for, in many short reads with a fresh reader, from videos of 75 frames whose grey level
 is their number (58 frames with an edit list; the file holds 17 more). "alone" is the library without what this project
-puts before it: files that a library is known to misread go to PyAV, and n is the number of packets for all.
+puts before it: files that a library is known to misread go to PyAV, and frame k is the k-th picture that a decode of
+the whole file gives.
+"""
+FUZZ_HEAD = """
+These files are as FFmpeg's encoders make them, and real ones are less regular. `python -m tests.data.fuzz` makes files
+of the containers and codecs at hand, also with packets as old encoders and careless tools leave them ("packed" and
+"dropped" pictures, "decoding times" called times of display, "cut" before the first key frame). It compares what is
+read of each with `data.decoder=pyav`, at four strides, with a plain decode of the whole file, bit by bit. So many files
+of each codec and container:
+"""
+REAL_HEAD = """
+## Real files
+
+What is read, at four strides, beside a plain decode of the whole file: "same" is bit by bit.
 """
 BROKEN_HEAD = """
 ## Files that are no whole video
@@ -108,6 +123,16 @@ def main() -> None:
                 for column in columns
             ]
             table_row(kind.__name__, cells)
+        print(FUZZ_HEAD)
+        wrong, lines = fuzz.run(1.0)
+        print("\n".join([*(f"- {line}" for line in lines), *(f"- **WRONG** {one}" for one in wrong)]))
+        print(f"- {len(wrong)} of them are read otherwise than a plain decode reads them")
+        if sys.argv[1:]:
+            print(REAL_HEAD)
+            table_head("file", ["frames", *decoders])
+            for name in sys.argv[1:]:
+                cells = [run(real, name, decoder) for decoder in decoders]
+                table_row(Path(name).name, [str(run(count_pictures, name)), *cells])
         print(BROKEN_HEAD)
         table_head("file", decoders)
         for make in (*BROKEN, *ODD):
@@ -119,6 +144,15 @@ def main() -> None:
             table_row(make.__name__, [cell(run(outcome, str(path), name)) for name in decoders])
         print(FLIPPED_HEAD)
         flips(Path(folder), decoders, run)
+
+
+def real(path: str, decoder: str) -> str:
+    """Whether a file is read as a plain decode of it does."""
+    return fuzz.compare(Path(path), decoder=decoder).replace(path, "") or "same"
+
+
+def count_pictures(path: str) -> int:
+    return len(fuzz.plain_decode(Path(path)))
 
 
 def flips(folder: Path, decoders: list[str], run: Callable[..., Any]) -> None:

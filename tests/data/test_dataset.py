@@ -1,7 +1,10 @@
 import shutil
+from collections import OrderedDict
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +19,8 @@ from nonlocal_video.data.dataset import (
     ValidationVideos,
 )
 from nonlocal_video.data.decode import DecodeError
+from nonlocal_video.data.decoders import index as index_module
+from nonlocal_video.data.decoders import pyav as pyav_module
 from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
@@ -75,6 +80,25 @@ def test_shared_entries_are_the_entries() -> None:
     shared = SharedEntries(entries)
     assert [shared[i] for i in range(3)] == entries
     assert len(shared) == 3
+
+
+def test_a_file_that_is_read_anew_gives_the_clip_that_is_read_at_once(
+    entries: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process has found out about a file must not change the draws of a clip."""
+    expected, readings = sample(training(entries), 3), []
+
+    def astray(*arguments: object) -> Iterator[np.ndarray]:
+        readings.append(arguments)
+        raise pyav_module._StrayError
+
+    monkeypatch.setattr(pyav_module, "_read_from", astray)
+    monkeypatch.setattr(pyav_module, "_read_whole", astray)
+    monkeypatch.setattr(index_module, "_known", OrderedDict())
+    for num_readings in (2, 2):  # The second time it is known that the frames have to be counted.
+        found = sample(training(entries), 3)
+        assert (found.video, len(readings), found.failures) == (expected.video, num_readings, ())
+        assert torch.equal(found.clip, expected.clip)
 
 
 def test_sample_is_a_pure_function_of_seed_and_number(entries: list[Entry]) -> None:

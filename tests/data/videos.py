@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import numbered_frames
+from tests.data.packets import rewrite
 
 NUM_FRAMES = 75
 
@@ -96,6 +97,34 @@ def avi(folder: Path) -> tuple[Path, list[int]]:
     return folder / "v.avi", write(folder / "v.avi", codec="mpeg4", g="12", bf="2", b="2M")
 
 
+def h264_avi_with_b_frames(folder: Path) -> tuple[Path, list[int]]:
+    """An AVI says when frames are decoded, not when they are shown."""
+    return folder / "v.avi", write(folder / "v.avi", g="250", bf="2", b_strategy="0")
+
+
+def packed_avi(folder: Path) -> tuple[Path, list[int]]:
+    """XviD and DivX store a B-frame in one packet with the frame that it waits for; UCF101's files are so."""
+    shown = write(folder / "source.avi", codec="mpeg4", g="30", bf="1", b="2M", sc_threshold="1000000000")
+    rewrite(folder / "source.avi", folder / "v.avi", "packed")
+    return folder / "v.avi", shown
+
+
+def mpeg_program_stream(folder: Path) -> tuple[Path, list[int]]:
+    return folder / "v.mpg", write(folder / "v.mpg", codec="mpeg2video", g="12", bf="2", b="2M")
+
+
+def flash_video(folder: Path) -> tuple[Path, list[int]]:
+    return folder / "v.flv", write(folder / "v.flv", g="20", bf="2")
+
+
+def windows_media(folder: Path) -> tuple[Path, list[int]]:
+    return folder / "v.wmv", write(folder / "v.wmv", codec="wmv2", g="12", b="2M")
+
+
+def animated_gif(folder: Path) -> tuple[Path, list[int]]:
+    return folder / "v.gif", write(folder / "v.gif", codec="gif", pix_fmt="rgb8")
+
+
 def variable_rate(folder: Path) -> tuple[Path, list[int]]:
     times = np.cumsum(np.random.default_rng(0).integers(10, 120, NUM_FRAMES)).tolist()
     return folder / "v.mkv", write(folder / "v.mkv", times_ms=times, g="20", bf="3")
@@ -146,7 +175,9 @@ def folder_of_frames(folder: Path) -> tuple[Path, list[int]]:
 
 KINDS: list[Callable[[Path], tuple[Path, list[int]]]] = [
     long_gop, short_gop, pyramid_of_8_b_frames, open_gop, intra_refresh, interlaced, mpeg4_with_b_frames, avi,
-    variable_rate, mpeg_ts, edit_list, odd_size, ten_bit, hevc, vp9, av1, motion_jpeg, folder_of_frames,
+    h264_avi_with_b_frames, packed_avi, variable_rate, mpeg_ts, mpeg_program_stream,
+    flash_video, windows_media, animated_gif, edit_list, odd_size, ten_bit, hevc, vp9, av1, motion_jpeg,
+    folder_of_frames,
 ]  # fmt: skip
 
 

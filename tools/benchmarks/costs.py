@@ -12,7 +12,7 @@ from unittest import mock
 
 from benchmarks.videos import File
 from nonlocal_video.data.decode import DECODERS, check_decoder
-from nonlocal_video.data.decoders import decord, torchcodec
+from nonlocal_video.data.decoders import fallback
 from nonlocal_video.data.decoders.source import Deadline
 
 
@@ -100,10 +100,10 @@ def why_absent(name: str, file: File) -> str | None:
 
 
 def _hands_over(decoder: str, path: str) -> bool:
-    module = {"decord": decord, "torchcodec": torchcodec}.get(decoder)
-    if module is None:
-        return False
-    with mock.patch.object(module, "open_pyav", wraps=module.open_pyav) as spy, DECODERS[decoder](path, Deadline(None)):
+    with (
+        mock.patch.object(fallback, "open_pyav", wraps=fallback.open_pyav) as spy,
+        DECODERS[decoder](path, Deadline(None)),
+    ):
         return bool(spy.called)
 
 

@@ -15,7 +15,7 @@ _VERSION = 1
 
 
 class Kind(NamedTuple):
-    """One generated file: H.264 by x264's preset medium (crf 23, 3 B-frames), 30 frames a second."""
+    """One generated file, 30 frames a second: H.264 by x264's preset medium (crf 23, 3 B-frames), or as it says."""
 
     name: str
     width: int
@@ -23,6 +23,8 @@ class Kind(NamedTuple):
     gop: int
     """Frames from one key frame to the next."""
     num_frames: int = 300
+    container: str = "mp4"
+    codec: str = "libx264"
 
 
 class File(NamedTuple):
@@ -49,6 +51,13 @@ MIXED = (
     Kind("320x240", 320, 240, 12, 96),
 )
 """Files of different sizes, for the memory of a long run."""
+OLD = (
+    Kind("320x240 for 10 s, H.264 in MP4, GOP 32", 320, 240, 32),
+    Kind("320x240 for 10 s, MPEG-4 with 2 B-frames in AVI", 320, 240, 250, container="avi", codec="mpeg4"),
+    Kind("320x240 for 10 s, H.264 in AVI", 320, 240, 250, container="avi"),
+    Kind("320x240 for 10 s, H.264 in MPEG-TS", 320, 240, 250, container="mpegts"),
+)
+"""The same pictures in files whose packets can be believed, and in others."""
 NUM_OBJECTS = 6
 NOISE = 1.5
 """Standard deviation of a camera's noise, in grey levels."""
@@ -61,7 +70,9 @@ def make_videos(kinds: tuple[Kind, ...], folder: Path) -> list[File]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for kind in kinds:
-        path = folder / f"v{_VERSION}_{kind.width}x{kind.height}_gop{kind.gop}_{kind.num_frames}.mp4"
+        codec = "" if kind.codec == "libx264" else f"_{kind.codec}"
+        name = f"v{_VERSION}_{kind.width}x{kind.height}_gop{kind.gop}_{kind.num_frames}{codec}.{kind.container}"
+        path = folder / name
         if not path.exists():
             unfinished = path.with_suffix(".unfinished")
             _write(unfinished, kind)
@@ -88,11 +99,12 @@ def describe(path: str, *, name: str) -> File:
 
 
 def _write(path: Path, kind: Kind) -> None:
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=30)
+    with av.open(str(path), "w", format=kind.container) as container:
+        stream = container.add_stream(kind.codec, rate=30)
         stream.width, stream.height, stream.pix_fmt = kind.width, kind.height, "yuv420p"
         # One thread: x264's rate control is deterministic only then.
-        stream.options = {"preset": "medium", "g": str(kind.gop), "threads": "1"}
+        own = {"preset": "medium"} if kind.codec == "libx264" else {"bf": "2", "b": "600k"}
+        stream.options = {**own, "g": str(kind.gop), "threads": "1"}
         for picture in moving_pictures(kind.height, kind.width, num_frames=kind.num_frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

@@ -110,9 +110,10 @@ def _believed(stored: Sequence[_Stored], *, reorders: bool) -> list[int] | None:
     rising = all(one < other for one, other in pairwise(ticks))
     if rising and any(one.picture.backward for one in frames):
         return None  # Times of decoding, which are called times of display.
-    if (not rising and not reorders) or len(set(ticks)) < len(frames) or min(ticks) < ticks[0]:
+    if (not rising and not reorders) or len(set(ticks)) < len(frames):
         return None
-    return sorted(one.tick for one in frames if one.is_shown and one.tick is not None) or None
+    shown = sorted(one.tick for one in frames if one.is_shown and one.tick is not None)
+    return shown if shown and shown[0] >= ticks[0] else None  # Else some may lean on what is not in the file.
 
 
 def count_frames(path: str, deadline: Deadline) -> Index:
@@ -140,7 +141,8 @@ def index_frames(container: Any, stream: Any, ticks: Sequence[int | None]) -> In
     if len(distinct) < len(ticks):
         rate = float(stream.average_rate or stream.guessed_rate or np.nan)
         return index._replace(seconds=np.arange(len(ticks)) / rate)
-    # Packets may bear the times of their decoding: put in order, they are those of the pictures.
+    if ticks != distinct:  # Packets bear the times of their decoding: put in order, they are those of the pictures.
+        distinct = [tick - distinct[0] for tick in distinct]
     return index._replace(seconds=(np.array(distinct) - distinct[0]) * float(stream.time_base), ticks=distinct)
 
 
@@ -148,10 +150,17 @@ def decode_all(container: Any, stream: Any, deadline: Deadline) -> Iterator[Any]
     """The frames of a plain decode; None where something cannot be decoded."""
     for packet in container.demux(stream):
         deadline.check()
-        try:
-            yield from packet.decode()
-        except AvError:
-            yield None
+        yield from decode_packet(packet)
+
+
+def decode_packet(packet: Any) -> Iterator[Any]:
+    """The frames that come out of the decoder for a packet; None if it cannot be decoded."""
+    if not packet.size and packet.buffer_ptr:
+        return  # The frame before, once more (Theora): nothing comes out for it. The last packet of all has no buffer.
+    try:
+        yield from packet.decode()
+    except AvError:
+        yield None
 
 
 def describe(container: Any, stream: Any) -> Index:
@@ -159,7 +168,7 @@ def describe(container: Any, stream: Any) -> Index:
     stated = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
     return Index(
         container=container.format.name,
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,
         claimed=stream.frames,
         stated_s=float(stated) or None,
         seconds=np.empty(0),

@@ -47,17 +47,17 @@ def look_for(context: Any) -> Look | None:
     Args:
         context: the codec context of a stream (PyAV).
     """
-    extradata = bytes(context.extradata or b"")
-    if context.name == "h264":
+    name, extradata = context.codec.canonical_name, bytes(context.extradata or b"")
+    if name == "h264":
         # Pictures of interlaced video may be stored in two packets, one for each field.
         believed = len(extradata) > 8 and extradata[0] == 1 and _is_progressive(extradata[8:])
         return partial(_h264, length=(extradata[4] & 3) + 1, alone=extradata[1] not in H264_444) if believed else None
-    if context.name == "hevc":
+    if name == "hevc":
         believed = len(extradata) > 22 and extradata[0] == 1
         return partial(_hevc, length=(extradata[21] & 3) + 1, reorders=context.has_b_frames) if believed else None
     if context.codec.intra_only:
         return lambda _: _ORDINARY
-    return _LOOKS.get(context.name)
+    return _LOOKS.get(name)
 
 
 def _units(packet: bytes, length: int) -> list[int]:

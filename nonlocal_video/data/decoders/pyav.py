@@ -11,7 +11,16 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from nonlocal_video.data.decoders.container import AvError, open_container, video_stream
-from nonlocal_video.data.decoders.index import Index, count_frames, decode_all, forget, known, read_index, remember
+from nonlocal_video.data.decoders.index import (
+    Index,
+    count_frames,
+    decode_all,
+    decode_packet,
+    forget,
+    known,
+    read_index,
+    remember,
+)
 from nonlocal_video.data.decoders.orientation import orientation, upright
 from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source
 
@@ -98,10 +107,7 @@ def _decode(packets: Iterator[Any], stream: Any, ticks: list[int], deadline: Dea
         deadline.check()
         if context.name == "h264":
             context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in wanted else "NONREF"
-        try:
-            yield from packet.decode()
-        except AvError:
-            yield None
+        yield from decode_packet(packet)
 
 
 def _pick(frames: Iterator[Any], ticks: list[int], stream: Any) -> Iterator[np.ndarray]:

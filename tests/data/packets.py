@@ -1,0 +1,70 @@
+"""Videos whose packets are other than they seem, as old encoders and careless tools write them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+
+
+class Stored(NamedTuple):
+    """A packet to write."""
+
+    content: bytes
+    is_key: bool
+    pts: int
+    dts: int
+
+
+AS_BEFORE = b"\0\0\1\xb6\x50\x4f"
+"""A picture of MPEG-4 Part 2 that is not coded."""
+
+
+def _packed(packets: list[Stored]) -> list[Stored]:
+    """B-frames ride with the picture that they wait for, as XviD and DivX write them; a stub takes the free place."""
+    kinds = [packet.content[packet.content.index(b"\0\0\1\xb6") + 4] >> 6 for packet in packets]
+    contents, k = list[bytes](), 0
+    while k < len(packets):
+        behind = next((n for n in range(k + 1, len(packets)) if kinds[n] != 2), len(packets))
+        group = [packet.content for packet in packets[k:behind]]
+        contents += [group[0] + group[1], *group[2:], AS_BEFORE] if len(group) > 1 else group
+        k = behind
+    head, picture = packets[0].content, packets[0].content.index(b"\0\0\1\xb6")
+    contents[0] = head[:picture] + b"\0\0\1\xb2DivX503b1393p" + contents[0][picture:]
+    return [packet._replace(content=content, pts=packet.dts) for packet, content in zip(packets, contents, strict=True)]
+
+
+def _dropped(packets: list[Stored]) -> list[Stored]:
+    return [
+        packet._replace(content=AS_BEFORE) if k % 7 == 3 and not packet.is_key else packet
+        for k, packet in enumerate(packets)
+    ]
+
+
+def _decoding_times(packets: list[Stored]) -> list[Stored]:
+    return [packet._replace(pts=packet.dts) for packet in packets]
+
+
+def _cut(packets: list[Stored]) -> list[Stored]:
+    return packets[5:]
+
+
+CHANGES = {
+    "packed": _packed,
+    "dropped": _dropped,
+    "decoding times": _decoding_times,
+    "cut": _cut,
+}
+
+
+def rewrite(source: Path, target: Path, change: str) -> None:
+    """Copies a video with its packets changed; `change` is a key of `CHANGES`."""
+    with av.open(str(source)) as container, av.open(str(target), "w") as out:
+        stream = container.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        stored = [Stored(bytes(p), p.is_keyframe, p.pts or p.dts, p.dts) for p in packets]
+        for one in CHANGES[change](stored):
+            packet = av.Packet(one.content)
+            packet.stream, packet.time_base = copy, stream.time_base
+            packet.pts, packet.dts, packet.is_keyframe = one.pts, one.dts, one.is_key
+            out.mux(packet)
