@@ -304,6 +304,22 @@ def test_torchcodec_is_not_asked_for_what_it_misreads(
     assert numbers(read(path, [3, 50], decoder="torchcodec")) == [[shown[3], shown[50]]]
 
 
+@pytest.mark.parametrize("kind", [videos.short_gop, videos.open_gop, videos.hevc, videos.vp9, videos.edit_list])
+def test_a_file_that_is_too_large_to_keep_is_sought_in(
+    tmp_path: Path, kind: Callable[[Path], tuple[Path, list[int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = kind(tmp_path)
+    seeks = []
+    sought = pyav_module._sought
+    monkeypatch.setattr(pyav_module, "_sought", lambda *a: (seeks.append(a), sought(*a))[1])
+    assert not fuzz.compare(path)
+    assert not seeks
+    monkeypatch.setattr(index_module, "KEPT_BYTES", 0)
+    assert not fuzz.compare(path)
+    assert seeks
+    assert not index_module._known, "no seek went astray"
+
+
 def test_pyav_reads_from_the_start_when_a_seek_goes_astray(
     numbered_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
-"""Training clips of this checkout beside those of another one; each run is a process of its own.
+"""Training clips of this checkout beside those of another one, each in a process of its own; they take turns.
 
-As a program it times clips of files with the package that Python finds: python tools/benchmarks/before.py FILE ...
+As a program it times the clips that it reads of, with the package that Python finds: one line of JSON in, one out.
 """
 
 import json
@@ -12,20 +12,22 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-CLIPS = 12
-"""Of each file; the first is not timed."""
+CLIPS = 11
+"""Of each file."""
 HERE = Path(__file__).parent.parent.parent
 EXPLANATION = """## Before and now
 
-`git worktree add ../before COMMIT`, then `python tools/benchmark_data.py --only before --before ../before`. The two
-checkouts take turns, {rounds} runs each: a fresh process makes the same {clips} training clips of each file (32 of 64
-frames, short side 256 to 320, crop of 224, flip), and one before them that is not timed. CPU time of a clip: the mean
-in a run, the median of the runs. Where a clip cannot be made, the cause.
+`git worktree add ../before COMMIT`, then `python tools/benchmark_data.py --only before --before ../before`. In each of
+{rounds} rounds two fresh processes, one of each checkout, make the same {clips} training clips of each file (32 of 64
+frames, short side 256 to 320, crop of 224, flip), clip by clip in turn, after two that are not timed. CPU time of a
+clip: the mean in a round, of the rounds the median; "now / before" is the median of the rounds' ratios, then the lowest
+and the highest. Where a clip cannot be made, the cause.
 """
 
-Runs = list[dict[str, float | str]]
-"""Of each run, seconds of a clip by the file, or why there is none."""
+Round = dict[str, list[float | str]]
+"""Of each file, seconds of a clip in both checkouts, or why there is none."""
 
 
 def before(files: Sequence[tuple[str, str]], *, checkout: Path, rounds: int) -> Iterator[str]:
@@ -36,71 +38,108 @@ def before(files: Sequence[tuple[str, str]], *, checkout: Path, rounds: int) -> 
         checkout: the root of the other one.
 
     Raises:
-        RuntimeError: a run fails.
+        RuntimeError: a process ends.
     """
-    yield EXPLANATION.format(clips=CLIPS - 1, rounds=rounds)
-    paths = [os.path.abspath(path) for _, path in files]
-    old, new = Runs(), Runs()
-    for _ in range(rounds):
-        old.append(_run(checkout, paths))
-        new.append(_run(HERE, paths))
+    yield EXPLANATION.format(clips=CLIPS, rounds=rounds)
+    found = [_round([path for _, path in files], checkout, number) for number in range(rounds)]
     lines = ["| file | before: CPU ms | now: CPU ms | now / before |", "|---|---|---|---|"]
-    for (name, _), path in zip(files, paths, strict=True):
-        was, now = _median(old, path), _median(new, path)
-        ratio = "" if isinstance(was, str) or isinstance(now, str) else f"{now / was:.3f}"
-        lines.append(f"| {name} | {_cell(was)} | {_cell(now)} | {ratio} |")
+    for name, path in files:
+        was, now = ([one[path][which] for one in found] for which in (0, 1))
+        lines.append(f"| {name} | {_cell(was)} | {_cell(now)} | {_ratio(was, now)} |")
     yield "\n".join(lines) + "\n"
 
 
-def _run(checkout: Path, paths: Sequence[str]) -> dict[str, float | str]:
-    environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
-    command = [sys.executable, __file__, *paths]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=checkout)
-    if run.returncode:
-        raise RuntimeError(f"{checkout}: {run.stderr.strip()[-500:]}")
-    found: dict[str, float | str] = json.loads(run.stdout)
+def _round(paths: Sequence[str], checkout: Path, number: int) -> Round:
+    with _Timer(checkout) as old, _Timer(HERE) as new:
+        found = Round()
+        for path in paths:
+            seconds: list[list[float | str]] = [[], []]
+            for clip in (0, 1, *range(CLIPS)):
+                for which in (0, 1) if (number + clip) % 2 else (1, 0):
+                    seconds[which].append((old, new)[which].time(os.path.abspath(path), clip))
+            found[path] = [_mean(clips[2:]) for clips in seconds]
     return found
 
 
-def _median(runs: Runs, path: str) -> float | str:
-    found = [run[path] for run in runs]
-    failed = [one for one in found if isinstance(one, str)]
-    return failed[0] if failed else statistics.median(one for one in found if not isinstance(one, str))
+class _Timer:
+    """A process that times clips with the package of a checkout."""
+
+    def __init__(self, checkout: Path) -> None:
+        self.checkout = checkout
+
+    def __enter__(self) -> "_Timer":
+        environment = {**os.environ, "PYTHONPATH": str(self.checkout.resolve())}
+        self.process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+    def time(self, path: str, seed: int) -> float | str:
+        """CPU seconds of a clip, or why there is none.
+
+        Raises:
+            RuntimeError: the process has ended.
+        """
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps([path, seed]) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{self.checkout}: the process that makes clips has ended")
+        found: float | str = json.loads(answer)
+        return found
 
 
-def _cell(value: float | str) -> str:
-    return f"n/a: {value}" if isinstance(value, str) else f"{1000 * value:.1f}"
+def _mean(clips: Sequence[float | str]) -> float | str:
+    failed = [one for one in clips if isinstance(one, str)]
+    return failed[0] if failed else statistics.mean(_numbers(clips))
 
 
-def time_clips(path: str) -> float | str:
+def _numbers(values: Sequence[float | str]) -> list[float]:
+    return [value for value in values if not isinstance(value, str)]
+
+
+def _cell(values: Sequence[float | str]) -> str:
+    failed = [one for one in values if isinstance(one, str)]
+    return f"n/a: {failed[0]}" if failed else f"{1000 * statistics.median(_numbers(values)):.1f}"
+
+
+def _ratio(was: Sequence[float | str], now: Sequence[float | str]) -> str:
+    if len(_numbers(was)) < len(was) or len(_numbers(now)) < len(now):
+        return ""
+    ratios = [new / old for old, new in zip(_numbers(was), _numbers(now), strict=True)]
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+
+
+def time_clip(path: str, seed: int) -> float | str:
     """CPU seconds of a training clip, or why it cannot be made."""
-    # The package of the checkout whose turn it is.
+    # The package of the checkout whose process this is.
     from nonlocal_video.data.clips import random_clip
     from nonlocal_video.data.dataset import TrainingVideos
+    from nonlocal_video.data.decode import DecodeError
     from nonlocal_video.data.transforms import training_crop
     from nonlocal_video.types import Entry
 
-    seconds = []
-    for seed in range(CLIPS):
-        videos = TrainingVideos(
-            [Entry("video", path, 0)],
-            seed=seed,
-            pick=partial(random_clip, length=32, stride=2),
-            fit=partial(training_crop, jitter=(256, 320), crop=224, flip=True),
-        )
-        start = time.process_time()
-        try:
-            sample = videos.get(0, lost={}, started=lambda _: None)
-        except ValueError as error:
-            return str(error).strip().splitlines()[-1].rpartition(": ")[2]
-        if sample.failures:
-            return sample.failures[0].cause.rpartition(": ")[2]
-        seconds.append(time.process_time() - start)
-    return statistics.mean(seconds[1:])
+    fit: Any = partial(training_crop, jitter=(256, 320), crop=224, flip=True)
+    pick = partial(random_clip, length=32, stride=2)
+    videos = TrainingVideos([Entry("video", path, 0)], seed=seed, pick=pick, fit=fit)
+    start = time.process_time()
+    try:
+        videos.get(0, lost={}, started=lambda _: None)
+    except DecodeError as error:
+        return str(error).splitlines()[-1].rpartition(": ")[2]
+    return time.process_time() - start
 
 
 if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    print(json.dumps({path: time_clips(path) for path in sys.argv[1:]}))
+    for line in sys.stdin:
+        print(json.dumps(time_clip(*json.loads(line))), flush=True)

@@ -16,6 +16,8 @@ from nonlocal_video.data.decoders.source import Deadline
 
 TRUE_TIMES = frozenset(["mp4", "matroska"])
 """Containers that store when a picture is shown. AVI stores when it is decoded, MPEG-TS where it is in a broadcast."""
+KEPT_BYTES = 2**24
+"""Of the packets of a file that are held in memory while it is open, so that they are read once."""
 REMEMBERED_FRAMES = 2**22
 """Frames of files that a process remembers: 8 bytes for each."""
 
@@ -65,21 +67,29 @@ def open_index(path: str, deadline: Deadline) -> Index:
     return index or count_frames(path, deadline)
 
 
-def read_index(container: Any, stream: Any, deadline: Deadline) -> Index | None:
+def read_index(container: Any, stream: Any, deadline: Deadline, kept: list[Any] | None = None) -> Index | None:
     """What the packets tell without decoding; None if they cannot be believed.
+
+    Args:
+        kept: gets all packets, unless they have more than `KEPT_BYTES`.
 
     Raises:
         ValueError: no packets, or a file that was cut off.
     """
-    names, num_whole, stored = container.format.name.split(","), 0, list[_Stored]()
+    names, num_whole, num_bytes, stored = container.format.name.split(","), 0, 0, list[_Stored]()
     look = None if TRUE_TIMES.isdisjoint(names) else look_for(stream.codec_context)
     for packet in container.demux(stream):
         deadline.check()
+        num_bytes += packet.size
+        if kept is not None and num_bytes <= KEPT_BYTES:
+            kept.append(packet)
         if not packet.size or packet.is_corrupt:
             continue
         num_whole += 1
         if look is not None:
             stored.append(_Stored(packet.pts, packet.is_keyframe, not packet.is_discard, look(bytes(packet))))
+    if kept is not None and num_bytes > KEPT_BYTES:
+        kept.clear()
     if not num_whole:
         raise ValueError("no frames")
     if "mp4" in names and num_whole < len(stream.index_entries):  # The index in front lists what is shown.
@@ -153,14 +163,14 @@ def decode_all(container: Any, stream: Any, deadline: Deadline) -> Iterator[Any]
         yield from decode_packet(packet)
 
 
-def decode_packet(packet: Any) -> Iterator[Any]:
+def decode_packet(packet: Any) -> Sequence[Any]:
     """The frames that come out of the decoder for a packet; None if it cannot be decoded."""
-    if not packet.size and packet.buffer_ptr:
-        return  # The frame before, once more (Theora): nothing comes out for it. The last packet of all has no buffer.
     try:
-        yield from packet.decode()
+        frames: Sequence[Any] = packet.decode()
     except AvError:
-        yield None
+        # An empty one repeats the frame before (Theora), and nothing comes out for it. The last of all has no buffer.
+        return () if not packet.size and packet.buffer_ptr else (None,)
+    return frames
 
 
 def describe(container: Any, stream: Any) -> Index:

@@ -27,6 +27,8 @@ def orientation(frame: Any) -> tuple[bool, bool, bool]:
 
 def upright(image: np.ndarray, turns: tuple[bool, bool, bool]) -> np.ndarray:
     """(H, W, ...) as `orientation` says, contiguous."""
+    if not any(turns):
+        return image
     transposed, upside_down, mirrored = turns
     image = image.swapaxes(0, 1) if transposed else image
     return np.ascontiguousarray(image[:: -1 if upside_down else 1, :: -1 if mirrored else 1])

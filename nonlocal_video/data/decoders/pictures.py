@@ -1,34 +1,31 @@
 """What a compressed packet holds, by its first bits: whether packets can be taken for pictures without decoding.
 
 Containers count packets, and state times that were copied from elsewhere; the bits of the pictures do not lie. Only
-codecs that are in `LOOKS` can be believed.
+codecs that are known here can be believed.
 """
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-H264_SLICES, H264_IDR, H264_SEI = (1, 2, 5), 5, 6
-HEVC_SLICES, HEVC_KEYS, HEVC_IDRS = range(32), range(16, 22), (19, 20)
+H264_SLICES, H264_IDR, H264_SEI = (1, 5, 2), 5, 6
 H264_444 = (44, 244)
 """Profiles with full colour. Early x264 coded them otherwise, and only the first packet of a file says that it did: a
 decoder cannot begin at a later picture."""
 RECOVERY_POINT = 6
 """The SEI message of H.264 that says from where on pictures are right."""
+HEVC_SLICES, HEVC_KEYS, HEVC_IDRS = range(32), range(16, 22), (19, 20)
 VOP = b"\0\0\1\xb6"
 """The start code of a picture of MPEG-4 Part 2."""
 SMALLEST_VOP = 12
 """Bytes of a picture of MPEG-4 Part 2 that surely holds blocks: one that only says "as before" has fewer."""
 
 
-UNCERTAIN = 2
-
-
 class Picture(NamedTuple):
     """What a packet holds."""
 
     shown: int
-    """Pictures that come out of the decoder; more than one, too, where that is not certain."""
+    """Pictures that come out of the decoder; 2 where that is not certain."""
     alone: bool = True
     """Whether pictures that are shown after it lean on nothing before it. It matters for key pictures."""
     closed: bool = True
@@ -38,7 +35,7 @@ class Picture(NamedTuple):
 
 
 Look = Callable[[bytes], Picture]
-_ORDINARY = Picture(1)
+ORDINARY, HIDDEN, UNCERTAIN = Picture(1), Picture(0), Picture(2, False, False)
 
 
 def look_for(context: Any) -> Look | None:
@@ -56,17 +53,8 @@ def look_for(context: Any) -> Look | None:
         believed = len(extradata) > 22 and extradata[0] == 1
         return partial(_hevc, length=(extradata[21] & 3) + 1, reorders=context.has_b_frames) if believed else None
     if context.codec.intra_only:
-        return lambda _: _ORDINARY
-    return _LOOKS.get(name)
-
-
-def _units(packet: bytes, length: int) -> list[int]:
-    """Where the units of an H.264 or HEVC packet begin, each behind its size in `length` bytes."""
-    starts, place, end = [], 0, len(packet)
-    while place + length < end:
-        starts.append(place + length)
-        place += length + int.from_bytes(packet[place : place + length], "big")
-    return starts
+        return lambda _: ORDINARY
+    return {"mpeg4": _mpeg4, "vp8": _vp8, "vp9": _vp9, "av1": lambda _: ORDINARY}.get(name)
 
 
 class _Bits:
@@ -89,6 +77,63 @@ class _Bits:
         zeros = self.left - self.value.bit_length()
         self.take(zeros)
         return self.take(zeros + 1) - 1
+
+
+# H.264 and HEVC: units, each behind its size in a fixed number of bytes
+
+
+def _first_slices() -> list[Picture | None]:
+    """What a slice of H.264 begins, by its first byte: a picture if it holds the first macroblock."""
+    found = list[Picture | None]()
+    for byte in range(256):
+        bits = _Bits(bytes([byte]))  # The macroblock's number, 0 in one bit, then the type, in up to 7.
+        begins = bits.golomb() == 0
+        found.append(Picture(1, False, False, bits.golomb() % 5 == 1) if begins else None)
+    return found
+
+
+_FIRST_SLICES = _first_slices()
+
+
+def _h264(packet: bytes, *, length: int, alone: bool) -> Picture:
+    """A picture of one or more slices, as their headers say (clauses 7.3.2 and 7.3.3).
+
+    Args:
+        length: bytes of a unit's size.
+        alone: whether pictures can stand alone.
+    """
+    picture, is_idr, recovers, place, end = None, False, False, length, len(packet) - 1
+    while place < end:
+        kind = packet[place] & 31
+        if kind in H264_SLICES:
+            first = _FIRST_SLICES[packet[place + 1]]
+            if first is not None:
+                if picture is not None:
+                    return UNCERTAIN
+                picture, is_idr = first, kind == H264_IDR
+        elif kind == H264_SEI:
+            recovers = recovers or _recovers(packet[place + 1 : place + 64])
+        place += length + int.from_bytes(packet[place - length : place], "big")
+    if picture is None:
+        return UNCERTAIN
+    return Picture(1, alone, alone and is_idr, picture.backward) if is_idr or recovers else picture
+
+
+def _recovers(message: bytes) -> bool:
+    """Whether SEI messages say that all that is shown from this picture on is exactly right (clause D.2.8)."""
+    place = 0
+    while place + 2 < len(message):
+        numbers = []
+        for _ in range(2):  # The kind and the size, each in steps of 255.
+            number = 0
+            while place < len(message) and message[place] == 255:
+                number, place = number + 255, place + 1
+            numbers.append(number + message[place] if place < len(message) else 0)
+            place += 1
+        if numbers[0] == RECOVERY_POINT:
+            return place < len(message) and message[place] & 0b1100_0000 == 0b1100_0000  # After 0 frames, exactly.
+        place += numbers[1]
+    return False
 
 
 def _is_progressive(parameters: bytes) -> bool:
@@ -125,78 +170,43 @@ def _skip_scaling(bits: _Bits, size: int) -> None:
         last = following or last
 
 
-def _h264(packet: bytes, *, length: int, alone: bool) -> Picture:
-    """A picture begins with a slice of its first macroblock; its slices say their type next.
-
-    Args:
-        alone: whether a picture can stand alone.
-    """
-    pictures, idr, recovery, backward = 0, False, False, False
-    for start in _units(packet, length):
-        kind = packet[start] & 31
-        if kind in H264_SLICES:
-            header = _Bits(packet[start + 1 : start + 9])
-            pictures += header.golomb() == 0
-            idr |= kind == H264_IDR
-            backward |= header.golomb() % 5 == 1
-        elif kind == H264_SEI:
-            recovery |= _recovers(packet[start + 1 : start + 64])
-    return Picture(pictures or UNCERTAIN, alone and (idr or recovery), alone and idr, backward)
-
-
-def _recovers(message: bytes) -> bool:
-    """Whether SEI messages say that all that is shown from this picture on is exactly right (H.264, clause D.2.8)."""
-    place = 0
-    while place + 2 < len(message):
-        numbers = []
-        for _ in range(2):  # The kind and the size, each in steps of 255.
-            number = 0
-            while place < len(message) and message[place] == 255:
-                number, place = number + 255, place + 1
-            numbers.append(number + message[place] if place < len(message) else 0)
-            place += 1
-        if numbers[0] == RECOVERY_POINT:
-            return place < len(message) and message[place] & 0b1100_0000 == 0b1100_0000  # After 0 frames, exactly.
-        place += numbers[1]
-    return False
-
-
 def _hevc(packet: bytes, *, length: int, reorders: bool) -> Picture:
-    """A picture begins with a slice that says that it is the first; random access pictures stand alone.
+    """A picture of one or more slices; random access pictures stand alone (H.265, clauses 7.3.1 and 7.3.6).
 
     Args:
+        length: bytes of a unit's size.
         reorders: whether the sequence parameter set says that pictures are stored in another order.
     """
-    pictures, alone, closed = 0, False, False
-    for start in _units(packet, length):
-        kind = packet[start] >> 1 & 63
-        if kind in HEVC_SLICES:
-            pictures += packet[start + 2 : start + 3] >= b"\x80"
-            alone |= kind in HEVC_KEYS
-            closed |= kind in HEVC_IDRS
-    return Picture(pictures or UNCERTAIN, alone, closed, reorders)
+    kinds, place, end = list[int](), length, len(packet) - 2
+    while place < end:
+        kind = packet[place] >> 1 & 63
+        if kind in HEVC_SLICES and packet[place + 2] >= 0b1000_0000:  # The first slice of a picture says that it is.
+            kinds.append(kind)
+        place += length + int.from_bytes(packet[place - length : place], "big")
+    if len(kinds) != 1:
+        return UNCERTAIN
+    return Picture(1, kinds[0] in HEVC_KEYS, kinds[0] in HEVC_IDRS, reorders)
+
+
+# Others
 
 
 def _mpeg4(packet: bytes) -> Picture:
     """Packed streams hold two pictures in a packet, and tiny ones say "as before", which nothing is shown for."""
     start = packet.find(VOP)
     if start < 0 or len(packet) - start < SMALLEST_VOP or packet.find(VOP, start + 4) >= 0:
-        return Picture(UNCERTAIN, False, False)
+        return UNCERTAIN
     kind = packet[start + 4] >> 6
     return Picture(1, kind == 0, False, kind == 2)
 
 
 def _vp8(packet: bytes) -> Picture:
     """Some pictures are only there for others to lean on (RFC 6386, section 9.1)."""
-    return Picture(packet[0] >> 4 & 1)
+    return ORDINARY if packet[0] & 0b1_0000 else HIDDEN
 
 
 def _vp9(packet: bytes) -> Picture:
-    """The same, unless they are in one packet with a picture that is shown (VP9, section 6.2 and annex B)."""
-    together = packet[-1] & 0b1110_0000 == 0b1100_0000
-    low_profile = packet[0] & 0b0011_0000 != 0b0011_0000
-    hidden = low_profile and not together and not packet[0] & 0b1000 and not packet[0] & 0b0010
-    return Picture(int(not hidden))
-
-
-_LOOKS: dict[str, Look] = {"mpeg4": _mpeg4, "vp8": _vp8, "vp9": _vp9, "av1": lambda _: _ORDINARY}
+    """The same, unless one that is shown is in the same packet (VP9, section 6.2 and annex B)."""
+    several = packet[-1] & 0b1110_0000 == 0b1100_0000
+    shown = packet[0] & 0b0000_1010 or packet[0] & 0b0011_0000 == 0b0011_0000  # Profile 3 says it elsewhere.
+    return ORDINARY if shown or several else HIDDEN

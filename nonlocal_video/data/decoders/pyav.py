@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from typing import Any, NoReturn
 
 import av
@@ -30,7 +31,8 @@ def open_pyav(path: str, deadline: Deadline) -> Iterator[Source]:
     """Raises: ValueError, OSError, av.FFmpegError: the file is damaged or no video."""
     with open_container(path) as container:
         stream = video_stream(container)
-        index = known(path) or read_index(container, stream, deadline) or count_frames(path, deadline)
+        kept = list[Any]()
+        index = known(path) or read_index(container, stream, deadline, kept) or count_frames(path, deadline)
 
         def read(wanted: list[int]) -> Iterator[np.ndarray]:
             if not index.believed or index.ticks is None:
@@ -40,7 +42,8 @@ def open_pyav(path: str, deadline: Deadline) -> Iterator[Source]:
             start = bisect_right(index.starts, ticks[0]) - 1
             try:
                 if start >= 0:
-                    yield from _read_from(container, stream, index.starts[start], ticks, deadline)
+                    packets = kept or _sought(container, stream, index.starts[start])
+                    yield from _read_from(packets, stream, index.starts[start], ticks, deadline)
                 else:
                     yield from _read_whole(path, ticks, deadline)
             except (_StrayError, AvError) as error:
@@ -81,23 +84,21 @@ def _read_whole(path: str, ticks: list[int], deadline: Deadline) -> Iterator[np.
         yield from _pick(_decode(container.demux(stream), stream, ticks, deadline), ticks, stream)
 
 
-def _read_from(container: Any, stream: Any, start: int, ticks: list[int], deadline: Deadline) -> Iterator[np.ndarray]:
-    """The same by a decode from the key picture that is shown at `start`, at or before the first of them."""
-
-    def packets() -> Iterator[Any]:
-        started = False
-        for packet in container.demux(stream):
-            started = started or (packet.is_keyframe and packet.pts == start)
-            if started:
-                yield packet
-            elif packet.is_keyframe and packet.pts is not None and packet.pts > start:
-                return
-
+def _sought(container: Any, stream: Any, start: int) -> Iterator[Any]:
+    """The packets from a place at or before the key picture that is shown at `start`."""
     container.seek(start, stream=stream)
-    yield from _pick(_decode(packets(), stream, ticks, deadline), ticks, stream)
+    yield from container.demux(stream)
 
 
-def _decode(packets: Iterator[Any], stream: Any, ticks: list[int], deadline: Deadline) -> Iterator[Any]:
+def _read_from(
+    packets: Iterable[Any], stream: Any, start: int, ticks: list[int], deadline: Deadline
+) -> Iterator[np.ndarray]:
+    """The same by a decode of packets from the key picture that is shown at `start`, at or before the first of them."""
+    behind = dropwhile(lambda packet: not (packet.is_keyframe and packet.pts == start), packets)
+    yield from _pick(_decode(behind, stream, ticks, deadline), ticks, stream)
+
+
+def _decode(packets: Iterable[Any], stream: Any, ticks: list[int], deadline: Deadline) -> Iterator[Any]:
     """The frames of these packets; None where something cannot be decoded.
 
     H.264 frames that no other frame refers to are not decoded unless they are wanted.
@@ -183,7 +184,9 @@ class _ToRgb:
 
     def __init__(self) -> None:
         self.reformatter = VideoReformatter()
+        self.turns: tuple[bool, bool, bool] | None = None
+        """What the file says, which is the same for all its frames."""
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        image = self.reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        return upright(image, orientation(frame))
+        self.turns = self.turns or orientation(frame)
+        return upright(self.reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), self.turns)
