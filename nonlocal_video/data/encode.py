@@ -5,6 +5,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,12 +110,12 @@ def reencode(source: Path, target: Path, encoding: Encoding) -> bool:
 def _convert(source: Path, target: Path, encoding: Encoding, index: Index) -> list[Fraction]:
     """Writes the target and returns the times of its frames, in seconds."""
     times: list[Fraction] = []
-    # The index in front spares a reader one seek to the end.
-    with (
-        av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as container,
-        open_container(str(source)) as old,
-    ):
+    with open_container(str(source)) as old, ExitStack() as stack:
         stream, convert, old_stream = None, _Converter(encoding.short_side), video_stream(old)
+        # The index in front spares a reader one seek to the end. Where the first frame is shown late, that is noted in
+        # ticks of the movie: of thousandths of a second, unless it is said.
+        options = {"movflags": "faststart", "movie_timescale": str(min(old_stream.time_base.denominator, 2**31 - 1))}
+        container = stack.enter_context(av.open(str(target), "w", format="mp4", options=options))
         for frame in decode_all(old, old_stream, Deadline(None)):
             if frame is None:
                 raise ValueError(f"what follows frame {len(times) - 1} cannot be decoded")

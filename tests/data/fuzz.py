@@ -67,7 +67,7 @@ def cases() -> Iterator[Case]:
         for change, codec, b_frames in (
             ("packed", "mpeg4", 1), ("packed", "mpeg4", 2), ("dropped", "mpeg4", 0), ("dropped", "mpeg4", 2),
             ("decoding times", "libx264", 2), ("decoding times", "mpeg4", 2), ("cut", "libx264", 2),
-            ("cut", "mpeg4", 2),
+            ("cut", "mpeg4", 2), ("padded", "mpeg4", 0), ("joined", "libx265", 3),
         ):  # fmt: skip
             yield from (Case(container, codec, gop, b_frames, change) for gop in (12, 250))
 

@@ -19,6 +19,10 @@ AS_BEFORE = b"\0\0\1\xb6\x50\x4f"
 """A picture of MPEG-4 Part 2 that is not coded."""
 
 
+SEQUENCE_ENDS = b"\0\0\0\2\x48\1"
+"""A unit of HEVC, behind its size."""
+
+
 def _packed(packets: list[Stored]) -> list[Stored]:
     """B-frames ride with the picture that they wait for, as XviD and DivX write them; a stub takes the free place."""
     kinds = [packet.content[packet.content.index(b"\0\0\1\xb6") + 4] >> 6 for packet in packets]
@@ -40,6 +44,23 @@ def _dropped(packets: list[Stored]) -> list[Stored]:
     ]
 
 
+def _padded(packets: list[Stored]) -> list[Stored]:
+    """Dropped pictures, which are filled up with zeros."""
+    return [
+        packet._replace(content=packet.content + bytes(20)) if packet.content == AS_BEFORE else packet
+        for packet in _dropped(packets)
+    ]
+
+
+def _joined(packets: list[Stored]) -> list[Stored]:
+    """HEVC that says before each key frame but the first that a sequence ends, as programs that join videos do."""
+    ends = [after.is_key for after in packets[1:]] + [False]
+    return [
+        packet._replace(content=packet.content + SEQUENCE_ENDS) if end else packet
+        for packet, end in zip(packets, ends, strict=True)
+    ]
+
+
 def _decoding_times(packets: list[Stored]) -> list[Stored]:
     return [packet._replace(pts=packet.dts) for packet in packets]
 
@@ -52,6 +73,8 @@ CHANGES = {
     "packed": _packed,
     "dropped": _dropped,
     "decoding times": _decoding_times,
+    "joined": _joined,
+    "padded": _padded,
     "cut": _cut,
 }
 

@@ -166,6 +166,7 @@ SHORT_FUZZ = [
     *(fuzz.Case(container, "mpeg4", 12, 1, "packed") for container in ("avi", "mkv", "mp4")),
     *(fuzz.Case(container, "mpeg4", 250, 2, "dropped") for container in ("avi", "mkv", "mp4")),
     *(fuzz.Case(container, "libx264", 12, 2, "decoding times") for container in ("mkv", "mp4")),
+    fuzz.Case("mp4", "mpeg4", 250, 0, "padded"), fuzz.Case("mp4", "libx265", 12, 3, "joined"),
     *(fuzz.Case(container, "mpeg4", 12, 2, "decoding times") for container in ("mkv", "mp4")),
     *(fuzz.Case(container, codec, 12, 2, "cut") for container in ("mkv", "mp4") for codec in ("libx264", "mpeg4")),
     *(fuzz.Case(container, "mpeg2video", 12, 2) for container in ("avi", "mpg", "ts", "mkv")),

@@ -78,6 +78,14 @@ def test_times_of_a_variable_frame_rate_are_kept(tmp_path: Path, name: str) -> N
     assert new_times == read(tmp_path / name)[1] == [Fraction(time, 1000) for time in times]
 
 
+@pytest.mark.parametrize("rate", [Fraction(12), Fraction(30000, 1001)])
+def test_a_first_frame_that_is_shown_late_stays_so_to_the_tick(tmp_path: Path, rate: Fraction) -> None:
+    """MPEG-TS begins somewhere in its clock of 90,000 ticks a second."""
+    write(tmp_path / "late.ts", numbered_frames(20), times=range(5, 25), time_base=1 / rate)
+    assert reencode(tmp_path / "late.ts", tmp_path / "new.mp4", FINE)
+    assert read(tmp_path / "new.mp4")[1] == read(tmp_path / "late.ts")[1]
+
+
 def test_frames_without_times_follow_at_the_average_rate(tmp_path: Path) -> None:
     write(tmp_path / "raw.h264", numbered_frames(40))
     assert not reencode(tmp_path / "raw.h264", tmp_path / "new.mp4", FINE)

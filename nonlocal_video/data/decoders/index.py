@@ -16,6 +16,8 @@ from nonlocal_video.data.decoders.source import Deadline
 
 TRUE_TIMES = frozenset(["mp4", "matroska"])
 """Containers that store when a picture is shown. AVI stores when it is decoded, MPEG-TS where it is in a broadcast."""
+CHANGES = ("new_extradata", "palette", "param_change")
+"""What a packet may bring beside its bytes that holds for later packets, too."""
 KEPT_BYTES = 2**24
 """Of the packets of a file that are held in memory while it is open, so that they are read once."""
 REMEMBERED_FRAMES = 2**22
@@ -86,25 +88,46 @@ def read_index(container: Any, stream: Any, deadline: Deadline, kept: list[Any] 
         if not packet.size or packet.is_corrupt:
             continue
         num_whole += 1
+        if packet.is_keyframe and any(map(packet.has_sidedata, CHANGES)):
+            look = None
         if look is not None:
             stored.append(_Stored(packet.pts, packet.is_keyframe, not packet.is_discard, look(bytes(packet))))
     if kept is not None and num_bytes > KEPT_BYTES:
         kept.clear()
     if not num_whole:
         raise ValueError("no frames")
-    if "mp4" in names and num_whole < len(stream.index_entries):  # The index in front lists what is shown.
-        raise ValueError(f"the file ends after {num_whole} of {len(stream.index_entries)} frames")
+    if "mp4" in names:
+        _check_end(stream, num_whole)
     ticks = _believed(stored, reorders=stream.codec_context.has_b_frames)
-    if ticks is None:
+    if look is None or ticks is None:
         return None
-    keys = [one for one in stored if one.is_key]
-    return describe(container, stream)._replace(
+    index = describe(container, stream)
+    return index._replace(
         seconds=(np.array(ticks) - ticks[0]) * float(stream.time_base),
         ticks=ticks,
         believed=True,
-        starts=sorted(one.tick for one in keys if one.picture.alone and one.tick is not None),
-        closed=all(one.picture.closed for one in keys),
+        starts=_starts(stored, index.codec),
+        closed=all(one.picture.closed and not one.picture.tells for one in stored if one.is_key),
     )
+
+
+def _check_end(stream: Any, num_whole: int) -> None:
+    """Raises: ValueError: an MP4 file, whose index lists what it shows, ends before all of that."""
+    if num_whole < len(stream.index_entries):
+        num_listed = sum(entry.size > 0 for entry in stream.index_entries)
+        if num_whole < num_listed:
+            raise ValueError(f"the file ends after {num_whole} of {num_listed} frames")
+
+
+def _starts(stored: Sequence[_Stored], codec: str) -> list[int]:
+    """The times of the key pictures that a decode can begin with.
+
+    Where pictures tell what holds for later ones, too, these are only those that do. In H.264 and HEVC the first one
+    repeats what the container says.
+    """
+    telling = any(one.picture.tells for one in stored[0 if codec == "mpeg4" else 1 :])
+    keys = [one for one in stored if one.is_key and one.picture.alone and (one.picture.tells or not telling)]
+    return sorted(one.tick for one in keys if one.tick is not None)
 
 
 def _believed(stored: Sequence[_Stored], *, reorders: bool) -> list[int] | None:

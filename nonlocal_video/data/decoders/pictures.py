@@ -8,15 +8,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-H264_SLICES, H264_IDR, H264_SEI = (1, 5, 2), 5, 6
+H264_SLICES, H264_IDR, H264_SEI, H264_SETS = (1, 5, 2), 5, 6, (7, 8)
 H264_444 = (44, 244)
 """Profiles with full colour. Early x264 coded them otherwise, and only the first packet of a file says that it did: a
 decoder cannot begin at a later picture."""
 RECOVERY_POINT = 6
 """The SEI message of H.264 that says from where on pictures are right."""
-HEVC_SLICES, HEVC_KEYS, HEVC_IDRS = range(32), range(16, 22), (19, 20)
-VOP = b"\0\0\1\xb6"
-"""The start code of a picture of MPEG-4 Part 2."""
+HEVC_SLICES, HEVC_KEYS, HEVC_IDRS, HEVC_SETS = range(32), range(16, 22), (19, 20), range(32, 35)
+HEVC_CUTS = (16, 17, 18, 36, 37)
+"""Units where streams were joined: pictures are lost there."""
+VOP, USER_DATA = b"\0\0\1\xb6", b"\0\0\1\xb2"
+"""The start codes of a picture of MPEG-4 Part 2, and of what its encoder says of itself."""
 SMALLEST_VOP = 12
 """Bytes of a picture of MPEG-4 Part 2 that surely holds blocks: one that only says "as before" has fewer."""
 
@@ -32,6 +34,8 @@ class Picture(NamedTuple):
     """Whether, besides, none that follows it in the file is shown before it."""
     backward: bool = False
     """Whether it may lean on a picture that is shown after it, so that the two are stored in another order."""
+    tells: bool = False
+    """Whether it tells a decoder what holds for later ones, too: parameter sets, who encoded the video."""
 
 
 Look = Callable[[bytes], Picture]
@@ -52,9 +56,9 @@ def look_for(context: Any) -> Look | None:
     if name == "hevc":
         believed = len(extradata) > 22 and extradata[0] == 1
         return partial(_hevc, length=(extradata[21] & 3) + 1, reorders=context.has_b_frames) if believed else None
-    if context.codec.intra_only:
+    if context.codec.intra_only and name != "mjpeg":
         return lambda _: ORDINARY
-    return {"mpeg4": _mpeg4, "vp8": _vp8, "vp9": _vp9, "av1": lambda _: ORDINARY}.get(name)
+    return {"mjpeg": _mjpeg, "mpeg4": _mpeg4, "vp8": _vp8, "vp9": _vp9, "av1": lambda _: ORDINARY}.get(name)
 
 
 class _Bits:
@@ -102,7 +106,7 @@ def _h264(packet: bytes, *, length: int, alone: bool) -> Picture:
         length: bytes of a unit's size.
         alone: whether pictures can stand alone.
     """
-    picture, is_idr, recovers, place, end = None, False, False, length, len(packet) - 1
+    picture, is_idr, recovers, tells, place, end = None, False, False, False, length, len(packet) - 1
     while place < end:
         kind = packet[place] & 31
         if kind in H264_SLICES:
@@ -113,10 +117,14 @@ def _h264(packet: bytes, *, length: int, alone: bool) -> Picture:
                 picture, is_idr = first, kind == H264_IDR
         elif kind == H264_SEI:
             recovers = recovers or _recovers(packet[place + 1 : place + 64])
+        elif kind in H264_SETS:
+            tells = True
         place += length + int.from_bytes(packet[place - length : place], "big")
     if picture is None:
         return UNCERTAIN
-    return Picture(1, alone, alone and is_idr, picture.backward) if is_idr or recovers else picture
+    if is_idr or recovers or tells:
+        return Picture(1, alone and (is_idr or recovers), alone and is_idr, picture.backward, tells)
+    return picture
 
 
 def _recovers(message: bytes) -> bool:
@@ -177,15 +185,18 @@ def _hevc(packet: bytes, *, length: int, reorders: bool) -> Picture:
         length: bytes of a unit's size.
         reorders: whether the sequence parameter set says that pictures are stored in another order.
     """
-    kinds, place, end = list[int](), length, len(packet) - 2
+    kinds, tells, place, end = list[int](), False, length, len(packet) - 1
     while place < end:
-        kind = packet[place] >> 1 & 63
-        if kind in HEVC_SLICES and packet[place + 2] >= 0b1000_0000:  # The first slice of a picture says that it is.
+        kind, first = packet[place] >> 1 & 63, packet[place + 2 : place + 3]
+        if kind in HEVC_CUTS or (kind in HEVC_KEYS and first >= b"\xc0"):  # Pictures that wait are not shown any more.
+            return UNCERTAIN
+        if kind in HEVC_SLICES and first >= b"\x80":  # The first slice of a picture says that it is.
             kinds.append(kind)
+        tells = tells or kind in HEVC_SETS
         place += length + int.from_bytes(packet[place - length : place], "big")
     if len(kinds) != 1:
         return UNCERTAIN
-    return Picture(1, kinds[0] in HEVC_KEYS, kinds[0] in HEVC_IDRS, reorders)
+    return Picture(1, kinds[0] in HEVC_KEYS, kinds[0] in HEVC_IDRS, reorders, tells)
 
 
 # Others
@@ -194,10 +205,16 @@ def _hevc(packet: bytes, *, length: int, reorders: bool) -> Picture:
 def _mpeg4(packet: bytes) -> Picture:
     """Packed streams hold two pictures in a packet, and tiny ones say "as before", which nothing is shown for."""
     start = packet.find(VOP)
-    if start < 0 or len(packet) - start < SMALLEST_VOP or packet.find(VOP, start + 4) >= 0:
+    head = packet[start + 4 : start + SMALLEST_VOP]
+    if start < 0 or len(head) < SMALLEST_VOP - 4 or b"\0\0" in head or packet.find(VOP, start + 4) >= 0:
         return UNCERTAIN
-    kind = packet[start + 4] >> 6
-    return Picture(1, kind == 0, False, kind == 2)
+    kind = head[0] >> 6
+    return Picture(1, kind == 0, False, kind == 2, USER_DATA in packet[:start])
+
+
+def _mjpeg(packet: bytes) -> Picture:
+    """An image without tables of its own leans on one before it."""
+    return ORDINARY if b"\xff\xdb" in packet[:4096] else UNCERTAIN
 
 
 def _vp8(packet: bytes) -> Picture:
@@ -207,6 +224,23 @@ def _vp8(packet: bytes) -> Picture:
 
 def _vp9(packet: bytes) -> Picture:
     """The same, unless one that is shown is in the same packet (VP9, section 6.2 and annex B)."""
-    several = packet[-1] & 0b1110_0000 == 0b1100_0000
-    shown = packet[0] & 0b0000_1010 or packet[0] & 0b0011_0000 == 0b0011_0000  # Profile 3 says it elsewhere.
-    return ORDINARY if shown or several else HIDDEN
+    shown = [
+        bool(first & 0b0000_1010) or first & 0b0011_0000 == 0b0011_0000  # Profile 3 says it elsewhere.
+        for first in _vp9_frames(packet)
+    ]
+    return ORDINARY if sum(shown) == 1 else UNCERTAIN if any(shown) else HIDDEN
+
+
+def _vp9_frames(packet: bytes) -> list[int]:
+    """The first bytes of the frames that an index at the end of a packet lists; that of the packet if there is none."""
+    marker = packet[-1]
+    count, width = (marker & 7) + 1, (marker >> 3 & 3) + 1
+    index = len(packet) - 2 - count * width
+    if marker & 0b1110_0000 != 0b1100_0000 or index < 0 or packet[index] != marker:
+        return [packet[0]]
+    firsts, place = [], 0
+    for number in range(count):
+        size = packet[index + 1 + number * width : index + 1 + (number + 1) * width]
+        firsts += list(packet[place : place + 1])
+        place += int.from_bytes(size, "little")
+    return firsts

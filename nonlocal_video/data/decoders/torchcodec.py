@@ -21,9 +21,9 @@ def import_torchcodec() -> Any:
 def misread_by_torchcodec(index: Index) -> bool:
     """Files on which torchcodec was seen to give other frames than it was asked for.
 
-    These are MPEG-TS, AVI, and H.264 with key frames that are no IDR pictures (intra refresh).
+    These are MPEG-TS, AVI, H.264 with key frames that are no IDR pictures (intra refresh), and MPEG-4 by XviD.
     """
-    return not index.starts or (index.codec == "h264" and not index.closed)
+    return not index.starts or (index.codec in ("h264", "mpeg4") and not index.closed)
 
 
 @contextmanager
