@@ -1,5 +1,6 @@
 """Video files opened as local files, and as nothing else."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +18,13 @@ def open_container(path: str) -> Iterator[Any]:
     file through us, and may use no protocol for another one.
 
     Raises:
-        OSError, av.FFmpegError: there is no such file, or it holds no video.
+        ValueError, OSError, av.FFmpegError: there is no such file, it is empty, or it holds no video.
     """
-    with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": "none"}) as container:
-        yield container
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise ValueError("the file is empty")
+        with av.open(file, options={"protocol_whitelist": "none"}) as container:
+            yield container
 
 
 def video_stream(container: Any) -> Any:

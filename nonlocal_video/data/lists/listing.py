@@ -48,7 +48,7 @@ def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
         Entry(os.path.relpath(path, folder), path, labels[name]) for name in names for path in sorted(paths[name])
     ]
     if not entries:
-        others = f" among the {files.ignored}" if files.ignored else ""
+        others = f" (other files, ignored: {files.ignored})" if files.ignored else ""
         raise ValueError(f"{folder}: got no videos in {len(names)} folders{others}, expected {folder}/CLASS/video.mp4")
     return Folder(entries, list(classes) if classes is not None else names, files.ignored)
 

@@ -77,6 +77,8 @@ def check_sources(path: str, *, root: str | None) -> None:
     Raises:
         ValueError: one of them is not there.
     """
+    if os.path.isdir(path):
+        raise ValueError(f"{path}: got a folder, expected a list of videos (tools/prepare_data.py makes one of it)")
     if not os.path.isfile(path):
         raise ValueError(f"{path}: no such list of videos")
     if root is not None and not os.path.isdir(root):
