@@ -199,6 +199,24 @@ def test_what_only_the_first_packet_tells_is_not_missed(tmp_path: Path, decoder:
     assert not fuzz.compare(path, decoder=decoder)
 
 
+def test_parameters_that_change_in_the_middle_are_not_missed(tmp_path: Path, decoder: str) -> None:
+    """Two H.264 streams joined: the second one's parameter sets stand once, before its first picture."""
+    streams = []
+    for offset in (0, 9):
+        path = tmp_path / f"{offset}.mp4"
+        with av.open(str(path), "w") as container:
+            options = {"g": "5", "bf": "0", "x264-params": f"chroma-qp-offset={offset}"}
+            stream = container.add_stream("libx264", rate=25, options=options)
+            stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+            for image in videos.textured_frames(40, height=96, width=128):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+        streams.append(path)
+    videos.join(*streams, tmp_path / "joined.mkv", at=20)
+    assert not fuzz.compare(tmp_path / "joined.mkv", decoder=decoder)
+    assert not fuzz.compare(streams[0], decoder=decoder)
+
+
 REAL_FILES = {
     "xvid_packed.avi": 164, "xvid_bframes.avi": 121, "hmdb51_sample.avi": 48, "keyframes_without_idr.mp4": 280,
     "dog.mp4": 150, "flipping_a_pancake.mkv": 310, "nasa_13013.mp4": 390,

@@ -60,6 +60,31 @@ def remux(source: Path, target: Path, *, first_packet: int = 0) -> None:
             out.mux(packet)
 
 
+def join(first: Path, second: Path, target: Path, *, at: int) -> None:
+    """The first packets of an H.264 MP4 file, up to a number, and from there on those of another one.
+
+    The second one's parameter sets stand in front of its first packet.
+    """
+    with av.open(str(first)) as one, av.open(str(second)) as other, av.open(str(target), "w") as out:
+        stream, record = one.streams.video[0], bytes(other.streams.video[0].codec_context.extradata or b"")
+        copy = out.add_stream_from_template(stream)
+        end = 8 + int.from_bytes(record[6:8], "big")  # Of the sequence's set; the picture's has two bytes of size, too.
+        sets = (
+            b"\0\0"
+            + record[6:end]
+            + b"\0\0"
+            + record[end + 1 :][: 2 + int.from_bytes(record[end + 1 : end + 3], "big")]
+        )
+        pairs = zip(one.demux(stream), other.demux(other.streams.video[0]), strict=True)
+        for number, (before, after) in enumerate(pairs):
+            if before.size:
+                content = bytes(before if number < at else after)
+                packet = av.Packet(sets + content if number == at else content)
+                packet.stream, packet.time_base, packet.is_keyframe = copy, stream.time_base, before.is_keyframe
+                packet.pts, packet.dts = before.pts, before.dts
+                out.mux(packet)
+
+
 def x264(**params: object) -> dict[str, str]:
     return {"x264_params": ":".join(f"{key.replace('_', '-')}={value}" for key, value in params.items())}
 
