@@ -185,7 +185,7 @@ def test_frame_k_is_the_kth_picture_of_a_plain_decode(tmp_path: Path, case: fuzz
     path = tmp_path / f"video.{case.container}"
     if not fuzz.make(path, case):
         pytest.skip("cannot be made here")
-    decoders = [name for name in DECODERS if can_use(name)] if case.container in ("mp4", "mkv", "avi") else ["pyav"]
+    decoders = [name for name in DECODERS if can_use(name)] if case.codec == "libx264" and case.change else ["pyav"]
     assert {name: fuzz.compare(path, decoder=name) for name in decoders} == dict.fromkeys(decoders, "")
 
 
@@ -229,6 +229,8 @@ REAL_FILES = {
 def test_real_files_are_read_as_a_plain_decode_does(name: str, decoder: str) -> None:
     if not (REAL / name).exists():
         pytest.skip("needs the real videos")
+    if decoder != "pyav" and name not in ("xvid_packed.avi", "keyframes_without_idr.mp4"):
+        pytest.skip("read by PyAV, or as the files that the tests make")
     assert not fuzz.compare(REAL / name, decoder=decoder)
     finding = examine(str(REAL / name), limit_s=60, decode_all=True)
     assert (finding.state, finding.cause, finding.frames, finding.damaged) == ("ok", "", REAL_FILES[name], 0)
