@@ -20,8 +20,8 @@ CHANGES = ("new_extradata", "palette", "param_change")
 """What a packet may bring beside its bytes that holds for later packets, too."""
 KEPT_BYTES = 2**24
 """Of the packets of a file that are held in memory while it is open, so that they are read once."""
-REMEMBERED_FRAMES = 2**22
-"""Frames of files that a process remembers: 8 bytes for each."""
+REMEMBERED_FRAMES = 2**20
+"""Frames of files that a process remembers: some 50 bytes for each, so that many workers do not fill the memory."""
 
 
 class Index(NamedTuple):
