@@ -51,7 +51,7 @@ def test_every_module_is_imported_without_what_windows_lacks() -> None:
     assert int(python(code + "print(num_cpus())", *modules)) >= 1
 
 
-@pytest.mark.parametrize("tool", ["check_data", "prepare_data", "predict"])
+@pytest.mark.parametrize("tool", ["check_data", "prepare_data"])
 def test_tools_start_without_what_windows_lacks(tool: str) -> None:
     code = f"import runpy\nsys.argv = ['{tool}.py', '--help']\nrunpy.run_path('tools/{tool}.py', run_name='__main__')"
     assert "usage" in python(code).lower() or tool == "predict"

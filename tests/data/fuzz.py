@@ -29,7 +29,7 @@ CONTAINERS = (
 CODECS = {
     "libx264": (0, 1, 2, 3), "mpeg4": (0, 1, 2, 3), "mpeg2video": (0, 1, 2, 3), "mpeg1video": (0, 2), "libx265": (0, 3),
     "h263": (0,), "h263p": (0,), "flv": (0,), "msmpeg4": (0,), "msmpeg4v2": (0,), "wmv1": (0,), "wmv2": (0,),
-    "mjpeg": (0,), "libvpx": (0,), "libvpx-vp9": (0,), "ffv1": (0,), "huffyuv": (0,), "gif": (0,),
+    "mjpeg": (0,), "libvpx": (0,), "libvpx-vp9": (0,), "libsvtav1": (0,), "ffv1": (0,), "huffyuv": (0,), "gif": (0,),
     "svq1": (0,), "snow": (0,), "rv10": (0,), "qtrle": (0,), "png": (0,), "rawvideo": (0,), "prores": (0,),
     "zmbv": (0,),
     "dirac": (0,), "cinepak": (0,), "flashsv": (0,), "msvideo1": (0,), "utvideo": (0,),
@@ -43,6 +43,7 @@ OPTIONS = {
     "libx264": {"preset": "veryfast", "x264-params": "scenecut=0"}, "mpeg4": {"sc_threshold": "1000000000"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=error:b-adapt=0"}, "snow": {"strict": "-2"},
     "libvpx": {"cpu-used": "8", "auto-alt-ref": "1", "lag-in-frames": "16"}, "libvpx-vp9": {"cpu-used": "8"},
+    "libsvtav1": {"preset": "12"},
 }  # fmt: skip
 
 
@@ -67,16 +68,18 @@ def cases() -> Iterator[Case]:
         for change, codec, b_frames in (
             ("packed", "mpeg4", 1), ("packed", "mpeg4", 2), ("dropped", "mpeg4", 0), ("dropped", "mpeg4", 2),
             ("decoding times", "libx264", 2), ("decoding times", "mpeg4", 2), ("cut", "libx264", 2),
-            ("cut", "mpeg4", 2), ("padded", "mpeg4", 0), ("joined", "libx265", 3),
+            ("cut", "mpeg4", 2), ("padded", "mpeg4", 0), ("joined", "libx265", 3), ("exchanged", "libx264", 2),
+            ("exchanged", "libx265", 3), ("exchanged", "mpeg4", 2), ("merged", "libsvtav1", 0),
         ):  # fmt: skip
             yield from (Case(container, codec, gop, b_frames, change) for gop in (12, 250))
 
 
-def make(path: Path, case: Case) -> bool:
+def make(path: Path, case: Case, *, num_frames: int = NUM_FRAMES) -> bool:
     """Whether this file can be made here."""
-    source = path if not case.change else path.with_name(f"source.{'avi' if case.codec == 'mpeg4' else 'mp4'}")
+    is_old = case.codec == "mpeg4" and case.change != "exchanged"
+    source = path if not case.change else path.with_name(f"source.{'avi' if is_old else 'mp4'}")
     try:
-        _encode(source, case)
+        _encode(source, case, num_frames)
         if case.change:
             rewrite(source, path, case.change)
     except (av.FFmpegError, UnknownCodecError, ValueError):
@@ -84,14 +87,14 @@ def make(path: Path, case: Case) -> bool:
     return True
 
 
-def _encode(path: Path, case: Case) -> None:
+def _encode(path: Path, case: Case, num_frames: int) -> None:
     options = {**OPTIONS.get(case.codec, {}), "g": str(case.gop)}
     if case.b_frames:
         options |= {"bf": str(case.b_frames), "b_strategy": "0"}
     with av.open(str(path), "w") as container:
         stream = container.add_stream(case.codec, rate=25, options=options)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, FORMATS.get(case.codec, "yuv420p")
-        for k, image in enumerate(textured_frames(NUM_FRAMES, height=HEIGHT, width=WIDTH)):
+        for k, image in enumerate(textured_frames(num_frames, height=HEIGHT, width=WIDTH)):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = k, Fraction(1, 25)
             container.mux(stream.encode(frame))
@@ -115,8 +118,9 @@ def plain_decode(path: Path) -> list[np.ndarray]:
 
 
 def choices(num_frames: int, *, seed: int) -> Iterator[list[int]]:
-    """Rows to ask for: everywhere, near the end, at several strides."""
+    """Rows to ask for: everywhere, near the end, at several strides, and some alone."""
     rng = np.random.default_rng(seed)
+    yield from ([row] for row in range(seed % 3, num_frames, max(3, num_frames // 8)))
     for stride in (1, 2, 3, 5):
         for start in (0, int(rng.integers(num_frames)), max(0, num_frames - 1 - stride)):
             yield sorted({min(start + stride * k, num_frames - 1) for k in range(6)})

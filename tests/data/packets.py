@@ -65,6 +65,28 @@ def _decoding_times(packets: list[Stored]) -> list[Stored]:
     return [packet._replace(pts=packet.dts) for packet in packets]
 
 
+def _exchanged(packets: list[Stored]) -> list[Stored]:
+    """Two pictures that follow each other in the file get each other's times of display."""
+    changed = list(packets)
+    for k in range(3, len(packets) - 1, 7):
+        one, other = packets[k : k + 2]
+        if min(one.pts, other.pts) >= other.dts:  # No picture can be shown before it is decoded.
+            changed[k : k + 2] = [one._replace(pts=other.pts), other._replace(pts=one.pts)]
+    assert changed != packets
+    return changed
+
+
+def _merged(packets: list[Stored]) -> list[Stored]:
+    """Two pictures in every tenth packet, which bears the time of the first."""
+    merged = list[Stored]()
+    for k, packet in enumerate(packets):
+        if k % 10 == 5 and not packet.is_key:
+            merged[-1] = merged[-1]._replace(content=merged[-1].content + packet.content)
+        else:
+            merged.append(packet)
+    return merged
+
+
 def _cut(packets: list[Stored]) -> list[Stored]:
     return packets[5:]
 
@@ -73,6 +95,8 @@ CHANGES = {
     "packed": _packed,
     "dropped": _dropped,
     "decoding times": _decoding_times,
+    "exchanged": _exchanged,
+    "merged": _merged,
     "joined": _joined,
     "padded": _padded,
     "cut": _cut,
@@ -83,7 +107,7 @@ def rewrite(source: Path, target: Path, change: str) -> None:
     """Copies a video with its packets changed; `change` is a key of `CHANGES`."""
     with av.open(str(source)) as container, av.open(str(target), "w") as out:
         stream = container.streams.video[0]
-        copy = out.add_stream_from_template(stream)
+        copy = out.add_stream_from_template(stream, opaque=True)
         packets = [packet for packet in container.demux(stream) if packet.size]
         stored = [Stored(bytes(p), p.is_keyframe, p.pts or p.dts, p.dts) for p in packets]
         for one in CHANGES[change](stored):

@@ -37,11 +37,9 @@ the whole file gives.
 FUZZ_HEAD = """
 These files are as FFmpeg's encoders make them, and real ones are less regular. `python -m tests.data.fuzz` makes files
 of the containers and codecs at hand, also with packets as old encoders and careless tools leave them ("packed" and
-"dropped" pictures, "decoding times" called times of display, "cut" before the first key frame). It compares what is
-read of each with `data.decoder=pyav`, at four strides, with a plain decode of the whole file, bit by bit. What is not
-noticed: times of display in an MP4 or Matroska file with B-frames that are wrong but distinct (two frames with
-exchanged times come exchanged), two AV1 pictures in one packet, and HEVC pictures that say in their headers that they
-are not to be shown. So many files of each codec and container:
+"dropped" pictures, "decoding times" called times of display or "exchanged" ones, two pictures "merged" into a packet,
+"cut" before the first key frame). It compares what is read of each with `data.decoder=pyav`, at four strides and frame
+by frame, with a plain decode of the whole file, bit by bit. So many files of each codec and container:
 """
 REAL_HEAD = """
 ## Real files

@@ -1,5 +1,4 @@
 import shutil
-from collections import OrderedDict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -94,7 +93,7 @@ def test_a_file_that_is_read_anew_gives_the_clip_that_is_read_at_once(
 
     monkeypatch.setattr(pyav_module, "_read_from", astray)
     monkeypatch.setattr(pyav_module, "_read_whole", astray)
-    monkeypatch.setattr(index_module, "_known", OrderedDict())
+    monkeypatch.setattr(index_module, "_memory", index_module._Memory())
     for num_readings in (2, 2):  # The second time it is known that the frames have to be counted.
         found = sample(training(entries), 3)
         assert (found.video, len(readings), found.failures) == (expected.video, num_readings, ())

@@ -11,7 +11,8 @@ import av
 import numpy as np
 
 from nonlocal_video.data.decoders.container import AvError, open_container, video_stream
-from nonlocal_video.data.decoders.pictures import Picture, look_for
+from nonlocal_video.data.decoders.picture import Picture
+from nonlocal_video.data.decoders.pictures import look_for
 from nonlocal_video.data.decoders.source import Deadline
 
 TRUE_TIMES = frozenset(["mp4", "matroska"])
@@ -140,10 +141,13 @@ def _believed(stored: Sequence[_Stored], *, reorders: bool) -> list[int] | None:
         return None
     frames = [one for one in stored if one.picture.shown]
     ticks = [one.tick for one in frames if one.tick is not None]
-    rising = all(one < other for one, other in pairwise(ticks))
-    if rising and any(one.picture.backward for one in frames):
-        return None  # Times of decoding, which are called times of display.
-    if (not rising and not reorders) or len(set(ticks)) < len(frames):
+    if len(ticks) < len(frames):
+        return None
+    orders = [place if (order := one.picture.order) is None else order for place, one in enumerate(frames)]
+    in_order = sorted(zip(ticks, orders, strict=True))
+    if not reorders and [tick for tick, _ in in_order] != ticks:
+        return None
+    if not all(one < other and a < b for (one, a), (other, b) in pairwise(in_order)):
         return None
     shown = sorted(one.tick for one in frames if one.is_shown and one.tick is not None)
     return shown if shown and shown[0] >= ticks[0] else None  # Else some may lean on what is not in the file.
@@ -216,26 +220,47 @@ def describe(container: Any, stream: Any) -> Index:
 
 
 _Key = tuple[str, int, int]
-_known: OrderedDict[_Key, Index] = OrderedDict()
+
+
+class _Memory:
+    """Indices, of which those that were used last are kept."""
+
+    def __init__(self) -> None:
+        self.kept, self.num_frames = OrderedDict[_Key, Index](), 0
+
+    def keep(self, key: _Key, index: Index) -> None:
+        self.drop(key)
+        self.kept[key] = index
+        self.num_frames += len(index.seconds)
+        while len(self.kept) > 1 and self.num_frames > REMEMBERED_FRAMES:
+            self.drop(next(iter(self.kept)))
+
+    def find(self, key: _Key) -> Index | None:
+        if key in self.kept:
+            self.kept.move_to_end(key)
+        return self.kept.get(key)
+
+    def drop(self, key: _Key) -> None:
+        if (index := self.kept.pop(key, None)) is not None:
+            self.num_frames -= len(index.seconds)
+
+
+_memory = _Memory()
 
 
 def remember(path: str, index: Index) -> None:
-    """Keeps an index for as long as the file is not changed; of many, those that were used last."""
-    _known[_key(path)] = index
-    while len(_known) > 1 and sum(len(one.seconds) for one in _known.values()) > REMEMBERED_FRAMES:
-        _known.popitem(last=False)
+    """Keeps an index for as long as the file is not changed."""
+    _memory.keep(_key(path), index)
 
 
 def known(path: str) -> Index | None:
     """The index that was kept of a file."""
-    if (key := _key(path)) in _known:
-        _known.move_to_end(key)
-    return _known.get(key)
+    return _memory.find(_key(path))
 
 
 def forget(path: str) -> None:
     """Drops the index that was kept of a file."""
-    _known.pop(_key(path), None)
+    _memory.drop(_key(path))
 
 
 def _key(path: str) -> _Key:

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import dropwhile
 from typing import Any, NoReturn
 
@@ -29,27 +30,39 @@ from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source
 @contextmanager
 def open_pyav(path: str, deadline: Deadline) -> Iterator[Source]:
     """Raises: ValueError, OSError, av.FFmpegError: the file is damaged or no video."""
-    with open_container(path) as container:
-        stream = video_stream(container)
-        kept = list[Any]()
-        index = known(path) or read_index(container, stream, deadline, kept) or count_frames(path, deadline)
-
-        def read(wanted: list[int]) -> Iterator[np.ndarray]:
-            if not index.believed or index.ticks is None:
-                yield from _read_counting(path, wanted, deadline)
+    index = known(path)
+    if index is None or index.believed:
+        with open_container(path) as container:
+            kept = list[Any]()
+            believed = index or read_index(container, video_stream(container), deadline, kept)
+            if believed is not None:
+                read = partial(_read_believing, path, believed, container, kept, deadline)
+                yield Source(believed.seconds, read)
                 return
-            ticks = [index.ticks[row] for row in wanted]
-            start = bisect_right(index.starts, ticks[0]) - 1
-            try:
-                if start >= 0:
-                    packets = kept or _sought(container, stream, index.starts[start])
-                    yield from _read_from(packets, stream, index.starts[start], ticks, deadline)
-                else:
-                    yield from _read_whole(path, ticks, deadline)
-            except (_StrayError, AvError) as error:
-                _learn(path, index._replace(starts=[]), error, sought=start >= 0, deadline=deadline)
+        index = count_frames(path, deadline)
+    yield Source(index.seconds, partial(_read_counting, path, deadline))
 
-        yield Source(index.seconds, read)
+
+def _read_believing(
+    path: str, index: Index, container: Any, kept: list[Any], deadline: Deadline, wanted: list[int]
+) -> Iterator[np.ndarray]:
+    """The frames at these sorted indices, by the times that the packets promise.
+
+    Raises:
+        MisreadError: another reading may give them.
+        ValueError, av.FFmpegError: the file is damaged.
+    """
+    stream, times = video_stream(container), index.ticks or []
+    ticks = [times[row] for row in wanted]
+    start = bisect_right(index.starts, ticks[0]) - 1
+    try:
+        if start >= 0:
+            packets = kept or _sought(container, stream, index.starts[start])
+            yield from _read_from(packets, stream, index.starts[start], ticks, deadline)
+        else:
+            yield from _read_whole(path, ticks, deadline)
+    except (_StrayError, AvError) as error:
+        _learn(path, index._replace(starts=[]), error, sought=start >= 0, deadline=deadline)
 
 
 class _StrayError(Exception):
@@ -134,7 +147,7 @@ def _pick(frames: Iterator[Any], ticks: list[int], stream: Any) -> Iterator[np.n
     raise _StrayError(f"the frame at {float(left[0] * stream.time_base):.2f} s cannot be decoded" if damage.any else "")
 
 
-def _read_counting(path: str, wanted: list[int], deadline: Deadline) -> Iterator[np.ndarray]:
+def _read_counting(path: str, deadline: Deadline, wanted: list[int]) -> Iterator[np.ndarray]:
     """The frames at these sorted indices, counted from the beginning of the file.
 
     Raises:

@@ -1,0 +1,56 @@
+"""What a compressed packet holds, in the words of all codecs, and the bits that say so."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Picture(NamedTuple):
+    """What a packet holds."""
+
+    shown: int
+    """Pictures that come out of the decoder; 2 where that is not certain."""
+    alone: bool = True
+    """Whether pictures that are shown after it lean on nothing before it. It matters for key pictures."""
+    closed: bool = True
+    """Whether, besides, none that follows it in the file is shown before it."""
+    tells: bool = False
+    """Whether it tells a decoder what holds for later ones, too: parameter sets, who encoded the video."""
+    order: int | None = None
+    """A number that rises in the order in which pictures are shown; None if that is the order of the file."""
+
+
+Look = Callable[[bytes], Picture]
+"""What looks at the packets of a stream, one after another in the order of the file."""
+
+ORDINARY, HIDDEN, UNCERTAIN = Picture(1), Picture(0), Picture(2, False, False)
+
+
+class Bits:
+    """Numbers in a row of bits; zeros behind its end."""
+
+    def __init__(self, content: bytes) -> None:
+        self.value, self.left = int.from_bytes(content, "big"), 8 * len(content)
+
+    def take(self, count: int) -> int:
+        """The number u(n) of so many bits."""
+        if count > self.left:
+            self.value, self.left = self.value << count - self.left, count
+        self.left -= count
+        found = self.value >> self.left
+        self.value &= (1 << self.left) - 1
+        return found
+
+    def golomb(self) -> int:
+        """The number ue(v) (H.264, clause 9.1)."""
+        zeros = self.left - self.value.bit_length()
+        self.take(zeros)
+        return self.take(zeros + 1) - 1
+
+
+ESCAPE = b"\0\0\3"
+"""Bytes of which the last only keeps the content of a unit of H.264 or HEVC from looking like a start code."""
+
+
+def plain(content: bytes) -> bytes:
+    """The content of a unit without such bytes (clause 7.4.1)."""
+    return content.replace(ESCAPE, b"\0\0")
