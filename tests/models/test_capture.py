@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -94,8 +95,6 @@ def test_a_trace_is_saved_and_answers_for_other_sizes(tmp_path: Path, options: d
 @pytest.mark.parametrize("options", EXPORTED, ids=name)
 def test_an_export_answers_for_every_size(options: dict[str, Any]) -> None:
     """Batch, frames, height and width are dynamic, in PyTorch's form and in ONNX."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
     block, x = make(**options), torch.randn(2, 8, 4, 6, 8)
     frames = 2 * Dim("half", min=2, max=16) if "group_frames" in options else Dim("t", min=2, max=32)
     sizes = {0: Dim("b", min=1, max=64), 2: frames, 3: Dim("h", min=4, max=200), 4: Dim("w", min=4, max=200)}
