@@ -1,5 +1,8 @@
 """What the tests share: random numbers that repeat, and videos that they make themselves."""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,8 @@
 """Times the non-local block beside public ones in one run: python tools/benchmark_block.py"""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import argparse
 import itertools
 import multiprocessing

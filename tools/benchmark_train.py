@@ -4,6 +4,9 @@ Ours against pytorchvideo's I3D R50 (without non-local blocks) and, where its re
 I3D_NLN_8x8_R50; then what each option costs, how ranks scale, and the share of the device's matrix rate.
 """
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import argparse
 import platform
 import shlex
@@ -13,10 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from benchmarks.beside import beside
 from benchmarks.networks import Way
 from benchmarks.steps import Sizes, Step, flops_of_step, fresh, matrix_rate, measured, scaling
 
-SECTIONS = ("step", "options", "ranks", "rate")
+SECTIONS = ("step", "options", "ranks", "rate", "beside")
 OPTIONS: dict[str, dict[str, bool]] = {
     "default": {},
     "runtime.channels_last=false": {"channels_last": False},
@@ -167,12 +171,14 @@ def pages(arguments: argparse.Namespace) -> Iterator[str]:
         yield from ranks(sizes, numbers=arguments.ranks)
     if "rate" in arguments.only:
         yield from rate(sizes, precisions=arguments.precisions)
+    if "beside" in arguments.only:
+        yield from beside(arguments.data, before=arguments.before, busy=arguments.busy, rounds=arguments.repeats)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slowfast", type=Path, help="folder of a checkout of facebookresearch/SlowFast")
-    parser.add_argument("--only", nargs="+", default=SECTIONS, choices=SECTIONS)
+    parser.add_argument("--only", nargs="+", default=SECTIONS[:4], choices=SECTIONS)
     parser.add_argument("--clips", nargs="+", default=["8x8", "32x2"], help="frames x stride")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
@@ -181,10 +187,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--before", type=Path, help="beside: the root of another checkout")
+    parser.add_argument("--data", type=Path, default=Path("data/miniature"), help="beside: made by make_miniature.py")
+    parser.add_argument("--busy", type=int, default=2, help="beside: processes that keep cores busy")
     parser.add_argument("--out", type=Path, help="also write the page there")
     arguments = parser.parse_args()
     if arguments.slowfast and not (arguments.slowfast / "slowfast/models").is_dir():
         sys.exit(f"error: --slowfast {arguments.slowfast}: not a checkout of facebookresearch/SlowFast")
+    if "beside" in arguments.only and not (arguments.before and (arguments.before / "tools/train.py").is_file()):
+        sys.exit(f"error: --before {arguments.before}: expected the root of another checkout")
     parts = []
     for part in pages(arguments):
         print(part, end="", flush=True)

@@ -3,6 +3,9 @@
 python tools/check_data.py /data/kinetics400/val.csv --root /data/kinetics400 --out census/k400_val
 """
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import argparse
 import os
 import shlex

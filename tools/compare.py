@@ -1,5 +1,8 @@
 """Compares two tests video by video: python tools/compare.py runs/A/test/full_10 runs/B/test/full_10"""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path

@@ -1,5 +1,8 @@
 """Prints parameters and FLOPs of a network: python tools/complexity.py model=nl_c2d_r101"""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from torch._subclasses import FakeTensorMode

@@ -1,5 +1,8 @@
 """Averages the scores of several tests: python tools/ensemble.py runs/A/test/full_10 runs/B/test/full_10 --out AB"""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Sequence

@@ -4,6 +4,9 @@ python tools/import_weights.py FORMAT MODEL SOURCE OUT        any checkpoint
 python tools/import_weights.py --published NAME [FILE]        a published model
 """
 
+import nonlocal_video.waiting  # Before PyTorch.
+
+# isort: split
 import argparse
 import sys
 from dataclasses import asdict, replace

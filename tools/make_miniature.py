@@ -1,5 +1,8 @@
 """Writes a miniature data set: python tools/make_miniature.py, or with --tables or --charades another."""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path

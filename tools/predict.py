@@ -1,5 +1,8 @@
 """Says what videos show: python tools/predict.py weights=FILE.safetensors video=PATH_OR_FOLDER_OR_LIST"""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import csv
 import io
 import json

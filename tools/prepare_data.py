@@ -6,6 +6,9 @@ python tools/prepare_data.py kinetics400_val.csv --root /data/k400 --out lists/v
 python tools/prepare_data.py Charades_v1_train.csv Charades_v1_test.csv --root /data/charades --out trainval.csv
 """
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import argparse
 import os
 import signal

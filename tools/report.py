@@ -1,5 +1,8 @@
 """Tables over tested runs: python tools/report.py kinetics/table2a runs, or --rows model.pairwise runs"""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

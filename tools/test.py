@@ -1,5 +1,8 @@
 """Tests a trained network: python tools/test.py run=runs/NAME, or weights=FILE.safetensors data=NAME"""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import hydra
 from omegaconf import DictConfig
 

@@ -1,5 +1,8 @@
 """Trains a network: python tools/train.py experiment=miniature/nl_c2d"""
 
+import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+
+# isort: split
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig

@@ -1,17 +1,19 @@
 """Exact and cheap ways to sum over all keys, for softmax, dot product and ReLU of a sum.
 
-Each public function picks its form by the counts that it states. Measured with
-`tools/benchmark_block.py`; the tables are in docs/benchmark.md.
+Each public function picks its form by the counts that it states, and takes one form for all sizes where it is
+captured. Measured with `tools/benchmark_block.py`; the tables are in docs/benchmark.md.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from nonlocal_video.models.capture import full_precision, is_captured
 
 KEPT_BYTES = 256 * 2**20
 """Up to here a training step may keep the (B, N, M) weights of a softmax; above it recomputes them in chunks."""
@@ -27,7 +29,11 @@ def softmax_attention(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) ->
     On a GPU: PyTorch's fused attention, which sums in float32 and is linear in N. On a CPU in chunks of
     queries that fit the cache; for training their weights are kept up to `KEPT_BYTES` and computed again
     above. In half precision the logits are float32: in the hundreds bfloat16 has steps of 1 or 2.
+
+    The fused attention has no second derivatives but in `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
     """
+    if is_captured(theta, phi, g) or not len(theta):
+        return _plain_softmax(theta, phi, g, scale=scale)
     if theta.device.type != "cpu":
         return _fused_softmax(theta, phi, g, scale=scale)
     trains = torch.is_grad_enabled() and any(x.requires_grad for x in (theta, phi, g))
@@ -40,7 +46,7 @@ def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
 
     theta (phi^T g) costs C D (N + M) multiplications and no (N, M) matrix; (theta phi^T) g costs N M (C + D).
     """
-    if reorders(*theta.shape[1:], *g.shape[1:]):
+    if is_captured(theta, phi, g) or reorders(*theta.shape[1:], *g.shape[1:]):
         return theta @ (phi.mT @ g)
     return (theta @ phi.mT) @ g
 
@@ -57,16 +63,37 @@ def relu_sum_attention(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
     sum of b g), both prefix sums: O((N + M) (log M + D)), no (N, M) matrix. A row of the prefix sums
     passes through memory often enough to cost about 160 multiply-adds; the plain form takes N M of them.
     """
-    if not sorts(a.shape[1], b.shape[1]):
-        return torch.relu(a[:, :, None] + b[:, None]).to(g.dtype) @ g
+    if is_captured(a, b, g) or not len(a) or not sorts(a.shape[1], b.shape[1]):
+        return _plain_relu_sum(a, b, g)
     wide = torch.promote_types(g.dtype, torch.float32)  # Sums over thousands of keys.
-    with torch.autocast(a.device.type, enabled=False):
+    with full_precision(a):
         return _SortedReluSum.apply(a.to(wide), b.to(wide), g.to(wide)).to(g.dtype)
 
 
 def sorts(n: int, m: int) -> bool:
     """Whether sorting m keys for n queries costs less than n m multiply-adds a channel."""
     return 160 * (n + m) <= n * m
+
+
+def _plain_softmax(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Tensor:
+    with full_precision(theta):
+        weights = torch.softmax(_wide(theta) * scale @ _wide(phi).transpose(1, 2), dim=2)
+        return weights.to(g.dtype) @ g
+
+
+def _plain_relu_sum(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
+    return torch.relu(a[:, :, None] + b[:, None]).to(g.dtype) @ g
+
+
+def _gradients(plain: Callable[..., Tensor], inputs: tuple[Tensor, ...], dy: Tensor) -> tuple[Tensor, ...]:
+    """The gradients of a plain form, which have gradients themselves."""
+    inputs = tuple(x if x.requires_grad else x.detach().requires_grad_() for x in inputs)
+    return torch.autograd.grad(plain(*inputs), inputs, dy, create_graph=True)
+
+
+def _has_graph() -> bool:
+    """Whether a backward pass is to have a gradient itself (`create_graph=True`)."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _fused_softmax(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Tensor:
@@ -103,9 +130,10 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         theta, phi, g, *kept = ctx.saved_tensors
+        if _has_graph():
+            return *_gradients(partial(_plain_softmax, scale=ctx.scale), (theta, phi, g), dy), None, None
         dtheta, dphi, dg = torch.empty_like(theta), torch.zeros_like(_wide(phi)), torch.zeros_like(_wide(g))
         keys, turned = _wide(phi), phi.transpose(1, 2).contiguous()  # (B, M, C), (B, C, M)
         for i, (queries, gradients, dqueries) in enumerate(_chunks(ctx.rows, theta, dy, dtheta)):
@@ -161,17 +189,20 @@ class _SortedReluSum(torch.autograd.Function):
         # Compared without adding, so that no rounding decides which keys are seen.
         ends = torch.searchsorted(-ordered, a.contiguous())  # (B, N): the keys with -b_j < a_i
         middle = b.mean(dim=1, keepdim=True)
-        a, ordered = a + middle, ordered - middle
+        inputs, ordered = (a, b, g), ordered - middle
+        a = a + middle
         rows = _rows(g, order)
         counts = _prefix_sums(rows)  # (B, M + 1, D): of g over the first keys
         moments = _prefix_sums(rows * ordered[:, :, None])  # and of b g
-        ctx.save_for_backward(a, b - middle, g, order, ends, counts)
+        ctx.save_for_backward(*inputs, a, b - middle, order, ends, counts)
         return _rows(moments, ends).addcmul_(a[:, :, None], _rows(counts, ends))
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        a, b, g, order, ends, counts = ctx.saved_tensors
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
+        inputs, (a, b, order, ends, counts) = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+        if _has_graph():
+            return _gradients(_plain_relu_sum, inputs, dy)
+        g = inputs[2]
         da = (dy * _rows(counts, ends)).sum(dim=2)
         # A key is seen by the queries whose `ends` lie beyond it: sum dy by ends, from the last key on.
         m = g.shape[1]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nonlocal_video.models.capture import is_captured
 from nonlocal_video.models.options import NetworkOptions
 from nonlocal_video.models.resnet3d import ResNet3d
 
@@ -54,6 +55,8 @@ class Classifier(nn.Module):
         Raises:
             ValueError: another kind of tensor, or a clip too small for the strides.
         """
+        if is_captured(clips):
+            return self._captured(clips)
         return self._logits(clips).mean(dim=1)
 
     def scores(self, clips: Tensor) -> Tensor:
@@ -84,6 +87,13 @@ class Classifier(nn.Module):
         x = F.avg_pool3d(x, tuple(map(min, self.window or final, final)), stride=1)
         return self.fc(self.dropout(x.flatten(2).mT))  # (B, positions, K)
 
+    def _captured(self, clips: Tensor) -> Tensor:
+        """The same for all sizes from the window up: without the positions, of which a training clip has one."""
+        x = self._map(clips)
+        for length in reversed(self.window or x.shape[2:]):
+            x = x @ _shares(x.shape[-1], length, like=x)
+        return self.fc(self.dropout(x))
+
     def _map(self, clips: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) uint8 -> the output of the backbone (B, C, T', H', W')."""
         if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
@@ -94,3 +104,11 @@ class Classifier(nn.Module):
         clips = clips.contiguous(memory_format=self.memory_format).to(self.mean.dtype)
         # (clips / 255 - mean) / std in one pass.
         return self.backbone(torch.addcmul(-self.mean / self.std, clips, 1 / (255 * self.std)))
+
+
+def _shares(size: int, length: int, *, like: Tensor) -> Tensor:
+    """What each of so many values has in the mean of the means of all windows of this length -> (size,)."""
+    length = min(length, size)
+    place = torch.arange(size, device=like.device)
+    windows = place.clamp(max=size - length) - (place - length + 1).clamp(min=0) + 1
+    return windows.to(like.dtype) / (length * (size - length + 1))

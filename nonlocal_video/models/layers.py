@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nonlocal_video.models.capture import is_captured
+
 
 class Convolution(nn.Conv3d):
     """A convolution padded with zeros to keep the size; without a kernel over time it is computed as what it is.
@@ -27,6 +29,8 @@ class Convolution(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, C, T, H, W) -> (B, C', T', H', W')."""
+        if is_captured(x):
+            return super().forward(x)
         half, last = _in_half(x), x.is_contiguous(memory_format=torch.channels_last_3d)
         if half and last and self.kernel_size == (1, 1, 1):
             return self._as_product(x)

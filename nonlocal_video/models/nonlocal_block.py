@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from nonlocal_video.models.capture import is_captured
 from nonlocal_video.models.layers import Convolution, MaxPool
 from nonlocal_video.models.norm import FrozenAffine
 from nonlocal_video.models.pairwise import PAIRWISE
@@ -115,7 +116,7 @@ class NonLocalBlock(nn.Module):
             phi, g = self._pool(phi, x.ndim), self._pool(g, x.ndim)
         y = self._unflatten(self.pairwise(theta, self._flatten(phi), self._flatten(g)), video.shape)
         # In the layout of x: convolutions and sums of mixed layouts took up to 1.4 times as long on a CPU.
-        y = y.contiguous(memory_format=_layout(video))
+        y = y.contiguous(memory_format=torch.contiguous_format if is_captured(video) else _layout(video))
         z = video + self.bn(self.w_z(y))
         return z if x.ndim == 5 else z.reshape(x.shape)
 
@@ -126,21 +127,28 @@ class NonLocalBlock(nn.Module):
         """(B, C, T, H, W) -> (groups, positions, C): positions of a group see one another."""
         if self.axes == "time":
             return x.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (B H W, T, C)
-        return x.unflatten(2, (-1, self._frames(x.shape))).transpose(1, 2).flatten(0, 1).flatten(2).mT
+        frames = self._frames(x.shape)
+        return x.unflatten(2, (x.shape[2] // frames, frames)).transpose(1, 2).flatten(0, 1).flatten(2).mT
 
     def _unflatten(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The inverse of `_flatten` for the queries of an input of this shape: -> (B, D, T, H, W)."""
-        b, (h, w) = shape[0], shape[3:]
+        b, _, t, h, w = shape
         if self.axes == "time":
             return y.unflatten(0, (b, h, w)).permute(0, 4, 3, 1, 2)
-        y = y.mT.unflatten(2, (self._frames(shape), h, w))  # (B groups, D, frames, H, W)
-        return y.unflatten(0, (b, -1)).transpose(1, 2).flatten(2, 3)
+        frames = self._frames(shape)
+        y = y.mT.unflatten(2, (frames, h, w))  # (B groups, D, frames, H, W)
+        return y.unflatten(0, (b, t // frames)).transpose(1, 2).flatten(2, 3)
 
     def _frames(self, shape: tuple[int, ...]) -> int:
         """Frames of a group: of one, of `group_frames`, or all."""
         return 1 if self.axes == "space" else self.group_frames or shape[2]
 
     def _check(self, x: Tensor) -> None:
+        if isinstance(x, torch.fx.Proxy):
+            raise TypeError(
+                "a non-local block cannot be traced through; make it a leaf: create_feature_extractor(network, nodes, "
+                'tracer_kwargs={"leaf_modules": [NonLocalBlock]})'
+            )
         if not 3 <= x.ndim <= 5 or x.shape[1] != self.channels:
             expected = f"(B, {self.channels}, T, H, W), (B, {self.channels}, H, W) or (B, {self.channels}, L)"
             raise ValueError(f"got an input of shape {tuple(x.shape)}, expected {expected}")

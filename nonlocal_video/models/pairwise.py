@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +21,7 @@ from nonlocal_video.models.attention import (
     softmax_attention,
     sorts,
 )
+from nonlocal_video.models.capture import full_precision
 
 
 class Gaussian(nn.Module):
@@ -101,7 +101,7 @@ class Concatenation(nn.Module):
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Theta (B, N, C), phi (B, M, C), g (B, M, D) -> y (B, N, D)."""
         w_theta, w_phi = self.w_f.weight.chunk(2, dim=1)
-        with torch.autocast(theta.device.type, enabled=False):  # In half precision the rounding would move ReLU's kink.
+        with full_precision(theta):  # In half precision the rounding would move ReLU's kink.
             a, b = (F.linear(x.to(w_phi.dtype), w)[..., 0] for x, w in ((theta, w_theta), (phi, w_phi)))
         root = phi.shape[1] ** 0.5  # As in `DotProduct`.
         return relu_sum_attention(a / root, b / root, g / root)

@@ -175,7 +175,7 @@ class ResNet3d(nn.Module):
             for _ in STAGES[1:]:
                 s = (s - 1) // 2 + 1
             sizes.append(s)
-        if min(t, *sizes) < 1:
+        if t < 1 or sizes[0] < 1 or sizes[1] < 1:  # Not their minimum: where sizes are symbols, that compares them.
             raise ValueError(f"a clip of {frames} frames of {height}x{width} is too small for the network's strides")
         return t, sizes[0], sizes[1]
 

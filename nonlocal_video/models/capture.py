@@ -1,0 +1,35 @@
+"""Whether a computation is recorded or transformed, not just carried out."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Autocast switched off where x is; the meta device knows none."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+
+
+def is_captured(*tensors: Tensor) -> bool:
+    """Whether what is done to these tensors is recorded for other sizes, or transformed as a function.
+
+    So it is in `torch.export`, `torch.onnx.export` and `torch.jit.trace`, in `torch.compile` where sizes are dynamic,
+    and in `torch.func.vmap`, `grad`, `jvp` and forward-mode differentiation; on the meta device there are only shapes.
+    Then there must be one form for all sizes, of operators that PyTorch can transform itself. In `torch.compile` with
+    sizes that are known a form may be chosen by them.
+    """
+    if torch.compiler.is_dynamo_compiling():
+        return torch.compiler.is_exporting() or not _have_known_sizes(tensors)
+    if torch.compiler.is_exporting() or torch.jit.is_tracing() or tensors[0].is_meta:
+        return True
+    if torch._C._are_functorch_transforms_active():
+        return True
+    return any(forward_ad.unpack_dual(x).tangent is not None for x in tensors)
+
+
+def _have_known_sizes(tensors: tuple[Tensor, ...]) -> bool:
+    from torch.fx.experimental.symbolic_shapes import has_static_value  # noqa: PLC0415  # It loads sympy, slowly.
+
+    return all(has_static_value(size) for x in tensors for size in x.shape)
