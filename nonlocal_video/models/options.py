@@ -113,7 +113,7 @@ def _check_type(name: str, value: object, kind: object) -> None:
         many = isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
         fits, expected = type(value) is int or many, "a number or a list of places such as [res3.1, res4.5]"
     else:
-        fits, expected = isinstance(value, str) or name == "pairwise", "a word"
+        fits, expected = (isinstance(value, str) and len(value) <= 100) or name == "pairwise", "a word"
     if not fits:
         raise ValueError(f"{name}: got {_shown(value)}, expected {expected}")
 

@@ -80,6 +80,16 @@ def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
         ("c2d_r50_32x2", {"num_classes": 0}, "num_classes: got 0"),
         ("nl_c2d_r50_32x2", {"added": "plain"}, "added: got 'plain', expected nonlocal or residual"),
         ("c2d_r50_32x2", {"added": "residual"}, "added: got residual with nonlocal_blocks 0"),
+        ("c2d_r50_32x2", {"stride_in": "conv1"}, "stride_in: got 'conv1', expected 3x3 or 1x1"),
+        ("c2d_r50_32x2", {"stem_width": -1}, "stem_width: got -1, expected 0 to 4096"),
+        ("c2d_r50_32x2", {"pool1_rounds_up": 1}, "pool1_rounds_up: got 1, expected bool"),
+        ("c2d_r50_32x2", {"stem": ["strided"]}, r"stem: got \['strided'\], expected a word"),
+        ("c2d_r50_32x2", {"nonlocal_blocks": True}, "nonlocal_blocks: got True, expected a number or a list of places"),
+        ("c2d_r50_32x2", {"nonlocal_blocks": [["res3.1"]]}, "expected a number or a list of places"),
+        ("c2d_r50_32x2", {"clip_length": 10**9}, "clip_length: got 1000000000, expected 1 to 10000"),
+        ("c2d_r50_32x2", {"clip_length": 9999, "crop": 9999}, "clip_length, crop: got 9999 frames of 9999x9999"),
+        ("c2d_r50_32x2", {"bn_eps": float("nan")}, "bn_eps: got nan"),
+        ("c2d_r50_32x2", {"dropout": 2}, "dropout: got 2, expected a share from 0 to 1"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(name: str, options: dict, message: str) -> None:
