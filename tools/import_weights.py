@@ -167,6 +167,11 @@ def bring_in(order: Order) -> None:
         print(f"taken:   {taken}, one of the networks in the file; --part NAME takes another: {', '.join(others)}")
     print(f"ignored: {len(done.ignored)} entries that are no weights{examples(done.ignored)}")
     print(f"network: {options.name}, {options.num_classes} classes" + "".join(f", {k}={v}" for k, v in shown.items()))
+    if foreign.untold:
+        taken_for = " ".join(f"{name}={str(getattr(options, name)).lower()}" for name in foreign.untold)
+        print(
+            f"note:    the file cannot tell how its network was built: it is taken for {taken_for}; --set names others"
+        )
     print(format_places(done.model))
     if model is not None:
         tell_published(model, order.source)

@@ -49,7 +49,9 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
             unused.append(name)
             continue
         if tensor.shape != own[name].shape:
-            raise ValueError(f"{where}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}")
+            raise ValueError(
+                f"{where}: {name} has shape {tuple(tensor.shape)}, expected {_expected(tensor, own[name])}"
+            )
         copied[name] = tensor
     homeless = [name for name in unused if _belongs_to_the_backbone(name)]
     if homeless:
@@ -66,6 +68,14 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
     with torch.no_grad():
         model.load_state_dict(copied, strict=False)
     return Loaded(len(copied), inflated, num_folded, fresh, unused)
+
+
+def _expected(tensor: Tensor, own: Tensor) -> str:
+    """The shape of a tensor of the network, and what to ask for where the file's looks another number of frames far."""
+    there, here = list(tensor.shape), list(own.shape)
+    over_time = len(there) == len(here) == 5 and there[:2] + there[3:] == here[:2] + here[3:]
+    hint = "; their kernels differ over time only: the one is of a C2D, the other of an I3D (model=c2d_... or i3d_...)"
+    return f"{tuple(here)}{hint if over_time else ''}"
 
 
 def _belongs_to_the_backbone(name: str) -> bool:

@@ -319,6 +319,13 @@ def test_file_of_which_only_a_tensor_is_left_is_read_as_far_as_it_goes(
         start_from(build_model("i3d_r50_32x2", num_classes=3), f"{tmp_path}/epoch_100.pth")
 
 
+def test_weights_of_another_kind_say_which(tmp_path: Path) -> None:
+    torch.save(network("i3d_small_8x2").state_dict(), tmp_path / "w.pth")
+    message = r"has shape \(16, 3, 5, 7, 7\), expected \(16, 3, 1, 7, 7\); their kernels differ over time only: .*I3D"
+    with pytest.raises(ValueError, match=message):
+        start_from(network("c2d_small_8x2"), f"{tmp_path}/w.pth")
+
+
 # Files that are no such network
 
 

@@ -24,6 +24,8 @@ class Foreign(NamedTuple):
     """What is no part of the network: momentum, counters."""
     unknown: Mapping[str, str] = MappingProxyType({})
     """The options that the file does not tell and the user must, each with an error that says so."""
+    untold: tuple[str, ...] = ()
+    """The options that the file does not tell and that are taken as they are, unless the user names them."""
     copies: tuple[str, ...] = ()
     """As in `State.copies`: where in the file the weights were, and where others are that were not taken."""
 

@@ -76,7 +76,7 @@ def from_mmaction2(state: State, *, where: str) -> Foreign:
         options["stride_in"] = "1x1"
     weights = {rename(name, RULES): tensor for name, tensor in tensors.items()}
     ignored = state.left_out + [name for name in state.tensors if name not in tensors]
-    return Foreign({**weights, **STATISTICS}, {**OPTIONS, **options}, ignored, unknown, state.copies)
+    return Foreign({**weights, **STATISTICS}, {**OPTIONS, **options}, ignored, unknown, copies=state.copies)
 
 
 def _image_options(settings: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -57,7 +57,7 @@ def from_pyslowfast(state: State, *, where: str) -> Foreign:
     content, copies = state.content, state.copies
     weights = {rename(name, RULES): tensor for name, tensor in state.tensors.items()}
     if "cfg" not in content:
-        return Foreign(weights, OPTIONS, state.left_out, _unknown(weights), copies)
+        return Foreign(weights, OPTIONS, state.left_out, _unknown(weights), copies=copies)
     try:
         settings: dict[str, Any] = yaml.safe_load(content["cfg"])
         pairwise = _PAIRWISE[settings["NONLOCAL"]["INSTANTIATION"]]

@@ -215,5 +215,5 @@ def _of_anybody(content: Any, path: str, part: str | None) -> Start:
         return Start(state.tensors, {}, KIND_OF[code_base], state.copies, state.left_out)
     foreign = TRANSLATORS[code_base](state, where=path)
     told = {} if code_base == "torchvision" else {k: v for k, v in foreign.options.items() if k not in foreign.unknown}
-    untold = ("stride_in", "pool1_rounds_up") if code_base == "torchvision" else tuple(foreign.unknown)
+    untold = (*foreign.untold, *foreign.unknown)
     return Start(foreign.weights, told, KIND_OF[code_base], foreign.copies, foreign.ignored, untold)

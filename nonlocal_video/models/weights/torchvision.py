@@ -39,7 +39,13 @@ def from_torchvision(state: State, *, where: str) -> Foreign:
             "such as torchvision's resnet50.pth or timm's resnet50"
         )
     weights = {rename(name, RULES): tensor for name, tensor in state.tensors.items()}
-    return Foreign({**weights, **IMAGENET}, {"pool1_padding": 1}, state.left_out, copies=state.copies)
+    return Foreign(
+        {**weights, **IMAGENET},
+        {"pool1_padding": 1},
+        state.left_out,
+        untold=("stride_in", "pool1_rounds_up"),
+        copies=state.copies,
+    )
 
 
 def _other_kind(state: State) -> str | None:
