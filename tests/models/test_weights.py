@@ -4,7 +4,9 @@ import json
 import pickle
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -459,14 +461,21 @@ def test_files_that_say_impossible_things_of_themselves_are_refused(
         load_model(path)
 
 
+@cache
+def small_file() -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a small network's file and what it says of itself."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        save_model(path, small(), origin="a test")
+        with safe_open(path, framework="pt") as file:
+            return load_file(path), file.metadata()
+
+
 def forged(folder: Path, *, options: dict[str, Any] | None = None, metadata: dict[str, str] | None = None) -> Path:
     """A file of a small network that says something else of itself than is in it."""
-    path = folder / "model.safetensors"
-    save_model(path, small(), origin="a test")
-    with safe_open(path, framework="pt") as file:
-        said = file.metadata()
-    own = json.loads(said["options"])
-    save_file(load_file(path), path, {**said, "options": json.dumps({**own, **(options or {})}), **(metadata or {})})
+    path, (tensors, said) = folder / "model.safetensors", small_file()
+    own = {**json.loads(said["options"]), **(options or {})}
+    save_file(tensors, path, {**said, "options": json.dumps(own), **(metadata or {})})
     return path
 
 
