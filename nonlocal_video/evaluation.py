@@ -1,11 +1,16 @@
 """What a test is of: a file of weights, that file as if it were a run, and videos that have moved."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.engine.checkpoint import newest_checkpoint
-from nonlocal_video.models.weights.file import read_model_file
-from nonlocal_video.settings import ClipConfig, DataConfig, TestConfig, TrainConfig
+from nonlocal_video.models.options import NetworkOptions
+from nonlocal_video.models.weights.file import network_options, read_model_file
+from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, TestConfig, TrainConfig
+
+MAX_TESTED_PIXELS = 2**34
+"""Of all clips of a video, as a file of weights may ask for: 52 GB."""
 
 
 class Weights(NamedTuple):
@@ -44,40 +49,61 @@ def find_weights(run: Path, weights: str | None, *, steps: int) -> Weights:
 
 
 def published_of(weights: str | None) -> dict[str, Any] | None:
-    """What is published of the model in a file of weights, if it says so."""
+    """What is published of the model in a file of weights, if it says so.
+
+    Raises:
+        ValueError: a protocol that cannot be, or of which a video would not fit into the memory.
+    """
     if weights is None or not weights.endswith(".safetensors"):
         return None
-    return read_model_file(weights, with_weights=False).published
+    head = read_model_file(weights, with_weights=False)
+    if head.published is not None:
+        _check_published(head.published["protocol"], network_options(head, where=weights), where=weights)
+    return head.published
+
+
+def _check_published(protocol: dict[str, Any], options: NetworkOptions, *, where: str) -> None:
+    """Raises: ValueError: a protocol that cannot be, or of which a video would not fit into the memory."""
+    kinds = {item.name: item.type for item in fields(ProtocolConfig)}
+    for key, value in protocol.items():
+        if key not in kinds or not isinstance(value, kinds[key]) or len(str(value)) > 100:  # type: ignore[arg-type]
+            raise ValueError(f"{where}: damaged: its published protocol has {key[:100]}={str(value)[:100]}")
+    frames = protocol.get("num_clips", 1) * options.clip_length
+    if not 0 < frames * (protocol.get("short_side") or options.crop) ** 2 <= MAX_TESTED_PIXELS:
+        raise ValueError(
+            f"{where}: damaged: its published protocol has {frames} frames of {protocol.get('short_side')} pixels"
+        )
 
 
 def run_of_file(config: TestConfig) -> TrainConfig:
     """What a run with the network of a .safetensors file would be."""
     if config.weights is None or not config.weights.endswith(".safetensors"):
         raise ValueError("these settings need a value: run=..., or weights=FILE.safetensors")
-    data, options = config.data, read_model_file(config.weights, with_weights=False).options
+    data, head = config.data, read_model_file(config.weights, with_weights=False)
+    options = network_options(head, where=config.weights)
     if data.val is None:
         raise ValueError(
             "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"
         )
-    name, crop = data.name or Path(data.val).stem, options["crop"]
+    name, crop = data.name or Path(data.val).stem, options.crop
     return TrainConfig(
         name=Path(config.weights).stem,
-        model=options,
+        model=head.options,
         data=DataConfig(
             name=name,
             root=None,
             train="",
             val=data.val,
-            num_classes=options["num_classes"],
-            labels="one" if options["activation"] == "softmax" else "video",
+            num_classes=options.num_classes,
+            labels="one" if options.activation == "softmax" else "video",
         ),
         clip=ClipConfig(
-            length=options["clip_length"],
-            stride=options["clip_stride"],
+            length=options.clip_length,
+            stride=options.clip_stride,
             jitter=[crop, crop],
             crop=crop,
         ),
-        choices={"model": options["name"] or options["depth"], "data": name},
+        choices={"model": options.name or options.depth, "data": name},
     )
 
 

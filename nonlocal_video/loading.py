@@ -11,6 +11,7 @@ from nonlocal_video.config import build_model
 from nonlocal_video.distributed import local_device
 from nonlocal_video.engine.checkpoint import read_checkpoint
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.options import LATER
 from nonlocal_video.models.weights.file import load_model, load_weights, plain_options, read_model_file
 from nonlocal_video.settings import TrainConfig
 
@@ -86,7 +87,8 @@ def _check_network(model: Classifier, run: TrainConfig, path: Path) -> None:
 
 def hash_weights(model: Classifier) -> str:
     """Names the weights of a network, its normalisation and its options in 12 characters."""
-    sums = hashlib.sha256(json.dumps(plain_options(model), sort_keys=True).encode())
+    options = {key: value for key, value in plain_options(model).items() if (key, value) not in LATER.items()}
+    sums = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         if not name.endswith("num_batches_tracked"):
             sums.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -63,7 +63,7 @@ def begin(
     """
     path, content, problems = newest_checkpoint(folder)
     if path is None and config.init.weights:
-        for line in start_from(model, config.init.weights):
+        for line in start_from(model, config.init.weights, part=config.init.part):
             say(line)
     state = fresh_state(config, model, recipe)
     if path is not None:

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from nonlocal_video.models.options import LATER as LATER_OPTIONS
 from nonlocal_video.settings import TrainConfig
 
 OPERATIONAL = (
@@ -34,10 +35,14 @@ OPERATIONAL = (
 )
 """Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
 
+LATER = {**{f"model.{name}": value for name, value in LATER_OPTIONS.items()}, "init.part": None}
+"""Settings that came later, with their defaults; where nobody set them a run is the one that it was without them."""
+
 
 def science(config: TrainConfig) -> dict[str, Any]:
     """The settings that make a run what it is, by their dotted names."""
-    kept = {key: value for key, value in flat(asdict(config)).items() if not within(key, OPERATIONAL)}
+    settings = {k: v for k, v in flat(asdict(config)).items() if k not in LATER or v not in (None, LATER[k])}
+    kept = {key: value for key, value in settings.items() if not within(key, OPERATIONAL)}
     # A cosine is another one with another length; steps only go on.
     return kept if config.optim.schedule == "steps" else {**kept, "optim.steps": config.optim.steps}
 

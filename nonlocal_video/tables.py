@@ -145,4 +145,5 @@ def row_config(table: Table, row: Row, overrides: Sequence[str] = (EVERY_START,)
     if row.start is not None:
         parent = row_config(table, table.job(row.start), overrides)
         cfg.init.weights = str(Path(parent.runtime.runs) / str(parent.name) / "model.safetensors")
+        cfg.init.part = None  # It is of the file that the parent began with.
     return train_config(cfg, hydra)

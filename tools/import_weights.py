@@ -45,6 +45,8 @@ class Order(NamedTuple):
     classes: str | None
     """File of class names."""
     published: Published | None = None
+    part: str | None = None
+    """Which network of a file that holds several."""
 
 
 def main() -> None:
@@ -78,8 +80,10 @@ def plain_order() -> Order:
         "--set", nargs="+", default=[], type=option, metavar="OPTION=VALUE",
         help="fields of NetworkOptions (nonlocal_video/models/options.py) that differ from the name's and the format's",
     )  # fmt: skip
+    parser.add_argument("--part", metavar="NAME", help="which network of a file that holds several, such as model_ema")
     given = parser.parse_args()
-    return Order(given.format, given.model, given.source, given.out, dict(given.set), given.classes)
+    options = dict(given.set)
+    return Order(given.format, given.model, given.source, given.out, options, given.classes, part=given.part)
 
 
 def published_order() -> Order:
@@ -150,7 +154,7 @@ def fetch(model: Published, path: Path) -> None:
 
 def bring_in(order: Order) -> None:
     """Writes the file, and tells what became of the checkpoint."""
-    foreign, model = FORMATS[order.format](str(order.source)), order.published
+    foreign, model = FORMATS[order.format](str(order.source), order.part), order.published
     if model is not None:
         check_options(model, foreign, where=str(order.source))
     done = build_imported(order.network, foreign, changes=order.options, where=str(order.source))
@@ -161,8 +165,16 @@ def bring_in(order: Order) -> None:
     options = done.model.options
     shown = {**foreign.options, **order.options}
     print(f"{order.source}: {done.num_matched} tensors, all matched ({done.num_inflated} inflated over time)")
+    if len(foreign.copies) > 1:
+        taken, *others = foreign.copies
+        print(f"taken:   {taken}, one of the networks in the file; --part NAME takes another: {', '.join(others)}")
     print(f"ignored: {len(done.ignored)} entries that are no weights{examples(done.ignored)}")
     print(f"network: {options.name}, {options.num_classes} classes" + "".join(f", {k}={v}" for k, v in shown.items()))
+    if foreign.untold:
+        taken_for = " ".join(f"{name}={str(getattr(options, name)).lower()}" for name in foreign.untold)
+        print(
+            f"note:    the file cannot tell how its network was built: it is taken for {taken_for}; --set names others"
+        )
     print(format_places(done.model))
     if model is not None:
         tell_published(model, order.source)

@@ -61,12 +61,41 @@ class Convolution(nn.Conv3d):
 
 
 class MaxPool(nn.MaxPool3d):
-    """`nn.MaxPool3d` in the precision of its input: autocast on a CPU makes it float32, though it rounds nothing."""
+    """`nn.MaxPool3d` in the precision of its input: autocast on a CPU makes it float32, though it rounds nothing.
+
+    With `rounds_up` the windows in space may reach over the edge, as long as they begin within the map; those over
+    time may not.
+    """
+
+    kernel_size: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    padding: tuple[int, int, int]
+
+    def __init__(
+        self,
+        kernel: tuple[int, int, int],
+        stride: tuple[int, int, int] | None = None,
+        padding: tuple[int, int, int] = (0, 0, 0),
+        *,
+        rounds_up: bool = False,
+    ) -> None:
+        super().__init__(kernel, stride or kernel, padding, ceil_mode=rounds_up)
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, C, T, H, W) -> (B, C, T', H', W')."""
+        if self.ceil_mode:
+            kernel, stride = self.kernel_size[0], self.stride[0]
+            x = x[:, :, : (x.shape[2] - kernel) // stride * stride + kernel]
         with torch.autocast("cpu", enabled=False):
             return super().forward(x)
+
+    def pooled_size(self, size: int, *, axis: int) -> int:
+        """What a size of the map becomes along an axis: 0 time, 1 height, 2 width."""
+        kernel, stride, padding = self.kernel_size[axis], self.stride[axis], self.padding[axis]
+        over = size + 2 * padding - kernel
+        pooled = over // stride + 1
+        reaches = self.ceil_mode and axis > 0 and over % stride > 0 and pooled * stride < size + padding
+        return pooled + 1 if reaches else pooled
 
 
 def _in_half(x: Tensor) -> bool:

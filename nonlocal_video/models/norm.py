@@ -53,6 +53,8 @@ def fold_batch_norm(weights: Mapping[str, Tensor], *, kept: Container[str], eps:
     for name in weights:
         if name.endswith(".running_var") and name not in kept:
             layer = name.removesuffix(".running_var")
+            if not {f"{layer}.weight", f"{layer}.bias", f"{layer}.running_mean"} <= folded.keys():
+                continue
             scale = folded.pop(f"{layer}.weight") / (folded.pop(name) + eps).sqrt()
             bias = folded.pop(f"{layer}.bias") - folded.pop(f"{layer}.running_mean") * scale
             folded.pop(f"{layer}.num_batches_tracked", None)

@@ -59,8 +59,9 @@ def _explicit_places(blocks: Sequence[int], places: Sequence[str]) -> dict[str, 
     existing = {f"{stage}.{i}": (stage, i) for stage, num in zip(STAGES, blocks, strict=True) for i in range(num)}
     wrong = [place for place in places if place not in existing]
     if wrong or isinstance(places, str) or len(set(places)) != len(places):
+        shown = str(places) if len(places) < 100 else f"{len(places)} places"
         raise ValueError(
-            f"nonlocal_blocks: got {places}, expected different places from res2.0 to res5.{blocks[3] - 1} "
+            f"nonlocal_blocks: got {shown}, expected different places from res2.0 to res5.{blocks[3] - 1} "
             f"(residual blocks of {', '.join(STAGES)}: {', '.join(map(str, blocks))})"
         )
     chosen = sorted(existing[place] for place in places)

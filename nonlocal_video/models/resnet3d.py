@@ -6,7 +6,7 @@ Where the paper's Table 1 and the released code differ (pool1 without padding, t
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from nonlocal_video.models.recompute import recomputed
 STAGES = ("res2", "res3", "res4", "res5")
 Inflation = Literal["none", "3x1x1", "3x3x3"]
 Stem = Literal["strided", "dense", "skipping"]
+StrideIn = Literal["3x3", "1x1"]
 Added = Literal["nonlocal", "residual"]
 
 
@@ -38,21 +39,29 @@ STEMS: dict[str, _Stem] = {
 
 
 class Bottleneck(nn.Module):
-    """1x1x1 - 1x3x3 - 1x1x1 residual block; a spatial stride sits on the 1x3x3.
+    """1x1x1 - 1x3x3 - 1x1x1 residual block; a spatial stride sits on the 1x3x3, or with `stride_in` "1x1" on the first.
 
     Inflated, the first kernel is 3x1x1 or the second 3x3x3. The last batch normalisation starts with
     gamma = 0, so that the block starts as its shortcut.
     """
 
     def __init__(
-        self, in_channels: int, width: int, *, inflation: Inflation, stride: int, norm: Callable[[int], nn.Module]
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        inflation: Inflation,
+        stride: int,
+        norm: Callable[[int], nn.Module],
+        stride_in: StrideIn = "3x3",
     ) -> None:
         super().__init__()
         out_channels = 4 * width
         t1, t2 = 3 if inflation == "3x1x1" else 1, 3 if inflation == "3x3x3" else 1
-        self.conv1 = Convolution(in_channels, width, (t1, 1, 1), bias=False)
+        first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+        self.conv1 = Convolution(in_channels, width, (t1, 1, 1), stride=(1, first, first), bias=False)
         self.bn1 = norm(width)
-        self.conv2 = Convolution(width, width, (t2, 3, 3), stride=(1, stride, stride), bias=False)
+        self.conv2 = Convolution(width, width, (t2, 3, 3), stride=(1, second, second), bias=False)
         self.bn2 = norm(width)
         self.conv3 = Convolution(width, out_channels, (1, 1, 1), bias=False)
         self.bn3 = norm(out_channels)
@@ -78,9 +87,12 @@ class ResNet3d(nn.Module):
 
     Args:
         blocks: residual blocks of res2..res5, for example (3, 4, 6, 3).
-        width: channels of conv1, and of the 1x3x3 convolutions of res2; doubles in every stage.
+        width: channels of the 1x3x3 convolutions of res2; doubles in every stage.
+        stem_width: channels of conv1.
         stem: a key of `STEMS`.
+        stride_in: which convolution halves the map in res3, res4 and res5: the "3x3", or the first "1x1".
         pool1_padding: of pool1 in space: 0 in the released code, 1 in its ports and in image networks.
+        pool1_rounds_up: whether pool1 also takes windows that reach over the edge.
         pool2: whether frames are pooled in pairs after res2.
         inflation: "none" is C2D. In I3D conv1 is 5x7x7, and the residual blocks in `inflated_blocks`
             have a first kernel of "3x1x1" or a second of "3x3x3" (Sec. 4).
@@ -96,8 +108,11 @@ class ResNet3d(nn.Module):
         blocks: Sequence[int],
         *,
         width: int,
+        stem_width: int,
         stem: Stem,
+        stride_in: StrideIn,
         pool1_padding: int,
+        pool1_rounds_up: bool,
         pool2: bool,
         inflation: Inflation,
         norm: Norm,
@@ -107,24 +122,21 @@ class ResNet3d(nn.Module):
         make_added: Callable[[str, int], nn.Module],
     ) -> None:
         super().__init__()
-        if inflation not in ("none", "3x1x1", "3x3x3"):
-            raise ValueError(f"inflation: got {inflation!r}, expected none, 3x1x1 or 3x3x3")
-        if stem not in STEMS:
-            raise ValueError(f"stem: got {stem!r}, expected one of {', '.join(STEMS)}")
-        if pool1_padding not in (0, 1):
-            raise ValueError(f"pool1_padding: got {pool1_padding}, expected 0 or 1")
+        _check(inflation=inflation, stem=stem, stride_in=stride_in, pool1_padding=pool1_padding)
 
         def make(channels: int) -> nn.Module:
             return make_norm(norm, channels, eps=bn_eps)
 
         self.recompute = False
-        self.stem, self.pool1_padding, self.pools_twice = STEMS[stem], pool1_padding, pool2
+        self.stem, self.pools_twice = STEMS[stem], pool2
         t, (conv1_stride, pool1_kernel, pool1_stride) = 1 if inflation == "none" else 5, STEMS[stem]
-        self.conv1 = Convolution(3, width, (t, 7, 7), stride=(conv1_stride, 2, 2), bias=False)
-        self.bn1 = make(width)
-        self.pool1 = MaxPool((pool1_kernel, 3, 3), (pool1_stride, 2, 2), (0, pool1_padding, pool1_padding))
+        self.conv1 = Convolution(3, stem_width, (t, 7, 7), stride=(conv1_stride, 2, 2), bias=False)
+        self.bn1 = make(stem_width)
+        self.pool1 = MaxPool(
+            (pool1_kernel, 3, 3), (pool1_stride, 2, 2), (0, pool1_padding, pool1_padding), rounds_up=pool1_rounds_up
+        )
         self.pool2: nn.Module = MaxPool((2, 1, 1)) if pool2 else nn.Identity()
-        channels = width
+        channels = stem_width
         for number, (stage, num_blocks) in enumerate(zip(STAGES, blocks, strict=True)):
             layers: OrderedDict[str, nn.Module] = OrderedDict()
             inflated = inflated_blocks(stage, num_blocks)
@@ -135,6 +147,7 @@ class ResNet3d(nn.Module):
                     inflation=inflation if i in inflated else "none",
                     stride=2 if number > 0 and i == 0 else 1,
                     norm=make,
+                    stride_in=stride_in,
                 )
                 channels = 4 * width * 2**number
                 if i in places.get(stage, ()):
@@ -171,13 +184,25 @@ class ResNet3d(nn.Module):
         t = t // 2 if self.pools_twice else t
         sizes = []
         for size in (height, width):
-            s = ((size - 1) // 2 + 1 + 2 * self.pool1_padding - 3) // 2 + 1
+            s = self.pool1.pooled_size((size - 1) // 2 + 1, axis=2)
             for _ in STAGES[1:]:
                 s = (s - 1) // 2 + 1
             sizes.append(s)
         if t < 1 or sizes[0] < 1 or sizes[1] < 1:  # Not their minimum: where sizes are symbols, that compares them.
             raise ValueError(f"a clip of {frames} frames of {height}x{width} is too small for the network's strides")
         return t, sizes[0], sizes[1]
+
+
+def _check(*, inflation: str, stem: str, stride_in: str, pool1_padding: int) -> None:
+    """Raises: ValueError: an option that cannot be."""
+    if inflation not in ("none", "3x1x1", "3x3x3"):
+        raise ValueError(f"inflation: got {inflation!r}, expected none, 3x1x1 or 3x3x3")
+    if stem not in STEMS:
+        raise ValueError(f"stem: got {stem!r}, expected one of {', '.join(STEMS)}")
+    if stride_in not in get_args(StrideIn):
+        raise ValueError(f"stride_in: got {stride_in!r}, expected 3x3 or 1x1, the convolution that has the stride")
+    if pool1_padding not in (0, 1):
+        raise ValueError(f"pool1_padding: got {pool1_padding}, expected 0 or 1")
 
 
 def inflated_blocks(stage: str, num_blocks: int) -> tuple[int, ...]:

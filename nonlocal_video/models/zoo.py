@@ -46,8 +46,11 @@ def build_network(options: NetworkOptions) -> Classifier:
     backbone = ResNet3d(
         blocks,
         width=width,
+        stem_width=options.stem_width or width,
         stem=options.stem,
+        stride_in=options.stride_in,
         pool1_padding=options.pool1_padding,
+        pool1_rounds_up=options.pool1_rounds_up,
         pool2=options.pool2,
         inflation=options.inflation,
         norm=options.norm,
@@ -73,8 +76,6 @@ def build_network(options: NetworkOptions) -> Classifier:
 def _check(options: NetworkOptions) -> None:
     if options.depth not in DEPTHS:
         raise ValueError(f"depth: got {options.depth!r}, expected one of {', '.join(DEPTHS)}")
-    if options.num_classes < 1:
-        raise ValueError(f"num_classes: got {options.num_classes}, expected 1 or more")
     if options.activation not in get_args(Activation):
         raise ValueError(f"activation: got {options.activation!r}, expected softmax or sigmoid")
     if options.added not in get_args(Added):

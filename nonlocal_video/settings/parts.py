@@ -126,8 +126,11 @@ class InitConfig:
     """Weights to start from, besides random ones."""
 
     weights: str | None = None
-    """All but the classifier: ImageNet weights (torchvision's state dict, or the released Caffe2 .pkl), inflated over
-    time; a checkpoint of a run; or a .safetensors file that training or tools/import_weights.py wrote."""
+    """A file of all but the classifier: ImageNet weights (names as in torchvision, timm and mmpretrain, or the released
+    Caffe2 .pkl), inflated over time; a checkpoint of a run; a .safetensors file that training or
+    tools/import_weights.py wrote; a checkpoint of PySlowFast, pytorchvideo or mmaction2."""
+    part: str | None = None
+    """Which network of a file that holds several, by the name that start-up prints, such as model_ema."""
 
 
 @dataclass

@@ -89,10 +89,12 @@ def test_torchvision_file_is_inflated_with_its_own_pixel_statistics(tmp_path: Pa
     assert lines == [
         # 53 convolutions, 53 batch normalisations of 5 tensors, mean and standard deviation; conv1 and the nine first
         # kernels of I3D's blocks are longer than a frame.
-        f"started from {path}, torchvision's network of images: {53 * 6 + 2} tensors, 10 inflated over time",
+        f"started from {path}, a network of images by torchvision's names: {53 * 6 + 2} tensors, 10 inflated over time",
         "fresh classifier: 5 classes",
         "fresh non-local blocks: res3.1, res3.3, res4.1, res4.3, res4.5",
         "mean and standard deviation of pixels are the file's: 0.485, 0.456, 0.406, 0.229, 0.224, 0.225",
+        "note: the file cannot tell how its network was built: it is taken for model.stride_in=3x3 "
+        "model.pool1_rounds_up=false; Caffe's ResNets have stride_in=1x1 and pool1_rounds_up=true",
     ]
 
 
@@ -183,9 +185,9 @@ def test_options_that_no_tensor_shows_are_compared(tmp_path: Path) -> None:
         (b"", "cannot be read as a Caffe2 pickle"),
         (b"not weights", "cannot be read as a Caffe2 pickle"),
         (b"PK\x03\x04 but no archive", "cannot be read as a file of weights"),
-        (b"\x02\x00\x00\x00\x00\x00\x00\x00{}", "not a file that this project wrote"),
-        ({"state_dict": {"a": torch.zeros(1)}, "meta": {}}, "not the state dict of a torchvision ResNet"),
-        ([torch.zeros(1)], "not the state dict of a torchvision ResNet"),
+        (b"\x02\x00\x00\x00\x00\x00\x00\x00{}", "not a network: it is empty"),
+        ({"state_dict": {"a": torch.zeros(1)}, "meta": {}}, r"not a network that .*: there are a \(1,\) in state_dict"),
+        ([torch.zeros(1)], "not a dictionary of tensors but a list"),
     ],
     ids=["empty", "text", "zip", "safetensors of others", "another code base", "a list"],
 )

@@ -60,7 +60,7 @@ def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
     ("name", "options", "message"),
     [
         ("nl_i3d_r50", {}, "got the network 'nl_i3d_r50', expected a name such as nl_i3d_r50_32x2"),
-        ("i3d_r18_32x2", {}, r"\(small\|r50_narrow\|r50\|r101\)"),
+        ("i3d_r18_32x2", {}, r"\(small\|r50_narrow\|r50_half\|r50\|r101\)"),
         ("c2d_r50_32x2", {"pairwise": "softmax", "nonlocal_blocks": 1}, "pairwise: got 'softmax'"),
         ("c2d_r50_32x2", {"axes": "frames", "nonlocal_blocks": 1}, "axes: got 'frames'"),
         ("c2d_r50_32x2", {"nonlocal_blocks": ["res6.0"]}, r"nonlocal_blocks: got \['res6.0'\]"),
@@ -80,6 +80,16 @@ def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
         ("c2d_r50_32x2", {"num_classes": 0}, "num_classes: got 0"),
         ("nl_c2d_r50_32x2", {"added": "plain"}, "added: got 'plain', expected nonlocal or residual"),
         ("c2d_r50_32x2", {"added": "residual"}, "added: got residual with nonlocal_blocks 0"),
+        ("c2d_r50_32x2", {"stride_in": "conv1"}, "stride_in: got 'conv1', expected 3x3 or 1x1"),
+        ("c2d_r50_32x2", {"stem_width": -1}, "stem_width: got -1, expected 0 to 4096"),
+        ("c2d_r50_32x2", {"pool1_rounds_up": 1}, "pool1_rounds_up: got 1, expected bool"),
+        ("c2d_r50_32x2", {"stem": ["strided"]}, r"stem: got \['strided'\], expected a word"),
+        ("c2d_r50_32x2", {"nonlocal_blocks": True}, "nonlocal_blocks: got True, expected a number or a list of places"),
+        ("c2d_r50_32x2", {"nonlocal_blocks": [["res3.1"]]}, "expected a number or a list of places"),
+        ("c2d_r50_32x2", {"clip_length": 10**9}, "clip_length: got 1000000000, expected 1 to 10000"),
+        ("c2d_r50_32x2", {"clip_length": 9999, "crop": 9999}, "clip_length, crop: got 9999 frames of 9999x9999"),
+        ("c2d_r50_32x2", {"bn_eps": float("nan")}, "bn_eps: got nan"),
+        ("c2d_r50_32x2", {"dropout": 2}, "dropout: got 2, expected a share from 0 to 1"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(name: str, options: dict, message: str) -> None:
@@ -375,7 +385,7 @@ def test_i3d_from_imagenet_weights_holds_each_kernel_divided_by_its_length(image
 
 def test_weights_of_another_depth_are_rejected(imagenet: tuple[nn.Module, Path]) -> None:
     model = build_model("c2d_r101_8x2", num_classes=400, crop=64)
-    with pytest.raises(ValueError, match=r"tensors are missing, such as backbone\.res4\.block6"):
+    with pytest.raises(ValueError, match=r"file: a network of another shape: got 3, 4, 6, 3 .*; ask for model=c2d_r50"):
         initialise(model, read_torchvision(str(imagenet[1])).weights, where="file")
 
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from nonlocal_video.data.lists.classes import KINETICS400
+from nonlocal_video.evaluation import published_of
 from nonlocal_video.models import build_model
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.weights import FORMATS
-from nonlocal_video.models.weights.file import load_model, read_model_file
+from nonlocal_video.models.weights.file import load_model, read_model_file, save_model
 from nonlocal_video.models.weights.foreign import Foreign
 from nonlocal_video.models.weights.published import Published, check_options, download
 from nonlocal_video.reports.published import published_table
@@ -141,8 +142,6 @@ def test_files_of_before_load_and_have_nothing_published(tmp_path: Path) -> None
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    from nonlocal_video.models.weights.file import save_model
-
     path = tmp_path / "model.safetensors"
     save_model(path, build_model("c2d_small_8x2", num_classes=3, crop=48), origin="a test")
     assert read_model_file(path).published is None
@@ -154,6 +153,26 @@ def test_files_of_before_load_and_have_nothing_published(tmp_path: Path) -> None
 
 
 # Bad input
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_clips": 10**9}, {"num_clips": "10"}, {"num_clips": -1}, {"short_side": 10**9}, {"crops": ["3"]},
+        {"_target_": "os.system"}, {"placement": "p" * 1000},
+    ],
+    ids=lambda change: str(change)[:40],
+)  # fmt: skip
+def test_published_protocol_that_cannot_be_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", build_model("c2d_small_8x2", num_classes=3, crop=48)
+    published = asdict(MODELS["caffe2_c2d_r50_8x8"])
+    save_model(path, model, origin="a test", published=published)
+    assert published_of(str(path)) == published
+    protocol = {**published["protocol"], **change}
+    save_model(path, model, origin="a test", published={**published, "protocol": protocol})
+    with pytest.raises(ValueError, match=r"model\.safetensors: damaged: its published protocol has") as error:
+        published_of(str(path))
+    assert len(str(error.value)) < 500
 
 
 def test_unknown_name_lists_those_that_are_near() -> None:

@@ -4,7 +4,9 @@ import json
 import pickle
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from nonlocal_video.loading import hash_weights
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights import FORMATS
@@ -371,6 +374,7 @@ def small(**options: Any) -> Classifier:
         {"stem": "skipping", "subsample": "after", "w_z_bias": False, "global_pool": True, "dropout": 0.1},
         {"added": "residual", "nonlocal_blocks": ["res3.0", "res4.1"]},
         {"depth": "r50_narrow", "nonlocal_blocks": 5},
+        {"stem_width": 24, "stride_in": "1x1", "pool1_rounds_up": True},
     ],
 )
 def test_file_rebuilds_its_network_whatever_the_options(options: dict[str, Any], tmp_path: Path) -> None:
@@ -395,6 +399,95 @@ def test_file_from_before_residual_blocks_could_be_added_still_loads(tmp_path: P
     save_file(load_file(path), path, {**metadata, "options": json.dumps(options)})
     clips = random_clips(8, 48, 48)
     assert torch.equal(load_model(path)(clips), model(clips))
+
+
+PLACES = ["res3.1"] * 100_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 10**12}, "num_classes: got 1000000000000, expected 1 to 1000000"),
+        ({"num_classes": 900_000}, r"says num_classes 900000, but its fc\.weight has 3"),
+        ({"num_classes": 1 << 4000}, "num_classes: got a number of 4001 bits"),
+        ({"stem_width": 10**9}, "stem_width: got 1000000000, expected 0 to 4096"),
+        ({"stem_width": 4096}, r"says stem_width 4096, but its backbone\.conv1\.weight has 16"),
+        ({"clip_length": 10**9}, "clip_length: got 1000000000"),
+        ({"crop": -1}, "crop: got -1, expected 1 to 10000"),
+        ({"clip_length": 9000, "crop": 9000}, "9000 frames of 9000x9000"),
+        ({"res3_group_frames": 10**9}, "res3_group_frames: got 1000000000"),
+        ({"nonlocal_blocks": PLACES}, "nonlocal_blocks: got 100000 places, expected different places from res2"),
+        ({"nonlocal_blocks": 10**30}, "nonlocal_blocks: got 1000000000000"),
+        ({"nonlocal_blocks": {"res3": [1]}}, "nonlocal_blocks: got {'res3': .*, expected a number or a list of places"),
+        ({"depth": ["r50"]}, "depth: got .*, expected a word"),
+        ({"depth": "r50" * 10**6}, r"depth: got 'r50r50.*\.\.\., expected"),
+        ({"depth": "r50"}, "weights of another network: "),
+        ({"pairwise": {"_target_": "os.system"}}, "its pairwise is no name of a function"),
+        ({"pairwise": "p" * 10**6}, "its pairwise is no name of a function"),
+        ({"bn_eps": float("nan")}, "bn_eps: got nan"),
+        ({"x" * 10**6: 1}, "written by another version of this project"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_impossible_sizes_in_a_file_are_refused_before_anything_is_built(
+    changes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, builds = forged(tmp_path, options=changes), "another network" in message
+    if not builds:
+        monkeypatch.setattr("nonlocal_video.models.zoo.ResNet3d", lambda *_, **__: pytest.fail("it was built"))
+    with pytest.raises(ValueError, match=rf"model\.safetensors: .*{message}") as error:
+        load_model(path)
+    assert len(str(error.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"options": "{"}, "damaged: what it says of itself cannot be read"),
+        ({"options": "[" * 100_000}, "damaged: what it says of itself cannot be read"),
+        ({"options": "[]"}, "damaged: expected options"),
+        ({"classes": "[1, 2, 3]"}, "damaged: expected options, names of classes"),
+        ({"classes": json.dumps(["a"] * 10**6)}, "damaged: has 1000000 names of classes, expected 3"),
+        ({"published": "[1]"}, "damaged: expected options"),
+        ({"published": '{"top1": "high"}'}, "damaged: expected options"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_files_that_say_impossible_things_of_themselves_are_refused(
+    changes: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    path = forged(tmp_path, metadata=changes)
+    with pytest.raises(ValueError, match=rf"model\.safetensors: {message}"):
+        load_model(path)
+
+
+@cache
+def small_file() -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a small network's file and what it says of itself."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        save_model(path, small(), origin="a test")
+        with safe_open(path, framework="pt") as file:
+            return load_file(path), file.metadata()
+
+
+def forged(folder: Path, *, options: dict[str, Any] | None = None, metadata: dict[str, str] | None = None) -> Path:
+    """A file of a small network that says something else of itself than is in it."""
+    path, (tensors, said) = folder / "model.safetensors", small_file()
+    own = {**json.loads(said["options"]), **(options or {})}
+    save_file(tensors, path, {**said, "options": json.dumps(own), **(metadata or {})})
+    return path
+
+
+def test_hash_of_a_network_is_that_of_before_it_had_other_widths() -> None:
+    model = small()
+    for tensor in model.state_dict().values():
+        tensor.fill_(1)
+    assert hash_weights(model) == "e0ef6a6b5652"
+    other = small(stride_in="1x1")
+    for tensor in other.state_dict().values():
+        tensor.fill_(1)
+    assert hash_weights(other) != "e0ef6a6b5652"
 
 
 class Mean(nn.Module):

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from nonlocal_video.models.weights.file import BROKEN
+from nonlocal_video.models.weights.file import check_whole
 from nonlocal_video.models.weights.foreign import Foreign, Rule, rename
+from nonlocal_video.models.weights.torch_file import BROKEN
 
 _NORM = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}  # riv is a variance, not its inverse.
 _LAYER = {"2a": "1", "2b": "2", "2c": "3"}
@@ -39,12 +40,16 @@ RULES: list[Rule] = [
 _IGNORED = re.compile(r"lr|model_iter|.*_momentum")
 
 
-def read_caffe2(path: str) -> Foreign:
+def read_caffe2(path: str, part: str | None = None) -> Foreign:
     """A released network.
+
+    Args:
+        part: None, since such a file holds one network.
 
     Raises:
         ValueError: not such a pickle, or one that wants to run code.
     """
+    check_whole(path, part)
     blobs = read_blobs(path)
     ignored = [name for name in blobs if _IGNORED.fullmatch(name)]
     arrays = {name: blob for name, blob in blobs.items() if name not in ignored}

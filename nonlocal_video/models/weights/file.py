@@ -1,17 +1,12 @@
-"""Files of weights: PyTorch's own, and safetensors files that say which network they are of."""
+"""Files of weights: safetensors, of which this project's say which network they are of."""
 
 import json
 import os
-import pickle
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -24,11 +19,10 @@ from nonlocal_video.models.zoo import build_network
 
 FORMAT = "nonlocal_video 1"
 
-BROKEN = (
-    OSError, pickle.UnpicklingError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
-    OverflowError, RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""Besides their own errors, damaged archives and pickles raise whatever their bytes happen to ask for."""
+_PUBLISHED = {
+    "data": str, "format": str, "protocol": dict, "top1": int | float, "top5": int | float, "note": str | None,
+}  # fmt: skip
+"""What `weights.published.Published` says that tests and reports read."""
 
 
 class ModelFile(NamedTuple):
@@ -84,6 +78,38 @@ def plain_options(model: Classifier) -> dict[str, Any]:
     }
 
 
+def check_whole(path: str | os.PathLike[str], part: str | None) -> None:
+    """Raises: ValueError: a part was asked for, of a file that holds one network and no other."""
+    if part is not None:
+        raise ValueError(f"{path}: got the part {part!r}, expected none: the file holds one network")
+
+
+def is_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Whether a file, whatever its name, begins as safetensors files do: with the size of a JSON header."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < os.path.getsize(path)
+
+
+def read_tensors(
+    path: str | os.PathLike[str], *, with_weights: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file (with `with_weights`), and what it says of itself.
+
+    Raises:
+        ValueError: no such file, or a damaged one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {
+                name: file.get_tensor(name) for name in (file.keys() if with_weights else ())
+            }, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: cannot be read as a safetensors file: {error}") from error
+
+
 def read_model_file(path: str | os.PathLike[str], *, with_weights: bool = True) -> ModelFile:
     """The content of a file that `save_model` wrote.
 
@@ -93,17 +119,43 @@ def read_model_file(path: str | os.PathLike[str], *, with_weights: bool = True) 
     Raises:
         ValueError: no such file, a damaged one, or one of another origin.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in (file.keys() if with_weights else ())}
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: cannot be read as a safetensors file: {error}") from error
+    weights, metadata = read_tensors(path, with_weights=with_weights)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: not a file that this project wrote; bring it in with tools/import_weights.py")
-    published = json.loads(metadata.get("published", "null"))  # Files of before have none.
-    options, classes = json.loads(metadata["options"]), json.loads(metadata["classes"])
-    return ModelFile(options, classes, metadata["origin"], weights, published)
+    try:
+        published = json.loads(metadata.get("published", "null"))  # Files of before have none.
+        options, classes = json.loads(metadata["options"]), json.loads(metadata["classes"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged: what it says of itself cannot be read: {str(error)[:100]}") from error
+    names = classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))
+    told = published is None or (
+        isinstance(published, dict) and all(isinstance(published.get(key), kind) for key, kind in _PUBLISHED.items())
+    )
+    if not (isinstance(options, dict) and names and told):
+        raise ValueError(f"{path}: damaged: expected options, names of classes and what is published of its network")
+    return ModelFile(options, classes, metadata.get("origin", ""), weights, published)
+
+
+def network_options(content: ModelFile, *, where: str | os.PathLike[str]) -> NetworkOptions:
+    """What the file says of its network: plain values of possible sizes, since nothing is built before.
+
+    Raises:
+        ValueError: another version's, or values that cannot be.
+    """
+    pairwise = content.options.get("pairwise", "")
+    if not (isinstance(pairwise, str) and len(pairwise) <= 200):
+        raise ValueError(f"{where}: damaged: its pairwise is no name of a function")
+    try:
+        options = NetworkOptions(**content.options)
+    except TypeError as error:
+        raise ValueError(f"{where}: written by another version of this project: {str(error)[:200]}") from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    if content.classes is not None and len(content.classes) != options.num_classes:
+        raise ValueError(
+            f"{where}: damaged: has {len(content.classes)} names of classes, expected {options.num_classes}"
+        )
+    return options
 
 
 def load_model(path: str | os.PathLike[str], *, pairwise: Pairwise | None = None) -> Classifier:
@@ -116,16 +168,29 @@ def load_model(path: str | os.PathLike[str], *, pairwise: Pairwise | None = None
         ValueError: no such file, or one that gives no network.
     """
     content = read_model_file(path)
-    try:
-        options = NetworkOptions(**content.options)
-    except TypeError as error:
-        raise ValueError(f"{path}: written by another version of this project: {error}") from error
+    options = network_options(content, where=path)
+    _check_sizes(options, content.weights, where=path)
     try:
         model = build_network(options if pairwise is None else replace(options, pairwise=pairwise))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     load_weights(model, content.weights, where=path)
     return model.eval()
+
+
+def _check_sizes(options: NetworkOptions, weights: Mapping[str, Tensor], *, where: str | os.PathLike[str]) -> None:
+    """Compares the sizes that a file names with those of its tensors; all others follow from the depth.
+
+    Raises:
+        ValueError: they differ, and so nothing of such a size is built.
+    """
+    named = [("num_classes", options.num_classes, "fc.weight")]
+    if options.stem_width:
+        named.append(("stem_width", options.stem_width, "backbone.conv1.weight"))
+    for option, size, name in named:
+        there = weights[name].shape[0] if name in weights and weights[name].ndim else 0
+        if size != there:
+            raise ValueError(f"{where}: damaged: it says {option} {size}, but its {name} has {there}")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, where: str | os.PathLike[str]) -> None:
@@ -155,33 +220,3 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, where: str 
         ]
         raise ValueError(f"{where}: weights of another network: {'; '.join(differences)}")
     model.load_state_dict(weights)
-
-
-def read_torch_file(path: str | os.PathLike[str]) -> Any:
-    """The content of a file that `torch.save` wrote, on the CPU; no code in the file is run.
-
-    Raises:
-        ValueError: no such file, a damaged one, or one that holds more than tensors and plain values.
-    """
-    try:
-        with open(path, "rb") as file:  # By its name PyTorch would take a .safetensors file for one.
-            _check_sums(file)
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except BROKEN as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: cannot be read as a file of weights: {reason}") from error
-
-
-def _check_sums(file: BinaryIO) -> None:
-    """Reads the whole file: PyTorch writes a CRC-32 of every record but does not compare it when it reads.
-
-    Raises:
-        ValueError: a damaged file. One from before PyTorch 1.6 is no zip archive and has no sums.
-    """
-    is_zip = file.read(4) == b"PK\x03\x04"
-    if is_zip:
-        with zipfile.ZipFile(file) as records:
-            damaged = records.testzip()
-        if damaged is not None:
-            raise ValueError(f"damaged: the checksum of {damaged} is wrong")
-    file.seek(0)

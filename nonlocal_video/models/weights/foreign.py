@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import load_weights
+from nonlocal_video.models.weights.shape import misfit
 from nonlocal_video.models.zoo import build_model
 
 
@@ -23,6 +24,10 @@ class Foreign(NamedTuple):
     """What is no part of the network: momentum, counters."""
     unknown: Mapping[str, str] = MappingProxyType({})
     """The options that the file does not tell and the user must, each with an error that says so."""
+    untold: tuple[str, ...] = ()
+    """The options that the file does not tell and that are taken as they are, unless the user names them."""
+    copies: tuple[str, ...] = ()
+    """As in `State.copies`: where in the file the weights were, and where others are that were not taken."""
 
 
 class Imported(NamedTuple):
@@ -65,6 +70,9 @@ def build_imported(name: str, foreign: Foreign, *, changes: dict[str, Any], wher
             raise ValueError(f"{where}: {error}")
     num_classes = len(foreign.weights["fc.weight"])
     model = build_model(name, num_classes=num_classes, **{**foreign.options, **changes})
+    other = misfit(foreign.weights, model.options, for_import=True)
+    if other is not None:
+        raise ValueError(f"{where}: {other}")
     own = model.state_dict()
     weights, num_inflated = inflate_like(foreign.weights, own)
     weights["fc.weight"] = weights["fc.weight"].reshape(weights["fc.weight"].shape[:2])

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from nonlocal_video.models.weights.file import read_torch_file
 from nonlocal_video.models.weights.foreign import Foreign, Rule, pixel_statistics, rename
+from nonlocal_video.models.weights.state import State, read_state
 
 
 def _stage(match: re.Match[str]) -> str:
@@ -46,25 +46,37 @@ OPTIONS = {
 STATISTICS = pixel_statistics([x / 255 for x in (123.675, 116.28, 103.53)], [x / 255 for x in (58.395, 57.12, 57.375)])
 
 
-def read_mmaction2(path: str) -> Foreign:
-    """A network of mmaction2.
+def read_mmaction2(path: str, part: str | None = None) -> Foreign:
+    """A network of mmaction2, of old and new versions; `part` as in `read_state`.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    return from_mmaction2(read_state(path, "mmaction2", part), where=path)
+
+
+def from_mmaction2(state: State, *, where: str) -> Foreign:
+    """The network in this project's names.
 
     Embedded Gaussian and dot product have the same tensors, and so have the two kinds of C2D: the settings in the file
     tell which it is.
 
     Raises:
-        ValueError: not such a file.
+        ValueError: kernels of other dimensions than those of images or videos.
     """
-    content = read_torch_file(path)
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict) or "backbone.conv1.conv.weight" not in state:
-        raise ValueError(f"{path}: not a ResNet of mmaction2: it has no state_dict with backbone.conv1.conv.weight")
-    settings = str((content.get("meta") or {}).get("cfg", ""))
-    of_images = state["backbone.conv1.conv.weight"].ndim == 4
-    options, unknown = _image_options(settings) if of_images else _nonlocal_options(state, settings)
-    weights = {rename(name, RULES): tensor for name, tensor in state.items()}
-    ignored = [name for name in content if name != "state_dict"]
-    return Foreign({**weights, **STATISTICS}, {**OPTIONS, **options}, ignored, unknown)
+    meta = state.content.get("meta")
+    settings = str(meta.get("cfg") or meta.get("config") or "") if isinstance(meta, dict) else ""
+    tensors = {name: one for name, one in state.tensors.items() if not name.startswith("ema_")}  # mmcv 1's averages.
+    dimensions = tensors["backbone.conv1.conv.weight"].ndim
+    if dimensions not in (4, 5):
+        raise ValueError(f"{where}: not a network of mmaction2: a kernel of its conv1 has {dimensions} dimensions")
+    of_images = dimensions == 4
+    options, unknown = _image_options(settings) if of_images else _nonlocal_options(tensors, settings)
+    if re.search(r"style\s*=\s*['\"]caffe['\"]", settings):
+        options["stride_in"] = "1x1"
+    weights = {rename(name, RULES): tensor for name, tensor in tensors.items()}
+    ignored = state.left_out + [name for name in state.tensors if name not in tensors]
+    return Foreign({**weights, **STATISTICS}, {**OPTIONS, **options}, ignored, unknown, copies=state.copies)
 
 
 def _image_options(settings: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -5,8 +5,8 @@ from typing import Any
 import yaml
 
 from nonlocal_video.models.weights.caffe2 import read_caffe2
-from nonlocal_video.models.weights.file import read_torch_file
 from nonlocal_video.models.weights.foreign import Foreign, Rule, pixel_statistics, rename
+from nonlocal_video.models.weights.state import State, read_state
 
 _LAYER = {"a": "1", "b": "2", "c": "3"}
 
@@ -36,8 +36,8 @@ _UNKNOWN = (
 )
 
 
-def read_pyslowfast(path: str) -> Foreign:
-    """A network of PySlowFast; its pairwise function and pixel statistics are read from the settings in the file.
+def read_pyslowfast(path: str, part: str | None = None) -> Foreign:
+    """A network of PySlowFast; `part` as in `read_state`.
 
     Raises:
         ValueError: not such a file.
@@ -45,25 +45,37 @@ def read_pyslowfast(path: str) -> Foreign:
     if path.endswith(".pkl"):
         caffe2 = read_caffe2(path)
         return Foreign(caffe2.weights, {**caffe2.options, **OPTIONS}, caffe2.ignored, _unknown(caffe2.weights))
-    content = read_torch_file(path)
-    if not isinstance(content, dict) or "model_state" not in content:
-        raise ValueError(f"{path}: not a checkpoint of PySlowFast: it has no model_state")
-    weights = {rename(name, RULES): tensor for name, tensor in content["model_state"].items()}
-    ignored = [name for name in content if name != "model_state"]
+    return from_pyslowfast(read_state(path, "pyslowfast", part), where=path)
+
+
+def from_pyslowfast(state: State, *, where: str) -> Foreign:
+    """The network in this project's names; its pairwise function and pixel statistics are in the settings in the file.
+
+    Raises:
+        ValueError: settings that cannot be understood.
+    """
+    content, copies = state.content, state.copies
+    weights = {rename(name, RULES): tensor for name, tensor in state.tensors.items()}
     if "cfg" not in content:
-        return Foreign(weights, OPTIONS, ignored, _unknown(weights))
+        return Foreign(weights, OPTIONS, state.left_out, _unknown(weights), copies=copies)
     try:
         settings: dict[str, Any] = yaml.safe_load(content["cfg"])
         pairwise = _PAIRWISE[settings["NONLOCAL"]["INSTANTIATION"]]
         pools = [tuple(pool) for stage in settings["NONLOCAL"]["POOL"] for pool in stage]
         model = settings["MODEL"]
+        stride_in = "1x1" if settings.get("RESNET", {}).get("STRIDE_1X1") else "3x3"
         pool2 = model["ARCH"] in {"c2d", "i3d"} and not model["MODEL_NAME"].endswith("nopool")
         statistics = pixel_statistics(settings["DATA"]["MEAN"], settings["DATA"]["STD"])
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: its settings (cfg) cannot be understood: {error!r}") from error
+        raise ValueError(f"{where}: its settings (cfg) cannot be understood: {error!r}") from error
     pooled = (1, 2, 2) in pools
-    options = {"pairwise": pairwise, "pool2": pool2, "subsample": "before" if pooled else "none"}
-    return Foreign({**weights, **statistics}, {**OPTIONS, **options}, ignored)
+    options = {
+        "pairwise": pairwise,
+        "pool2": pool2,
+        "subsample": "before" if pooled else "none",
+        "stride_in": stride_in,
+    }
+    return Foreign({**weights, **statistics}, {**OPTIONS, **options}, state.left_out, copies=copies)
 
 
 def _unknown(weights: dict[str, Any]) -> dict[str, str]:

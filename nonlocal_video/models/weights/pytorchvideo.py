@@ -1,7 +1,7 @@
 """pytorchvideo's hub models C2D and I3D: {"model_state": ...}, or the state dict alone."""
 
-from nonlocal_video.models.weights.file import read_torch_file
 from nonlocal_video.models.weights.foreign import Foreign, Rule, rename
+from nonlocal_video.models.weights.state import State, read_state
 
 _STAGE = {"1": "res2", "3": "res3", "4": "res4", "5": "res5"}  # blocks.2 pools over time and has no parameters.
 _LAYER = {"a": "1", "b": "2", "c": "3"}
@@ -22,15 +22,22 @@ RULES: list[Rule] = [
 OPTIONS = {"stem": "dense", "pool1_padding": 1, "norm": "batch"}
 
 
-def read_pytorchvideo(path: str) -> Foreign:
-    """A network of pytorchvideo's hub.
+def read_pytorchvideo(path: str, part: str | None = None) -> Foreign:
+    """A network of pytorchvideo's hub; `part` as in `read_state`.
 
     Raises:
         ValueError: not such a file, or one of a network without the pooling after res2 (Slow, SlowFast, ...).
     """
-    content = read_torch_file(path)
-    state = content.get("model_state", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or "blocks.6.proj.weight" not in state or "blocks.0.conv.weight" not in state:
-        raise ValueError(f"{path}: not a C2D or I3D of pytorchvideo: it has no blocks.0.conv and blocks.6.proj")
-    ignored = [name for name in content if name != "model_state"] if "model_state" in content else []
-    return Foreign({rename(name, RULES): tensor for name, tensor in state.items()}, OPTIONS, ignored)
+    return from_pytorchvideo(read_state(path, "pytorchvideo", part), where=path)
+
+
+def from_pytorchvideo(state: State, *, where: str) -> Foreign:
+    """The network in this project's names.
+
+    Raises:
+        ValueError: one without the pooling after res2 (Slow, SlowFast, ...).
+    """
+    if "blocks.6.proj.weight" not in state.tensors:
+        raise ValueError(f"{where}: not a C2D or I3D of pytorchvideo: it has no blocks.6.proj")
+    weights = {rename(name, RULES): tensor for name, tensor in state.tensors.items()}
+    return Foreign(weights, OPTIONS, state.left_out, copies=state.copies)

@@ -1,0 +1,168 @@
+"""The network in a file of anybody: out of its wrappings, beside its optimiser, one of its copies.
+
+What people have is {"state_dict": ...}, {"model": ...} and the like, names that begin with the wrappers of DDP,
+torch.compile, FSDP or a trainer, a moving average (EMA) beside the weights, and settings and histories as objects.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from nonlocal_video.models.weights.file import is_safetensors, read_tensors
+from nonlocal_video.models.weights.pickled import classes_in, module_tensors
+from nonlocal_video.models.weights.torch_file import read_torch_file
+
+OURS = "nonlocal_video"
+LANDMARKS = {
+    OURS: "backbone.res2.block0.conv1.weight",
+    "pyslowfast": "s1.pathway0_stem.conv.weight",
+    "pytorchvideo": "blocks.0.conv.weight",
+    "mmaction2": "backbone.conv1.conv.weight",
+    "torchvision": "layer1.0.conv1.weight",
+}
+"""A tensor that networks of a code base have, and no others: what comes before it in a file are wrappers."""
+
+_WRAPPERS = re.compile(r"(^|\.)(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
+"""Of DDP, torch.compile, FSDP and activation checkpointing, also in the middle of a name."""
+_AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|shadow|teacher)($|[._])", re.IGNORECASE)
+_MAX_DEPTH = 4
+"""Of dictionaries in dictionaries."""
+
+
+class State(NamedTuple):
+    """The tensors of one network in a file, by the names that its code base gives them."""
+
+    tensors: dict[str, Tensor]
+    copies: tuple[str, ...]
+    """Where all networks in the file are, this one first ("" for the file itself); others may be averages of it."""
+    left_out: list[str]
+    """Entries of the file and tensors beside the network, and the classes of objects that were not read."""
+    content: dict[str, Any]
+    """The file."""
+
+
+class _Part(NamedTuple):
+    name: str
+    place: tuple[str, ...]
+    code_base: str
+    tensors: dict[str, Tensor]
+    beside: list[str]
+
+
+def read_state(path: str, code_base: str, part: str | None = None) -> State:
+    """The network of a code base in a file that `torch.save` or safetensors wrote; no code in the file is run.
+
+    Args:
+        code_base: a key of `LANDMARKS`.
+        part: which network of several, by its name in `State.copies`.
+
+    Raises:
+        ValueError: not such a file, or several networks of which none is named; says what it is and what to do.
+    """
+    found, state = state_of(
+        read_content(path), where=path, part=part, expected=f"a network of {code_base}, alone or in a checkpoint"
+    )
+    if found != code_base:
+        then = (
+            "init.weights takes it as it is"
+            if found == OURS
+            else f"python tools/import_weights.py {found} MODEL {path} OUT.safetensors"
+        )
+        raise ValueError(f"{path}: not a network of {code_base}: its tensors have the names of {found}; {then}")
+    return state
+
+
+def read_content(path: str) -> Any:
+    """All that is in a file: for safetensors a dictionary of its tensors, else what was saved.
+
+    Raises:
+        ValueError: no such file, or a damaged one.
+    """
+    return read_tensors(path)[0] if is_safetensors(path) else read_torch_file(path, with_objects=True)
+
+
+def state_of(content: Any, *, where: str, part: str | None, expected: str) -> tuple[str, State]:
+    """The network in the content of a file, and whose names its tensors have: a key of `LANDMARKS`.
+
+    Args:
+        part: as in `read_state`.
+        expected: what to say that is expected of a file without such a network.
+
+    Raises:
+        ValueError: as `read_state`.
+    """
+    chosen, parts = _chosen(content, where=where, part=part, expected=expected)
+    entries = {str(entry): value for entry, value in dict.items(content)}
+    left_out = [entry for entry in entries if chosen.place and entry != chosen.place[0]] + chosen.beside
+    left_out += [f"objects of {name}" for name in sorted(set(classes_in(content)))]
+    others = [one.name for one in parts if one is not chosen]
+    return chosen.code_base, State(chosen.tensors, (chosen.name, *others), left_out, entries)
+
+
+def _chosen(content: Any, *, where: str, part: str | None, expected: str) -> tuple[_Part, list[_Part]]:
+    """Raises: ValueError: as `read_state`."""
+    parts = list(_parts(content))
+    names = ", ".join(one.name or "the file itself" for one in parts)
+    how = "init.part=NAME in training, --part NAME in tools/import_weights.py"
+    if not parts:
+        raise ValueError(f"{where}: {_what_else(content)}; expected {expected}")
+    if part is not None:
+        named = [one for one in parts if one.name == part]
+        if not named:
+            raise ValueError(f"{where}: got the part {part!r}, expected one of its networks: {names}; choose by {how}")
+        return named[0], parts
+    plain = [one for one in parts if not _AVERAGED.search(one.name)] if len(parts) > 1 else parts
+    if len(plain) != 1:
+        raise ValueError(f"{where}: holds {len(parts)} networks: {names}; choose one by {how}")
+    return plain[0], parts
+
+
+def _parts(content: Any) -> Iterator[_Part]:
+    """All networks in a file, by where they are."""
+    for place, tensors in _dictionaries(content):
+        names = {name: _WRAPPERS.sub("", f".{name}").lstrip(".") for name in tensors}
+        for own in names.values():
+            for code_base, landmark in LANDMARKS.items():
+                if own != landmark and not own.endswith(f".{landmark}"):
+                    continue
+                prefix = own.removesuffix(landmark)
+                inner = {new.removeprefix(prefix): tensors[old] for old, new in names.items() if new.startswith(prefix)}
+                beside = [old for old, new in names.items() if not new.startswith(prefix)]
+                yield _Part(".".join([*place, *prefix.split(".")[:-1]]), place, code_base, inner, beside)
+
+
+def _dictionaries(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    """The dictionaries of tensors in a file, and where they are; modules that were saved as objects are some, too."""
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    seen = set[int]()
+    while waiting:
+        place, here = waiting.pop(0)
+        if not isinstance(here, dict) or id(here) in seen:  # Pickles can hold one thing in many places, and in itself.
+            continue
+        seen.add(id(here))
+        items = [(name, one) for name, one in dict.items(here) if isinstance(name, str)]
+        tensors = module_tensors(here) or {name: one for name, one in items if isinstance(one, Tensor)}
+        if tensors:
+            yield place, tensors
+        if len(place) < _MAX_DEPTH:
+            waiting += [((*place, name), one) for name, one in items]
+
+
+def _what_else(content: Any) -> str:
+    """What a file without a network that this project knows is."""
+    objects = ", ".join(sorted(set(classes_in(content)))[:3])
+    for place, tensors in _dictionaries(content):
+        if place[:1] != ("optimizer",):
+            where = f" in {'.'.join(place)}" if place else ""
+            names = ", ".join(f"{name} {tuple(one.shape)}" for name, one in list(tensors.items())[:3])
+            return f"not a network that this project knows: there are {names}{where}"
+    if objects:
+        return f"not the weights of a network: it holds an object of {objects}, which is no dictionary"
+    if not isinstance(content, dict):
+        return f"not a dictionary of tensors but a {type(content).__name__}"
+    if {"state", "param_groups"} <= set(content):
+        return "not a network: this is the state of an optimiser, whose weights are saved elsewhere"
+    keys = ", ".join(map(str, list(content)[:5]))
+    return f"not a network: {f'it holds {keys} and no tensors by name' if keys else 'it is empty'}"
