@@ -1,11 +1,14 @@
 """What a test is of: a file of weights, that file as if it were a run, and videos that have moved."""
 
+import reprlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from nonlocal_video.engine.checkpoint import newest_checkpoint
 from nonlocal_video.models.weights.file import read_model_file
-from nonlocal_video.settings import ClipConfig, DataConfig, TestConfig, TrainConfig
+from nonlocal_video.models.weights.published import Published
+from nonlocal_video.network import plain_model
+from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, TestConfig, TrainConfig
 
 
 class Weights(NamedTuple):
@@ -40,14 +43,34 @@ def find_weights(run: Path, weights: str | None, *, steps: int) -> Weights:
         return Weights(newest, tuple(notes))
     if content["best"] is None:
         raise ValueError(f"{run}: weights=best: it was not validated while it trained (runtime.validate_every)")
-    return Weights(run / "checkpoints" / f"step_{content['best']['step']:08d}.pt", tuple(notes))
+    return Weights(run / "checkpoints" / f"step_{int(content['best']['step']):08d}.pt", tuple(notes))
 
 
 def published_of(weights: str | None) -> dict[str, Any] | None:
-    """What is published of the model in a file of weights, if it says so."""
+    """What is published of the model in a file of weights, if it says so: fields of `Published`.
+
+    Raises:
+        ValueError: no such file, or it says something else.
+    """
     if weights is None or not weights.endswith(".safetensors"):
         return None
-    return read_model_file(weights, with_weights=False).published
+    published = read_model_file(weights, with_weights=False).published
+    if published is not None:
+        _check_fields(published, Published, where=f"{weights}: published")
+        _check_fields(published["protocol"], ProtocolConfig, where=f"{weights}: published.protocol")
+    return published
+
+
+def _check_fields(content: Any, kind: type, *, where: str) -> None:
+    """Raises: ValueError: something else than a value of its type for each field of a dataclass."""
+    hints = get_type_hints(kind)
+    if not isinstance(content, dict) or content.keys() != hints.keys():
+        raise ValueError(f"{where}: got {reprlib.repr(content)}, expected values of {', '.join(hints)}")
+    for name, value in content.items():
+        hint = dict if get_origin(hints[name]) is dict else hints[name]
+        if not isinstance(value, hint) and not (isinstance(value, int) and isinstance(0.0, hint)):
+            expected = getattr(hint, "__name__", hint)
+            raise ValueError(f"{where}.{name}: got {reprlib.repr(value)}, expected {expected}")
 
 
 def run_of_file(config: TestConfig) -> TrainConfig:
@@ -55,6 +78,7 @@ def run_of_file(config: TestConfig) -> TrainConfig:
     if config.weights is None or not config.weights.endswith(".safetensors"):
         raise ValueError("these settings need a value: run=..., or weights=FILE.safetensors")
     data, options = config.data, read_model_file(config.weights, with_weights=False).options
+    plain_model(options, where=f"{config.weights}: model")
     if data.val is None:
         raise ValueError(
             "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"
