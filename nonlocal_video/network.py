@@ -170,7 +170,7 @@ def _refusal(stored: Any, command: str | None = None) -> str:
         return f"got {reprlib.repr(target)}, expected {', '.join(PAIRWISE)}"
     setting = shlex.quote(f"model.pairwise={_text(stored)}")
     line = f"\n  {command} {setting}" if command else f" {setting}"
-    return f"got {target}, code that the project does not have; a file's word does not import it, yours does:{line}"
+    return f"got {target}, code that the project does not have. If you know and trust it, name it yourself:{line}"
 
 
 def _text(word: Any) -> str:
