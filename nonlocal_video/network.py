@@ -168,9 +168,13 @@ def _refusal(stored: Any, command: str | None = None) -> str:
     target = _parts(stored)[0]
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target, re.ASCII):
         return f"got {reprlib.repr(target)}, expected {', '.join(PAIRWISE)}"
-    setting = shlex.quote(f"model.pairwise={_text(stored)}")
-    line = f"\n  {command} {setting}" if command else f" {setting}"
+    line = f"\n  {command} {as_setting(stored)}" if command else f" {as_setting(stored)}"
     return f"got {target}, code that the project does not have. If you know and trust it, name it yourself:{line}"
+
+
+def as_setting(word: Any) -> str:
+    """What names a pairwise function, as it is typed in a shell."""
+    return shlex.quote(f"model.pairwise={_text(word)}")
 
 
 def _text(word: Any) -> str:
