@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch._subclasses import FakeTensorMode
 
-from nonlocal_video.config import build_component
 from nonlocal_video.models.complexity import Cost, complexity
+from nonlocal_video.models.nonlocal_block import Pairwise
+from nonlocal_video.network import is_foreign, network_of, own_function
+from nonlocal_video.plain import read_json
 from nonlocal_video.reports.lines import Line
 from nonlocal_video.reports.predictions import REPORT
 from nonlocal_video.reports.rows import Expected, PaperRow, RowLine, row_lines
@@ -27,8 +29,7 @@ ANYWHERE = (EVERY_START, "data.root=data")
 
 def tested_run(test: Path, config: TrainConfig) -> Run:
     """A run with these settings, and one test of it."""
-    report: dict[str, Any] = json.loads((test / REPORT).read_text())
-    return Run(test.parent.parent, test, report, flat(asdict(config)))
+    return Run(test.parent.parent, test, read_json(test / REPORT), flat(asdict(config)))
 
 
 class Filled(NamedTuple):
@@ -74,20 +75,28 @@ def _paper_row(row: Row, config: TrainConfig | None, protocol: str | None, metri
     optim, data, protocol = config.optim, config.data, protocol or config.test or ProtocolConfig().name
     expected = Expected(
         steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=data.subset,
-        num_classes=config.model["num_classes"], protocol=protocol, cost=cost_of(config),
+        num_classes=config.model["num_classes"], protocol=protocol,
+        cost=cost_of(config, own_function(config.model.get("pairwise"))),
     )  # fmt: skip
     return PaperRow(row.name, row.label, paper, row.baseline, expected)
 
 
-def cost_of(config: TrainConfig) -> Cost | None:
-    """Of the network, for a clip; None where a pairwise function of one's own does not say what it costs."""
-    return _cost(json.dumps(config.model, sort_keys=True))
+def cost_of(config: TrainConfig, pairwise: Pairwise | None = None) -> Cost | None:
+    """Of the network, for a clip; None where nobody says what its pairwise function costs.
+
+    Args:
+        config: of a run's folder, which names no code, or of a table.
+        pairwise: the function that a table names, if it is not one of the project's.
+    """
+    if pairwise is None and is_foreign(config.model.get("pairwise")):
+        return None
+    return _cost(json.dumps(config.model, sort_keys=True), pairwise)
 
 
 @cache
-def _cost(model: str) -> Cost | None:
+def _cost(model: str, pairwise: Pairwise | None) -> Cost | None:
     with FakeTensorMode():  # Shapes without numbers or memory.
-        network = build_component(json.loads(model))
+        network = network_of(json.loads(model), where="model", pairwise=pairwise)
         options = network.options
         try:
             costs = complexity(network, length=options.clip_length, height=options.crop, width=options.crop)

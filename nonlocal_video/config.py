@@ -1,7 +1,8 @@
-"""The Hydra edge: from a composed config to checked settings, the run folder and the network."""
+"""The Hydra edge: from what the user has composed to checked settings, the run folder and the network."""
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -10,8 +11,7 @@ from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, InstantiationException, OverrideParseException
-from hydra.utils import instantiate
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,8 +22,11 @@ from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.evaluation import move, published_of, run_of_file
 from nonlocal_video.files import whole_file
+from nonlocal_video.folder import read_run
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.network import function_for, network_of, own_function, plain_model, plain_word
 from nonlocal_video.recipe import shorten
+from nonlocal_video.reports.runs import SETTINGS
 from nonlocal_video.science import flat, science, within
 from nonlocal_video.settings import MISSING, DataConfig, PredictConfig, ProtocolConfig, TestConfig, TrainConfig
 
@@ -32,9 +35,6 @@ UNNAMED = (
     "data.val_census", "save_views", "test", "dry_run", "row",
 )  # fmt: skip
 """Settings that do not go into the name of a run or of a report."""
-
-MOVED = ("short_side", "num_clips", "num_crops")
-"""What the clips of earlier runs said, and protocols say now."""
 
 OmegaConf.register_new_resolver("scores_for", scores_for, replace=True)
 ConfigStore.instance().store("train_schema", TrainConfig)
@@ -84,6 +84,7 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
     ):
         cfg.data.num_classes = count_classes(DataConfig(num_classes=None, classes=cfg.data.classes))
     config: TrainConfig = _to_settings(cfg)
+    config.model = plain_model(config.model, where="model")
     config.name = check_name(
         config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
     )
@@ -103,6 +104,7 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
     config: TestConfig = _to_settings(cfg)
     alone = config.run is None
     run = run_of_file(config) if config.run is None else read_run(Path(config.run))
+    _name_function(config, run)
     config.run = config.run or str(Path(config.runtime.runs) / str(run.name))
     choice = run.choices["data"]
     move(run.data, config.data.root or config.roots.get(choice))
@@ -119,13 +121,26 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
     config.protocol = _protocol(config, run, overrides, name=hydra.runtime.choices["protocol"])
     if config.name is None:
         alone_says = ("weights", "data") if alone else ()
-        words = _name_from(overrides, unnamed=(*UNNAMED, "protocol", *alone_says))
+        words = _name_from(overrides, unnamed=(*UNNAMED, "protocol", "model", *alone_says))
         changes = _name_from([one for one in overrides if one.startswith("protocol.")])
         config.name = "-".join([*([run.data.name] if alone else []), config.protocol.name, *changes, *words])
     check_name(config.name)
     check_shared(run.data, run.clip, config.runtime)
     check_protocol(config.protocol)
     return config, run
+
+
+def _name_function(config: TestConfig, run: TrainConfig) -> None:
+    """Makes sure, before anything is looked for, that the user has named a function that the project does not have.
+
+    Raises:
+        ValueError: he has not, or another one; says what to type.
+    """
+    config.model.pairwise = plain_word(config.model.pairwise)
+    given = [f"{key}={value}" for key, value in (("run", config.run), ("weights", config.weights)) if value is not None]
+    where = config.weights if config.run is None else Path(config.run) / SETTINGS
+    command = shlex.join(["python", "tools/test.py", *given])
+    function_for(run.model.get("pairwise"), config.model.pairwise, where=str(where), command=command)
 
 
 def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, name: str) -> ProtocolConfig:
@@ -173,33 +188,14 @@ def write_run(config: TrainConfig, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / "config.yaml") as file:
+        with whole_file(folder / SETTINGS) as file:
             file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
     except OSError as error:
         raise ValueError(f"the run folder {folder} cannot be written: {error}") from error
 
 
-def read_run(folder: Path) -> TrainConfig:
-    """The settings of a run.
-
-    Raises:
-        ValueError: not the folder of a run.
-    """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise ValueError(f"{folder}: not the folder of a training run (it has no config.yaml)")
-    content = OmegaConf.load(path)
-    for key in MOVED:
-        content.clip.pop(key, None)
-    try:
-        config: TrainConfig = _to_settings(OmegaConf.merge(OmegaConf.structured(TrainConfig), content))
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{path}: is of another version: {error}") from error
-    return config
-
-
 def build_model(config: TrainConfig) -> Classifier:
-    """The network of a run.
+    """The network of settings that the user has composed, with a function of his own if he names one.
 
     Raises:
         ValueError: the network cannot be built with these options.
@@ -207,17 +203,13 @@ def build_model(config: TrainConfig) -> Classifier:
     return build_component(config.model)
 
 
-def build_component(model: Any) -> Classifier:
-    """A network from its `_target_`.
+def build_component(model: dict[str, Any]) -> Classifier:
+    """The network of `model`, as the user has composed it.
 
     Raises:
         ValueError: the network cannot be built with these options.
     """
-    try:
-        built: Classifier = instantiate(model)
-    except InstantiationException as error:
-        raise ValueError(f"model: {error.__cause__ or error}") from error
-    return built
+    return network_of(model, where="model", pairwise=own_function(model.get("pairwise")))
 
 
 def _to_settings(cfg: Any) -> Any:

@@ -1,12 +1,14 @@
 """What a test is of: a file of weights, that file as if it were a run, and videos that have moved."""
 
-from dataclasses import fields
+import reprlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from nonlocal_video.engine.checkpoint import newest_checkpoint
 from nonlocal_video.models.options import NetworkOptions
 from nonlocal_video.models.weights.file import network_options, read_model_file
+from nonlocal_video.models.weights.published import Published
+from nonlocal_video.network import plain_model
 from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, TestConfig, TrainConfig
 
 MAX_TESTED_PIXELS = 2**34
@@ -45,34 +47,44 @@ def find_weights(run: Path, weights: str | None, *, steps: int) -> Weights:
         return Weights(newest, tuple(notes))
     if content["best"] is None:
         raise ValueError(f"{run}: weights=best: it was not validated while it trained (runtime.validate_every)")
-    return Weights(run / "checkpoints" / f"step_{content['best']['step']:08d}.pt", tuple(notes))
+    return Weights(run / "checkpoints" / f"step_{int(content['best']['step']):08d}.pt", tuple(notes))
 
 
 def published_of(weights: str | None) -> dict[str, Any] | None:
-    """What is published of the model in a file of weights, if it says so.
+    """What is published of the model in a file of weights, if it says so: fields of `Published`.
 
     Raises:
-        ValueError: a protocol that cannot be, or of which a video would not fit into the memory.
+        ValueError: no such file, it says something else, or a protocol by which a video would not fit into the memory.
     """
     if weights is None or not weights.endswith(".safetensors"):
         return None
     head = read_model_file(weights, with_weights=False)
     if head.published is not None:
-        _check_published(head.published["protocol"], network_options(head, where=weights), where=weights)
+        _check_fields(head.published, Published, where=f"{weights}: published")
+        _check_fields(head.published["protocol"], ProtocolConfig, where=f"{weights}: published.protocol")
+        _check_size(head.published["protocol"], network_options(head, where=weights), where=weights)
     return head.published
 
 
-def _check_published(protocol: dict[str, Any], options: NetworkOptions, *, where: str) -> None:
-    """Raises: ValueError: a protocol that cannot be, or of which a video would not fit into the memory."""
-    kinds = {item.name: item.type for item in fields(ProtocolConfig)}
-    for key, value in protocol.items():
-        if key not in kinds or not isinstance(value, kinds[key]) or len(str(value)) > 100:  # type: ignore[arg-type]
-            raise ValueError(f"{where}: damaged: its published protocol has {key[:100]}={str(value)[:100]}")
-    frames = protocol.get("num_clips", 1) * options.clip_length
-    if not 0 < frames * (protocol.get("short_side") or options.crop) ** 2 <= MAX_TESTED_PIXELS:
+def _check_size(protocol: dict[str, Any], options: NetworkOptions, *, where: str) -> None:
+    """Raises: ValueError: a video would not fit into the memory."""
+    frames = protocol["num_clips"] * options.clip_length
+    if not 0 < frames * (protocol["short_side"] or options.crop) ** 2 <= MAX_TESTED_PIXELS:
         raise ValueError(
-            f"{where}: damaged: its published protocol has {frames} frames of {protocol.get('short_side')} pixels"
+            f"{where}: damaged: its published protocol has {frames} frames of {protocol['short_side']} pixels"
         )
+
+
+def _check_fields(content: Any, kind: type, *, where: str) -> None:
+    """Raises: ValueError: something else than a value of its type for each field of a dataclass."""
+    hints = get_type_hints(kind)
+    if not isinstance(content, dict) or content.keys() != hints.keys():
+        raise ValueError(f"{where}: got {reprlib.repr(content)}, expected values of {', '.join(hints)}")
+    for name, value in content.items():
+        hint = dict if get_origin(hints[name]) is dict else hints[name]
+        if not isinstance(value, hint) and not (isinstance(value, int) and isinstance(0.0, hint)):
+            expected = getattr(hint, "__name__", hint)
+            raise ValueError(f"{where}.{name}: got {reprlib.repr(value)}, expected {expected}")
 
 
 def run_of_file(config: TestConfig) -> TrainConfig:
@@ -81,6 +93,7 @@ def run_of_file(config: TestConfig) -> TrainConfig:
         raise ValueError("these settings need a value: run=..., or weights=FILE.safetensors")
     data, head = config.data, read_model_file(config.weights, with_weights=False)
     options = network_options(head, where=config.weights)
+    plain_model(head.options, where=f"{config.weights}: model")
     if data.val is None:
         raise ValueError(
             "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"

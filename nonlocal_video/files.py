@@ -25,6 +25,8 @@ _LOCKED_BYTE = 2**30
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under its name only when it is whole and on the disk."""
     unfinished = path.with_name(path.name + _UNFINISHED)
+    if unfinished.is_symlink():  # Of somebody else's folder: what it leads to would be overwritten.
+        unfinished.unlink()
     try:
         with unfinished.open("wb") as file:
             yield file
@@ -54,8 +56,10 @@ def locked(
         refusal: what the error says, with the places `{folder}` and `{holder}`.
 
     Raises:
-        ValueError: another process holds it; says which.
+        ValueError: another process holds it, and says which; or the lock is a link, whose target would be overwritten.
     """
+    if (folder / LOCK).is_symlink():
+        raise ValueError(f"{folder / LOCK}: is a link, expected the lock of the folder itself: delete it")
     with (folder / LOCK).open("a+") as file:
         began = time.monotonic()
         while not _take(file.fileno()):

@@ -1,6 +1,5 @@
 """What the tools for training and testing do, once the settings are known: look for the videos, start the processes."""
 
-import json
 from pathlib import Path
 
 from nonlocal_video import build, testing, training
@@ -8,6 +7,7 @@ from nonlocal_video.config import check_run, evaluation_config
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.evaluation import find_weights
 from nonlocal_video.launch import launch
+from nonlocal_video.plain import read_json
 from nonlocal_video.reports.predictions import REPORT
 from nonlocal_video.settings import TestConfig, TrainConfig
 from nonlocal_video.tables import composed
@@ -52,7 +52,9 @@ def train_and_test(config: TrainConfig, overrides: list[str]) -> None:
         train(config)
     if not is_tested(config):
         runtime = [one for one in overrides if one.startswith(("runtime=", "runtime."))]
-        test(*evaluation_config(*composed("test", [f"run={run_folder(config)}", f"protocol={config.test}", *runtime])))
+        cfg, hydra = composed("test", [f"run={run_folder(config)}", f"protocol={config.test}", *runtime])
+        cfg.model.pairwise = config.model.get("pairwise")  # The user's word, if it is one.
+        test(*evaluation_config(cfg, hydra))
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -75,4 +77,4 @@ def is_trained(config: TrainConfig) -> bool:
 def is_tested(config: TrainConfig) -> bool:
     """Whether there is a report of the protocol that the run is to be tested with, after all its steps."""
     path = run_folder(config) / "test" / str(config.test) / REPORT
-    return path.is_file() and json.loads(path.read_text())["step"] == config.optim.steps
+    return path.is_file() and read_json(path).get("step") == config.optim.steps

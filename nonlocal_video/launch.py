@@ -23,6 +23,7 @@ from torch.multiprocessing import get_context
 
 from nonlocal_video.distributed import is_main, local_device
 from nonlocal_video.files import LOCK, locked
+from nonlocal_video.plain import check_folder
 from nonlocal_video.signals import Stopped, StopRequest, deaf_children, end_with_parent, listening
 
 LAST_WORDS_S = 5.0
@@ -214,11 +215,13 @@ def only_job(folder: Path) -> Iterator[None]:
     The main process holds its lock; the others wait for it where they first compare what they have.
 
     Raises:
-        ValueError: the folder cannot be written, or another job is at it.
+        ValueError: the folder cannot be written, leads elsewhere, or another job is at it.
     """
     if not is_main():
         yield
         return
+    if folder.is_dir():
+        check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()

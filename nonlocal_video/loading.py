@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from nonlocal_video.build import class_names
 from nonlocal_video.checks import scores_for
-from nonlocal_video.config import build_model
 from nonlocal_video.distributed import local_device
 from nonlocal_video.engine.checkpoint import read_checkpoint
+from nonlocal_video.evaluation import published_of
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.nonlocal_block import Pairwise, name_of
 from nonlocal_video.models.options import LATER
 from nonlocal_video.models.weights.file import load_model, load_weights, plain_options, read_model_file
+from nonlocal_video.network import network_of
 from nonlocal_video.settings import TrainConfig
 
 
@@ -34,11 +36,13 @@ class Loaded(NamedTuple):
     published: dict[str, Any] | None
 
 
-def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
+def load(path: Path, run: TrainConfig, *, pairwise: Pairwise | None, channels_last: bool) -> Loaded:
     """The network of a run with the weights of a file, on the device.
 
     Args:
         path: a checkpoint, or a .safetensors file, which says its network itself.
+        run: a run's settings, or what such a file says.
+        pairwise: the pairwise function of the network, where the user has named it: files do not name code.
 
     Raises:
         ValueError: not such a file, one of another network, or for other classes than those of the videos.
@@ -46,11 +50,14 @@ def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
     classes = class_names(run.data)
     step, census, commit, batch_norm, published = None, None, None, "as in the file", None
     if path.suffix == ".safetensors":
-        model, head = load_model(path), read_model_file(path, with_weights=False)
-        _check_network(model, run, path)
-        classes, published = classes or head.classes, head.published
+        head = read_model_file(path, with_weights=False)
+        model = load_model(path, pairwise=_checked(pairwise, head.options.get("pairwise"), path))
+        if head.options != run.model:  # The run that was named with it.
+            _check_network(model, network_of(run.model, where="model of the run", pairwise=pairwise), path)
+        classes, published = classes or head.classes, published_of(str(path))
     else:
-        model, content = build_model(run), read_checkpoint(path)
+        content = read_checkpoint(path)
+        model = network_of(run.model, where="model of the run", pairwise=pairwise)
         precise = content["precise_bn"]
         load_weights(model, {**content["model"], **(precise or {})}, where=path)
         step, census, commit = content["step"], content["facts"].get("census"), content["facts"].get("commit")
@@ -70,15 +77,20 @@ def load(path: Path, run: TrainConfig, *, channels_last: bool) -> Loaded:
     return Loaded(model.to(local_device()), weights_hash, step, census, commit, batch_norm, classes, published)
 
 
-def _check_network(model: Classifier, run: TrainConfig, path: Path) -> None:
+def _checked(pairwise: Pairwise | None, stored: Any, path: Path) -> Pairwise | None:
+    """Raises ValueError where a file of weights names another pairwise function than its user."""
+    if pairwise is not None and name_of(pairwise) != stored:
+        raise ValueError(f"{path}: has the pairwise function {stored}, got model.pairwise={name_of(pairwise)}")
+    return pairwise
+
+
+def _check_network(model: Classifier, of_run: Classifier, path: Path) -> None:
     """A file of weights says its network; that of a run that was named with it has to be the same.
 
     Raises:
         ValueError: it is another one; says how.
     """
-    if "_target_" not in run.model:  # The file alone.
-        return
-    own, expected = (plain_options(one) for one in (model, build_model(run)))
+    own, expected = (plain_options(one) for one in (model, of_run))
     differ = [key for key in own if key not in ("name", "dropout", "num_classes") and own[key] != expected[key]]
     if differ:
         told = "; ".join(f"{key}: got {own[key]}, expected {expected[key]}" for key in differ)

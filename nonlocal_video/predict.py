@@ -28,6 +28,7 @@ from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.distributed import local_device, set_threads
 from nonlocal_video.engine.evaluate import Scorer
 from nonlocal_video.metrics.views import combine_views
+from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import load_model, read_model_file
 from nonlocal_video.reports.timeline import Timeline
 from nonlocal_video.settings import ClipConfig, DataConfig, PredictDataConfig, ProtocolConfig, RuntimeConfig
@@ -68,6 +69,7 @@ class Predictor:
 
     Args:
         weights: a .safetensors file.
+        pairwise: the pairwise function, where the project does not have it: files do not name code.
         protocol: which views of a video; the paper's 10 clips of the whole frame if None.
         data: how videos are read, and the names of the classes.
         runtime: workers, threads, precision, channels_last and chunk. None has no workers: with some, a script has to
@@ -83,6 +85,7 @@ class Predictor:
         self,
         weights: str | os.PathLike[str],
         *,
+        pairwise: Pairwise | None = None,
         protocol: ProtocolConfig | None = None,
         data: PredictDataConfig | None = None,
         runtime: RuntimeConfig | None = None,
@@ -92,7 +95,7 @@ class Predictor:
         if self.runtime.devices != 1:
             raise ValueError(f"runtime.devices: got {self.runtime.devices}, expected 1 to predict")
         check_weights(Path(weights))
-        self.model = load_model(weights)
+        self.model = load_model(weights, pairwise=pairwise)
         options = self.model.options
         if self.protocol.short_side is None:
             self.protocol = replace(self.protocol, short_side=testing_short_side(options.crop))

@@ -69,7 +69,11 @@ def begin(
     if path is not None:
         for problem in problems:
             say(f"warning: {problem}; going back to {path.name}")
-        for line in resume(state, content, where=path, facts=facts, last_step=config.optim.steps):
+        try:
+            lines = resume(state, content, where=path, facts=facts, last_step=config.optim.steps)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"{path}: not a checkpoint of this project: it lacks {error}") from error
+        for line in lines:
             say(line)
     return state
 

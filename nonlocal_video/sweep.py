@@ -1,5 +1,6 @@
 """A sweep over a table: which run a job is, what it would cost, and what the jobs came to."""
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nonlocal_video.config import build_model, evaluation_config, read_run, train_config
+from nonlocal_video.config import build_model, evaluation_config, train_config
 from nonlocal_video.distributed import local_device, set_threads
 from nonlocal_video.engine.step import StepOptions, train_step
+from nonlocal_video.folder import read_run
 from nonlocal_video.jobs import is_tested, is_trained, run_folder
 from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.recipe import make_recipe
+from nonlocal_video.reports.runs import SETTINGS
 from nonlocal_video.resume import fresh_state
 from nonlocal_video.science import science
 from nonlocal_video.settings import TestConfig, TrainConfig
@@ -84,6 +87,8 @@ def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     overrides = list(hydra.overrides.task)
     named = any(one.lstrip("+").startswith("protocol=") for one in overrides)
     own = None if named or cfg.run is None else read_run(Path(cfg.run)).test
+    if own is not None and not re.fullmatch(r"[\w-]+", own):  # No path out of configs/protocol, no words of Hydra.
+        raise ValueError(f"{cfg.run}/{SETTINGS}: test: got {own!r}, expected the name of a protocol, such as full_10")
     return evaluation_config(*((cfg, hydra) if own is None else composed("test", [*overrides, f"protocol={own}"])))
 
 

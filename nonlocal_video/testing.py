@@ -33,6 +33,7 @@ from nonlocal_video.engine.log import read_metrics
 from nonlocal_video.evaluation import Weights
 from nonlocal_video.launch import only_job
 from nonlocal_video.loading import Loaded, load
+from nonlocal_video.network import own_function
 from nonlocal_video.reports.page import protocol_words
 from nonlocal_video.reports.report import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit, versions
@@ -61,12 +62,13 @@ def run(job: Job) -> None:
     folder = Path(str(job.config.run)) / "test" / str(job.config.name)
     set_threads(job.config.runtime.threads)
     with only_job(folder):
-        loaded = load(job.weights.path, job.run, channels_last=job.config.runtime.channels_last)
+        pairwise = own_function(job.config.model.pairwise)
+        loaded = load(job.weights.path, job.run, pairwise=pairwise, channels_last=job.config.runtime.channels_last)
         _check_fit(loaded, job.config.protocol, length=job.run.clip.length)
         identity = identify(job, loaded)
         check_same("videos or weights", identity)
         _say(describe(job, loaded))
-        before = _resume(folder, identity) if is_main() else []
+        before = _resume(folder, identity, job, loaded) if is_main() else []
         outcome = _score(job, loaded, folder, identity, before)
         if is_main():
             _report(job, loaded, folder, outcome)
@@ -139,10 +141,14 @@ def _pixels(protocol: ProtocolConfig, length: int, short_side: int) -> int:
     return views * length * short_side * width
 
 
-def _resume(folder: Path, identity: dict[str, Any]) -> list[Prediction]:
+def _resume(folder: Path, identity: dict[str, Any], job: Job, loaded: Loaded) -> list[Prediction]:
     """What a killed test has left; journals of another test are deleted."""
+    listed, classes = {entry.video for entry in job.videos.entries}, (loaded.model.options.num_classes,)
     try:
         before = read_journals(folder, test=identity)
+        strange = [one.video for one in before if one.video not in listed or one.scores.shape != classes]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is not a listed video with {classes[0]} scores")
     except ValueError as error:
         _say(f"begins anew: what {folder} holds of an unfinished test is of another one ({error})")
         for path in journals(folder):

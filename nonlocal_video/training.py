@@ -25,6 +25,7 @@ from nonlocal_video.engine.validate import validate
 from nonlocal_video.files import whole_file
 from nonlocal_video.launch import only_job
 from nonlocal_video.models.weights.file import save_model
+from nonlocal_video.network import as_setting, is_foreign
 from nonlocal_video.recipe import describe, make_recipe
 from nonlocal_video.resume import begin, facts_of
 from nonlocal_video.settings import TrainConfig
@@ -249,10 +250,15 @@ class _Training:
             )
         lines += [
             f"files in {self.folder}: {', '.join(sorted(file.name for file in self.folder.iterdir()))}",
-            f"next: python tools/test.py run={self.folder}",
+            f"next: python tools/test.py run={self.folder}{self._own_function()}",
             f"      tensorboard --logdir {config.runtime.runs}",
         ]
         self.say("\n".join(lines))
+
+    def _own_function(self) -> str:
+        """What a test has to be told, since files do not name code."""
+        word = self.config.model.get("pairwise")
+        return f" {as_setting(word)}" if is_foreign(word) else ""
 
     def say(self, text: str) -> None:
         """On the screen and, once there is one, in the log; by the main process."""

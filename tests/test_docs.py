@@ -148,9 +148,9 @@ def test_table_of_the_example_has_the_row(example: Example) -> None:
 
 
 def test_function_of_ones_own_stays_outside_the_project(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its target, on the command line and in a row, and as a class."""
+    """By its name, on the command line and in a row, and as a class."""
     monkeypatch.setitem(sys.modules, "my_package", example.functions)
-    (own,) = re.findall(r"'(model\.pairwise=\{.+?\})' *$", PAGE, re.MULTILINE)
+    (own,) = re.findall(r" (model\.pairwise=my_package\.\w+)$", PAGE, re.MULTILINE)
     (written,) = blocks("yaml")
     content = OmegaConf.merge(OmegaConf.structured(TableConfig), {"title": "", "rows": OmegaConf.create(written)})
     table = table_of("page", OmegaConf.to_object(content))

@@ -1,22 +1,23 @@
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "types": 0, "distributed": 0, "files": 0, "signals": 0,
+    "types": 0, "distributed": 0, "files": 0, "signals": 0, "plain": 0,
     "launch": 1, "data": 1, "models": 1, "metrics": 1,
     "engine": 2, "detection": 2, "reports": 2,
-    "settings": 3,
-    "commandline": 4, "science": 4, "checks": 4, "evaluation": 4, "build": 4, "recipe": 4,
+    "settings": 3, "network": 3,
+    "commandline": 4, "science": 4, "checks": 4, "evaluation": 4, "build": 4, "recipe": 4, "folder": 4,
     "config": 5, "resume": 5,
     "training": 6, "predict": 6, "loading": 6,
     "testing": 7, "tables": 6, "collect": 7, "jobs": 8, "sweep": 9,
 }  # fmt: skip
 FENCES = {
     "hydra": {"commandline.py", "config.py", "tables.py", "sweep.py"},
-    "omegaconf": {"config.py", "tables.py", "sweep.py"},
+    "omegaconf": {"config.py", "folder.py", "tables.py", "sweep.py"},
     "av": {
         "data/decoders/container.py",
         "data/decoders/index.py",
@@ -34,9 +35,14 @@ FENCES = {
 FILES = sorted((ROOT / "nonlocal_video").rglob("*.py"))
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> list[str]:
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -63,3 +69,45 @@ def test_imports_point_down_and_keep_the_fences(path: Path) -> None:
 def test_every_file_has_a_layer() -> None:
     rooms = {path.relative_to(ROOT / "nonlocal_video").parts[0].removesuffix(".py") for path in FILES}
     assert rooms - {"__init__"} <= LAYERS.keys()
+
+
+NAMING = {
+    "resolve_name": {"network.py"},
+    "own_function": {"network.py", "config.py", "testing.py", "collect.py"},
+    "function_for": {"config.py", "tools/predict.py"},
+    "import_module": {"data/decoders/decord.py", "data/decoders/torchcodec.py"},
+    "loads of pickle": {"data/dataset.py"},
+    "load of torch": {"models/weights/file.py"},
+    "load of yaml": {"plain.py"},
+    "load of OmegaConf": {"tables.py", "tools/import_weights.py"},
+}
+"""What turns words into code or reads what could, and where it may be called: with words of the user, with constants,
+and with what this process has written itself."""
+NOWHERE = {
+    "instantiate", "call of hydra", "get_class", "get_method", "get_object", "__import__", "eval", "exec", "load_url",
+    "unsafe_load", "full_load", "load of pickle", "Unpickler", "load_state_dict_from_url",
+}  # fmt: skip
+
+
+def calls(path: Path) -> set[str]:
+    """The functions that a file calls, by their names; methods of modules as `NAME of MODULE`, too."""
+    found = set()
+    for node in nodes(path):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                found.add(node.func.id)
+            elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+                found |= {f"{node.func.attr} of {node.func.value.id}", node.func.attr} - {"eval"}
+            elif isinstance(node.func, ast.Attribute):
+                found |= {node.func.attr} - {"eval"}
+    return found
+
+
+def test_code_is_named_in_one_place() -> None:
+    tools, package = sorted((ROOT / "tools").glob("*.py")), ROOT / "nonlocal_video"
+    called = {str(path.relative_to(ROOT if path in tools else package)): calls(path) for path in [*FILES, *tools]}
+    for inside, names in called.items():
+        assert not names & NOWHERE, inside
+        for name in names & NAMING.keys():
+            assert inside in NAMING[name], f"{inside} calls {name}"
+    assert all(name in called[inside] for name, places in NAMING.items() for inside in places)

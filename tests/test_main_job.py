@@ -556,7 +556,8 @@ def test_bad_input_to_testing_gives_one_clear_message(
     (tmp_path / "unfinished/config.yaml").write_text((run / "config.yaml").read_text())
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked/config.yaml").write_text((run / "config.yaml").read_text())
-    (tmp_path / "blocked/checkpoints").symlink_to(run / "checkpoints")
+    (tmp_path / "blocked/checkpoints").mkdir()
+    os.link(run / "checkpoints/step_00000004.pt", tmp_path / "blocked/checkpoints/step_00000004.pt")
     (tmp_path / "blocked/test").write_text("a file")
     overrides, message = BAD_TESTING[case]
     paths = {"tmp": tmp_path, "run": run, "root": miniature, "val": miniature / "relation_val.txt"}

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -20,7 +21,10 @@ from tqdm import tqdm
 
 from nonlocal_video.config import run_tool
 from nonlocal_video.files import whole_file
-from nonlocal_video.predict import Predictor, Result
+from nonlocal_video.models.nonlocal_block import Pairwise
+from nonlocal_video.models.weights.file import read_model_file
+from nonlocal_video.network import function_for
+from nonlocal_video.predict import Predictor, Result, check_weights
 from nonlocal_video.reports.timeline import draw_timeline, write_timeline
 from nonlocal_video.settings import PredictConfig
 from nonlocal_video.sweep import one_job
@@ -36,7 +40,13 @@ EVERY_S = 1.0
 def main(cfg: DictConfig) -> None:
     with one_job():
         config = settings(cfg)
-        predictor = Predictor(config.weights, protocol=config.protocol, data=config.data, runtime=config.runtime)
+        predictor = Predictor(
+            config.weights,
+            pairwise=own_pairwise(config),
+            protocol=config.protocol,
+            data=config.data,
+            runtime=config.runtime,
+        )
         entries = predictor.find(config.video, note=note)
         if predictor.note:
             note(f"note: {predictor.note}")
@@ -70,6 +80,18 @@ def settings(cfg: DictConfig) -> PredictConfig:
         if path and not Path(path).absolute().parent.is_dir():
             raise ValueError(f"{path}: its folder is not there")
     return config
+
+
+def own_pairwise(config: PredictConfig) -> Pairwise | None:
+    """The function of the network, where the project does not have it and the user names it.
+
+    Raises:
+        ValueError: no such file, or it names one that the user does not.
+    """
+    check_weights(Path(config.weights))
+    stored = read_model_file(config.weights, with_weights=False).options.get("pairwise")
+    command = shlex.join(["python", "tools/predict.py", f"weights={config.weights}", f"video={config.video}"])
+    return function_for(stored, config.model.pairwise, where=config.weights, command=command)
 
 
 # Predictions

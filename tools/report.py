@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nonlocal_video.collect import Configs, Filled, cost_of, fill, tested_run
-from nonlocal_video.config import read_run, run_tool
+from nonlocal_video.config import run_tool
+from nonlocal_video.folder import read_run
 from nonlocal_video.reports.cells import origin_sheet
 from nonlocal_video.reports.findings import FINDINGS, format_verdicts, judge
 from nonlocal_video.reports.paper import table_records, table_sheets

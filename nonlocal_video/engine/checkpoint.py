@@ -1,6 +1,7 @@
 """Checkpoints: `checkpoints/step_00000400.pt` in the run folder, whole or not there."""
 
 import io
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from nonlocal_video.models.weights.torch_file import read_torch_file
 
 FORMAT = 2
 """1 had no `best`, `evaluated`, `num_skipped`, `precise_bn` and `random`."""
+PARTS: dict[str, Any] = {
+    "step": int, "facts": dict, "model": dict, "optimizer": dict, "scaler": dict, "random": list, "evaluated": int,
+    "num_failures": int, "num_by_chance": int, "num_skipped": int, "best": dict | None, "precise_bn": dict | None,
+}  # fmt: skip
+"""What a checkpoint holds."""
 
 
 def save_checkpoint(
@@ -93,7 +99,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not known:
         raise ValueError(f"{path}: not a checkpoint of this project (formats 1 to {FORMAT})")
     new = {"num_skipped": 0, "best": None, "evaluated": content["step"], "precise_bn": None, "random": []}
-    return {**new, **content}
+    content = {**new, **content}
+    for key, kind in PARTS.items():
+        if not isinstance(content.get(key), kind):
+            raise ValueError(f"{path}: not a checkpoint of this project: {key}: got {reprlib.repr(content.get(key))}")
+    if content["best"] is not None and not isinstance(content["best"].get("step"), int | float):
+        raise ValueError(f"{path}: not a checkpoint of this project: best: got {reprlib.repr(content['best'])}")
+    for name, tensor in {**content["model"], **(content["precise_bn"] or {})}.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{path}: not a checkpoint of this project: {name}: got {reprlib.repr(tensor)}")
+    return content
 
 
 def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:

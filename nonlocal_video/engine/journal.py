@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nonlocal_video.plain import json_object
 from nonlocal_video.types import Prediction
 
 
@@ -44,7 +45,7 @@ def read_journals(folder: Path, *, test: dict[str, Any]) -> list[Prediction]:
     """The predictions of all processes of this test, each video once; none if there are no journals.
 
     Raises:
-        ValueError: they are of another test; says how it differs.
+        ValueError: they are of another test, and says how it differs; or no journals.
     """
     found: dict[str, Prediction] = {}
     for path in journals(folder):
@@ -54,7 +55,10 @@ def read_journals(folder: Path, *, test: dict[str, Any]) -> list[Prediction]:
         if changed:
             raise ValueError("; ".join(changed))
         for plain in lines:
-            prediction = Prediction.from_json(plain)
+            try:
+                prediction = Prediction.from_json(plain)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{path}: got a line that is no prediction: {error!r}") from error
             found.setdefault(prediction.video, prediction)
     return list(found.values())
 
@@ -68,7 +72,7 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                yield json_object(line, where=str(path))
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

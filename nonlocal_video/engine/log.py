@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.tensorboard.summary import image, scalar, text
 from torchvision.utils import make_grid
 
+from nonlocal_video.plain import json_object
 from nonlocal_video.types import Failure
 
 MAX_CLIPS, MAX_FRAMES = 4, 8
@@ -162,7 +163,7 @@ def _records(path: Path) -> Iterator[tuple[dict[str, float], int]]:
     for line in path.read_bytes().split(b"\n")[:-1] if path.is_file() else []:
         end += len(line) + 1
         try:
-            yield json.loads(line), end
+            yield json_object(line, where=str(path)), end
         except ValueError:  # After a loss of power a file can end in zeros.
             return
 

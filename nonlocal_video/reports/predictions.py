@@ -15,6 +15,7 @@ from nonlocal_video.files import whole_file
 from nonlocal_video.metrics.average_precision import mean_ap, multi_hot
 from nonlocal_video.metrics.classes import ClassResult
 from nonlocal_video.metrics.topk import ranks_of
+from nonlocal_video.plain import check_folder, json_object, read_json
 from nonlocal_video.types import Prediction
 
 REPORT = "report.json"
@@ -71,10 +72,8 @@ def read_predictions(folder: Path) -> Tested:
     for name in (REPORT, PREDICTIONS, CLASSES):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: no {name}; expected the folder of a finished test (tools/test.py)")
-    try:
-        report = json.loads((folder / REPORT).read_text())
-    except ValueError as error:
-        raise ValueError(f"{folder / REPORT}: expected JSON, got {error}") from error
+    check_folder(folder)
+    report = read_json(folder / REPORT)
     if "num_classes" not in report:
         raise ValueError(f"{folder / REPORT}: is of an older version; test again")
     num_classes = report["num_classes"]
@@ -90,7 +89,7 @@ def read_predictions(folder: Path) -> Tested:
 
 def _read_line(line: str, *, num_classes: int, where: str) -> Prediction:
     try:
-        prediction = Prediction.from_json(json.loads(line))
+        prediction = Prediction.from_json(json_object(line, where="the line"))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{where}: expected a prediction, got a line that is cut off or damaged: {error}") from error
     scores = prediction.scores

@@ -1,6 +1,5 @@
 """Tested runs, as a table over many of them needs them."""
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nonlocal_video.plain import json_object, read_json
 from nonlocal_video.reports.predictions import REPORT, label_ranks_of, read_predictions, scores_and_targets
 
 SETTINGS = "config.yaml"
@@ -106,7 +106,7 @@ class Run:
 def _records(path: Path) -> Iterator[dict[str, float]]:
     for line in path.read_bytes().split(b"\n")[:-1] if path.is_file() else []:
         try:
-            yield json.loads(line)
+            yield json_object(line, where=str(path))
         except ValueError:  # After a loss of power a file can end in zeros.
             return
 
@@ -154,12 +154,12 @@ def left_out(others: Mapping[str, Sequence[Path]]) -> list[str]:
 def _below(folders: Sequence[Path], name: str) -> list[Path]:
     """The files of this name, each once, in the order of the folders."""
     found = {path.resolve(): path for folder in folders for path in sorted(folder.rglob(name))}
-    return list(found.values())
+    return [path for path in found.values() if path.is_file()]  # Not a pipe, which would be waited for.
 
 
 def _why_not(path: Path) -> str | None:
     """Why a table over runs cannot hold a report."""
-    report: dict[str, Any] = json.loads(path.read_text())
+    report = read_json(path)
     if "ensemble" in report:
         return "of ensembles, not of runs"
     if "protocol" not in report:

@@ -70,6 +70,14 @@ class TestDataConfig:
 
 
 @dataclass
+class FunctionConfig:
+    """What has to be told of a trained network that its file cannot: code that the project does not have."""
+
+    pairwise: Any = None
+    """The pairwise function, my_package.MyFunction, where the project does not have it; as in training."""
+
+
+@dataclass
 class TestConfig:
     """The settings of tools/test.py."""
 
@@ -86,6 +94,7 @@ class TestConfig:
     """Their lists `train` and `val`, where they are not below the root."""
     starts: dict[str, str] = field(default_factory=dict)
     """Files of weights on this machine that experiments start from, such as imagenet_r50."""
+    model: FunctionConfig = field(default_factory=FunctionConfig)
     data: TestDataConfig = field(default_factory=TestDataConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     save_views: bool = False
@@ -135,6 +144,7 @@ class PredictConfig:
     """This and the next two: what configs/local.yaml holds for the other tools."""
     lists: dict[str, dict[str, str]] = field(default_factory=dict)
     starts: dict[str, str] = field(default_factory=dict)
+    model: FunctionConfig = field(default_factory=FunctionConfig)
     data: PredictDataConfig = field(default_factory=PredictDataConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from nonlocal_video.data.decoders.examine import Finding, examine
 from nonlocal_video.data.workers import START_METHOD
 from nonlocal_video.files import is_new, locked, whole_file
+from nonlocal_video.plain import check_folder, json_object
 from nonlocal_video.signals import end_with_parent
 from nonlocal_video.types import Entry, Label, TimedLabel
 
@@ -110,6 +111,7 @@ def _claimed(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     if not is_new(folder) and not (folder / VIDEOS).exists():
         raise ValueError(f"--out: {folder}: got a folder with other files, expected a new one or that of a census")
+    check_folder(folder)
     with locked(folder, refusal="--out: {folder}: another check_data.py is writing there ({holder})"):
         yield
 
@@ -170,7 +172,7 @@ def read_records(folder: Path) -> list[Record]:
     with path.open() as file:
         for number, line in enumerate(file, 1):
             try:
-                records.append(_parsed(json.loads(line)))
+                records.append(_parsed(json_object(line, where="the line")))
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(f"{path}:{number}: not a record of this version ({error}): delete the file") from error
     return records

@@ -1,19 +1,21 @@
 """Which of the listed videos a run can use, in a form that fits beside a number."""
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nonlocal_video.data.census.survey import Record
 from nonlocal_video.data.lists.manifest import hash_entries
+from nonlocal_video.plain import read_json
 from nonlocal_video.types import Entry
 
 CENSUS = "census.json"
 """The file of a census folder that a run reads."""
+LOOKS = {"presence": "files only looked for", "packets": "files opened, not decoded", "frames": "all decoded before"}
+"""How videos can have been looked at."""
 
 
 class Census(NamedTuple):
@@ -65,7 +67,7 @@ def split_broken(
     path = Path(folder) / CENSUS
     if not path.is_file():
         raise ValueError(f"{folder}: no census (no {CENSUS}); make it with python tools/check_data.py, or run it again")
-    content = json.loads(path.read_text())
+    content = _read_census(path)
     if content["listed_hash"] != hash_listed([*present, *missing]):
         raise ValueError(
             f"{folder}: is the census of another list ({content['list']}, {content['census']['listed']} videos), "
@@ -82,6 +84,19 @@ def split_broken(
     return used, [(entry, causes[entry.video]) for entry in broken], census
 
 
+def _read_census(path: Path) -> dict[str, Any]:
+    """Raises: ValueError: something else than what tools/check_data.py wrote."""
+    content = read_json(path)
+    broken, census = content.get("broken", {}), content.get("census", {})
+    known = {"listed_hash", "list"} <= content.keys() and isinstance(broken, dict) and isinstance(census, dict)
+    if not known or "listed" not in census or census.get("checked") not in [*LOOKS]:
+        raise ValueError(f"{path}: not a census of this version; make it again with python tools/check_data.py")
+    for video, found in broken.items():
+        if not isinstance(found, dict) or not {"cause", "bytes"} <= found.keys():
+            raise ValueError(f"{path}: broken: {video}: got {found!r}, expected its cause and bytes")
+    return content
+
+
 def _is_same(path: str, size: int) -> bool:
     status = os.stat(path)
     return stat.S_ISDIR(status.st_mode) or status.st_size == size
@@ -89,8 +104,7 @@ def _is_same(path: str, size: int) -> bool:
 
 def format_census(census: Mapping[str, object]) -> str:
     """In one line."""
-    how = {"presence": "files only looked for", "packets": "files opened, not decoded", "frames": "all decoded before"}
     return (
         f"census {census['hash']}: {census['listed']} listed, {census['missing']} missing, "
-        f"{census['broken']} known broken ({how[str(census['checked'])]})"
+        f"{census['broken']} known broken ({LOOKS[str(census['checked'])]})"
     )
