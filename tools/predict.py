@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from nonlocal_video.config import run_tool
 from nonlocal_video.files import whole_file
 from nonlocal_video.predict import Predictor, Result
+from nonlocal_video.reports.page import protocol_words
 from nonlocal_video.reports.timeline import draw_timeline, write_timeline
 from nonlocal_video.settings import PredictConfig
 from nonlocal_video.sweep import one_job
@@ -37,6 +39,8 @@ def main(cfg: DictConfig) -> None:
         entries = predictor.find(config.video, note=note)
         if predictor.note:
             note(f"note: {predictor.note}")
+        if not config.features:
+            note(f"scores: {averaged(predictor, between_clips(config))}")
         work = write_features if config.features else write_predictions
         done = work(config, predictor, entries)
     note(f"{done} of {len(entries)} videos predicted, {len(entries) - done} failed")
@@ -75,7 +79,7 @@ def settings(cfg: DictConfig) -> PredictConfig:
 def write_predictions(config: PredictConfig, predictor: Predictor, entries: Sequence[Entry]) -> int:
     """Writes each video's as soon as it is there; how many have one."""
     line, done = LINES[config.format], 0
-    every_s = config.every_s or EVERY_S if config.over_time else config.every_s
+    every_s = between_clips(config)
     pictures = Pictures(Path(config.over_time), top=config.top) if config.over_time else None
     # Names of files are bytes: those that are no UTF-8 are written as they are.
     out = open(config.out, "w", errors="surrogateescape") if config.out else nullcontext(sys.stdout)  # noqa: SIM115
@@ -87,6 +91,24 @@ def write_predictions(config: PredictConfig, predictor: Predictor, entries: Sequ
             say(line(video, result, result.top(config.top), files), file)
             done += result.error is None
     return done
+
+
+def between_clips(config: PredictConfig) -> float | None:
+    """Seconds from one clip to the next; None for the clips of the protocol."""
+    return config.every_s or EVERY_S if config.over_time else config.every_s
+
+
+def averaged(predictor: Predictor, every_s: float | None) -> str:
+    """What a video's scores are the mean (or maximum) of: with over_time or every_s of other clips than without."""
+    options, protocol = predictor.model.options, predictor.protocol
+    clips = {"length": options.clip_length, "stride": options.clip_stride}
+    words = protocol_words({"protocol": asdict(protocol), "clips": clips})
+    if every_s is None:
+        return words
+    return (
+        f"{protocol.combine} over clips that start every {every_s:g} s, those of the timeline, and not over the "
+        f"protocol's, which give somewhat other scores ({words})"
+    )
 
 
 def text_lines(video: str, result: Result, top: Sequence[tuple[str, float]], files: Sequence[Path]) -> str:

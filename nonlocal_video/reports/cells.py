@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nonlocal_video.reports.lines import Gain, Line, gain_of, has_interval
+from nonlocal_video.reports.markdown import class_name
 from nonlocal_video.reports.runs import Run
 from nonlocal_video.reports.tables import Sheet
 
@@ -22,6 +23,17 @@ def cost_cells(line: Line) -> list[str]:
     if line.cost is None:
         return ["", ""]
     return [f"{line.cost.weights / 1e6:.4g}", f"{line.cost.macs / 1e9:.4g}"]
+
+
+def one_class_note(lines: Iterable[Line]) -> str:
+    """Which tests took every video for one class, which their accuracies do not tell; nothing if none did."""
+    alike = [
+        f"{line.name} (seed {run.seed}: {class_name(only['class'], only['name'])})"
+        for line in lines
+        for run in line.runs
+        if (only := run.report.get("only_class")) is not None
+    ]
+    return f" Every video was taken for one and the same class in {', '.join(alike)}." if alike else ""
 
 
 def gain_header(metric: str, *, column: str = "") -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 from nonlocal_video.models.complexity import Cost
 from nonlocal_video.reports.pivot import Grid, grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.runs import Run
+from nonlocal_video.reports.tables import format_sheet
 from tests.reports.made_runs import PROTOCOL, made_run
 
 
@@ -59,6 +60,34 @@ def test_without_columns_there_is_one_and_cells_without_runs_say_so(tmp_path: Pa
     holed = [run for run in runs if "dot_product_0.1" not in str(run.folder)]
     (accuracies,) = grid_sheets(table(holed, rows="optim.lr", columns="model.pairwise"), metrics=["top1"])
     assert list(accuracies.rows[1])[:3] == ["0.1", "not run", "75.0 ± 0.0"]
+
+
+def placed(folder: Path) -> list[Run]:
+    return [
+        made_run(folder / str(number), [0] * number + [1] * (4 - number), settings={"model.nonlocal_blocks": places})
+        for number, places in enumerate((None, 1, ["res3.0", "res3.1"]))
+    ]
+
+
+@pytest.mark.parametrize("baseline", ["[res3.0,res3.1]", '["res3.0", "res3.1"]', "res3.0 + res3.1"])
+def test_rows_that_are_lists_are_readable_in_tables_latex_and_legends(tmp_path: Path, baseline: str) -> None:
+    found = table(placed(tmp_path), rows="model.nonlocal_blocks", baseline=baseline)
+    accuracies, gains = grid_sheets(found, metrics=["top1"])
+    assert [row[0] for row in accuracies.rows] == ["res3.0 + res3.1", "1", "not set"]
+    assert gains.title == "Gain over res3.0 + res3.1"
+    assert [line.name for line in found.lines.values()] == ["res3.0 + res3.1", "1", "not set"]
+    for form in ("markdown", "latex", "html"):
+        assert "res3.0 + res3.1" in format_sheet(accuracies, form=form)
+        assert "[" not in format_sheet(accuracies, form=form)
+    assert len(pick(placed(tmp_path / "again"), {"model.nonlocal_blocks": baseline})) == 1
+
+
+def test_a_line_whose_videos_all_got_one_class_says_so_below_the_table(tmp_path: Path) -> None:
+    runs = placed(tmp_path)  # In the second the best class of all four videos is that of the first video.
+    (accuracies,) = grid_sheets(table(runs, rows="model.nonlocal_blocks"), metrics=["top1"])
+    assert accuracies.note.endswith("Every video was taken for one and the same class in 1 (seed 0: class a).")
+    (accuracies,) = grid_sheets(table([runs[0], runs[2]], rows="model.nonlocal_blocks"), metrics=["top1"])
+    assert "Every video" not in accuracies.note
 
 
 def test_seeds_may_be_rows(tmp_path: Path) -> None:
