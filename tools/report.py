@@ -177,7 +177,7 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argpa
         origin_sheet(made.lines.values()),
         left_out({**found.left_out, "left out by --where": rest}),
         grid_records(made, metrics=metrics),
-        draw(list(made.lines.values()), metric=metrics[0]),
+        draw(list(made.lines.values()), metric=metrics[0], rows=", ".join(keys)),
     )
 
 

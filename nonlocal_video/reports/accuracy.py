@@ -63,10 +63,10 @@ def one_class_words(report: Mapping[str, Any]) -> list[str]:
     only = report.get("only_class")
     if only is None:
         return []
-    name = class_name(only["class"], only["name"])
+    videos, name = report["videos"]["decoded"], class_name(only["class"], only["name"])
     return [
-        f"every one of the {report['videos']['decoded']} videos is taken for the class {name}: the network does not "
-        "tell them apart, and the accuracy is this class's share of the videos"
+        f'every one of the {videos} videos is taken for the class "{name}": the network does not tell them apart, and '
+        "the accuracy is this class's share of the videos"
     ]
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nonlocal_video.reports.lines import Gain, Line, gain_of, has_interval
-from nonlocal_video.reports.markdown import class_name
 from nonlocal_video.reports.runs import Run
 from nonlocal_video.reports.tables import Sheet
 
@@ -27,13 +26,12 @@ def cost_cells(line: Line) -> list[str]:
 
 def one_class_note(lines: Iterable[Line]) -> str:
     """Which tests took every video for one class, which their accuracies do not tell; nothing if none did."""
-    alike = [
-        f"{line.name} (seed {run.seed}: {class_name(only['class'], only['name'])})"
-        for line in lines
-        for run in line.runs
-        if (only := run.report.get("only_class")) is not None
-    ]
-    return f" Every video was taken for one and the same class in {', '.join(alike)}." if alike else ""
+    alike = []
+    for line in lines:
+        seeds = [str(run.seed) for run in line.runs if run.report.get("only_class") is not None]
+        if seeds:
+            alike.append(f"{line.name} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})")
+    return f" Every video was taken for one and the same class in these rows: {'; '.join(alike)}." if alike else ""
 
 
 def gain_header(metric: str, *, column: str = "") -> list[str]:

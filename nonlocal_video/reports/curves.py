@@ -32,9 +32,10 @@ FEW_STEPS = 6
 """Up to so many steps have their points side by side, with bars instead of bands."""
 MARKED_STEPS = 20
 """Up to so many have markers."""
-SPREAD = 0.5
-"""How much of the room between two steps the points of one step take."""
-COLUMNS = 4
+SPREAD, BESIDE = 0.5, 0.08
+"""How much of the room between two steps the points of one step take at most, and how much each of them does."""
+COLUMNS = (4, 3)
+"""So many panels stand side by side."""
 
 
 class Values(NamedTuple):
@@ -63,8 +64,12 @@ class Curve(NamedTuple):
         return np.asarray(self.values.mean(axis=0))
 
 
-def curves_figure(looks: Sequence[Look], values: Sequence[Values]) -> Figure | None:
-    """A figure of the lines that logged these values; None if none did."""
+def curves_figure(looks: Sequence[Look], values: Sequence[Values], *, rows: str = "") -> Figure | None:
+    """A figure of the lines that logged these values; None if none did.
+
+    Args:
+        rows: the setting whose values the lines are named by, if they are.
+    """
     logged = [(one, curves) for one in values if (curves := _curves(looks, one))]
     if not logged:
         return None
@@ -72,8 +77,8 @@ def curves_figure(looks: Sequence[Look], values: Sequence[Values]) -> Figure | N
     several = any(len(curve.values) > 1 for curves in drawn for curve in curves)
     room = BARS if all(_few_steps(curves) for curves in drawn) else BANDS
     if several and max(map(len, drawn)) > room:
-        return _apart(drawn, shown)
-    return _together(drawn, shown)
+        return _apart(drawn, shown, rows)
+    return _together(drawn, shown, rows)
 
 
 def _curves(looks: Sequence[Look], values: Values) -> list[Curve]:
@@ -107,7 +112,7 @@ def _smooth(values: np.ndarray, width: int) -> np.ndarray:
 # In one panel
 
 
-def _together(drawn: Sequence[Sequence[Curve]], values: Sequence[Values]) -> Figure:
+def _together(drawn: Sequence[Sequence[Curve]], values: Sequence[Values], rows: str) -> Figure:
     """A panel a value, with all lines; a legend at the right."""
     looks = list({curve.look.line.name: curve.look for curves in drawn for curve in curves}.values())
     figure = panels(len(drawn), len(looks))
@@ -117,8 +122,8 @@ def _together(drawn: Sequence[Sequence[Curve]], values: Sequence[Values]) -> Fig
         for curve, offset in zip(curves, _offsets(curves) if few else np.zeros(len(curves)), strict=True):
             _draw(axes, curve, offset, bars=few)
         _name_axes(axes, curves, one.words)
-        axes.set_xlabel("step")
-    add_legend(figure, looks)
+        axes.set_xlabel("step", fontsize=9)
+    add_legend(figure, looks, title=rows)
     add_note(figure, _note(drawn, values, bars=_few_steps(drawn[0])))
     return figure
 
@@ -150,25 +155,25 @@ def _steps(curves: Sequence[Curve]) -> list[int]:
 def _offsets(curves: Sequence[Curve]) -> np.ndarray:
     """How far each line's points are moved along the axis."""
     steps = _steps(curves)
-    room = min(np.diff(steps), default=1) * SPREAD
-    return (np.arange(len(curves)) - (len(curves) - 1) / 2) * room / len(curves)
+    apart = min(np.diff(steps), default=1) * min(SPREAD / len(curves), BESIDE)
+    return (np.arange(len(curves)) - (len(curves) - 1) / 2) * apart
 
 
 # A panel a line
 
 
-def _apart(drawn: Sequence[Sequence[Curve]], values: Sequence[Values]) -> Figure:
+def _apart(drawn: Sequence[Sequence[Curve]], values: Sequence[Values], rows: str) -> Figure:
     """For each value a block of panels, one a line; in each the others are grey, and its baseline is dashed."""
     most = max(map(len, drawn))
-    columns = min(COLUMNS, most)
-    rows = -(-most // columns)
-    figure = Figure(figsize=(2.7 * columns + 0.5, 2.1 * rows * len(drawn) + 0.5), layout="constrained", dpi=120)
+    columns = min(COLUMNS, key=lambda number: (-(-most // number) * number, -number))  # Few empty places.
+    high = -(-most // columns)
+    figure = Figure(figsize=(2.7 * columns + 0.5, 2.1 * high * len(drawn) + 0.5), layout="constrained", dpi=120)
     for block, (curves, one) in enumerate(zip(drawn, values, strict=True)):
         titles = names_of([curve.look.line for curve in curves], width=32)
         first = None
         for place, (curve, title) in enumerate(zip(curves, titles, strict=True)):
-            cell = block * rows * columns + place + 1
-            axes = figure.add_subplot(rows * len(drawn), columns, cell, sharex=first, sharey=first)
+            cell = block * high * columns + place + 1
+            axes = figure.add_subplot(high * len(drawn), columns, cell, sharex=first, sharey=first)
             first = first or axes
             _draw_one(axes, curve, curves)
             axes.set_title(title, fontsize=9, parse_math=False)
@@ -178,7 +183,8 @@ def _apart(drawn: Sequence[Sequence[Curve]], values: Sequence[Values]) -> Figure
                 axes.set_xlabel("step", fontsize=9)
     dashed = any(curve.look.line.baseline is not None for curves in drawn for curve in curves)
     also = "; dashed: the row that it is compared with" if dashed else ""
-    add_note(figure, f"{_note(drawn, values, bars=False)}{also}; grey: the other rows")
+    of = f"rows: {rows}; " if rows else ""
+    add_note(figure, f"{of}{_note(drawn, values, bars=False)}{also}; grey: the other rows")
     return figure
 
 
@@ -210,7 +216,7 @@ def _name_axes(axes: Axes, curves: Sequence[Curve], words: str) -> None:
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     if len(steps) == 1:
-        axes.set_xlim(steps[0] - 1, steps[0] + 1)
+        axes.set_xlim(steps[0] - 0.6, steps[0] + 0.6)
     axes.set_ylabel(words, fontsize=9 if words else None)
     tidy(axes)
 
@@ -223,7 +229,7 @@ def _note(drawn: Sequence[Sequence[Curve]], values: Sequence[Values], *, bars: b
         parts = [f"{seeds} of each row" if seeds else "one seed of each row"]
     else:
         band = "bars" if bars else "bands"
-        parts = [f"lines: mean of {seeds or 'the seeds'}; {band}: from the lowest to the highest seed"]
+        parts = [f"mean of {seeds or 'the seeds'}; {band}: from the lowest to the highest seed"]
     if bars and len({curve.look.line.name for curve in curves}) > 1:
         parts.append("points of one step stand side by side")
     widths = [_width(one, len(curve.steps)) for one, ours in zip(values, drawn, strict=True) for curve in ours]

@@ -60,7 +60,7 @@ def panels(number: int, num_lines: int) -> Figure:
     return Figure(figsize=(4.8 * number + 2.6, max(3.8, 0.8 + 0.23 * num_lines)), layout="constrained", dpi=120)
 
 
-def add_legend(figure: Figure, looks: Sequence[Look], *, points: bool = False) -> None:
+def add_legend(figure: Figure, looks: Sequence[Look], *, title: str, points: bool = False) -> None:
     """At the right of the panels, in the order of the table."""
     handles = []
     for look in looks:
@@ -72,7 +72,10 @@ def add_legend(figure: Figure, looks: Sequence[Look], *, points: bool = False) -
         handles.append(handle)
     names = names_of([look.line for look in looks], width=34)
     legend = figure.legend(handles, names, handlelength=3, loc="outside right upper", frameon=False, fontsize=9)
-    for text in legend.get_texts():
+    if title:
+        legend.set_title(title)
+        legend.get_title().set_fontsize(9)
+    for text in (legend.get_title(), *legend.get_texts()):
         text.set_parse_math(False)
 
 

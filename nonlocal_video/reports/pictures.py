@@ -42,7 +42,7 @@ def confusions_figure(confusions: Tensor, *, classes: Sequence[str] | None) -> F
     # Of many classes by the square root: one video of fifty must be seen among 400 classes.
     norm = Normalize(0, 100) if numbered else PowerNorm(0.5, vmin=0, vmax=100)
     image = axes.imshow(shares.numpy(), cmap="Blues" if numbered else "gist_heat_r", norm=norm, interpolation="nearest")
-    said = "percent of the videos of a class (a row)"
+    said = "percent of a class's videos"
     figure.colorbar(image, ax=axes, label=said if numbered else f"{said}\ncolours by the square root", shrink=0.8)
     axes.set_xlabel("best-scored class")
     axes.set_ylabel("class of the video")
@@ -60,6 +60,9 @@ def confusions_figure(confusions: Tensor, *, classes: Sequence[str] | None) -> F
 def _number_cells(axes: Axes, confusions: Tensor, shares: Tensor) -> None:
     """The videos of each cell and their share, but of the empty ones only the 0."""
     size = 10 if len(confusions) <= 4 else 7
+    for between in range(1, len(confusions)):  # Cells of one colour are still cells.
+        axes.axhline(between - 0.5, color="0.8", linewidth=1)
+        axes.axvline(between - 0.5, color="0.8", linewidth=1)
     for row, column in (shares >= 0).nonzero().tolist():
         share, count = float(shares[row, column]), int(confusions[row, column])
         colour = "white" if share > 60 else "black" if count else "0.6"

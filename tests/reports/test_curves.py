@@ -59,7 +59,7 @@ def test_seeds_of_short_runs_are_bars_that_are_explained(tmp_path: Path) -> None
     bars = [one for one in axes.collections if isinstance(one, LineCollection)]
     assert [[segment[:, 1].tolist() for segment in bar.get_segments()] for bar in bars] == [[[2, 4], [4, 6]]] * 2
     assert not [one for one in axes.collections if isinstance(one, PolyCollection)]
-    assert note(figure).startswith("lines: mean of seeds 0, 2; bars: from the lowest to the highest seed")
+    assert note(figure).startswith("mean of seeds 0, 2; bars: from the lowest to the highest seed")
 
 
 def test_few_long_curves_have_bands_in_one_panel(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_few_long_curves_have_bands_in_one_panel(tmp_path: Path) -> None:
     (axes,) = figure.axes
     assert len(axes.lines) == 3
     assert sum(isinstance(one, PolyCollection) for one in axes.collections) == 3
-    assert note(figure) == "lines: mean of seeds 0, 1; bands: from the lowest to the highest seed"
+    assert note(figure) == "mean of seeds 0, 1; bands: from the lowest to the highest seed"
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c"]
 

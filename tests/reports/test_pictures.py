@@ -17,7 +17,7 @@ def test_a_confusion_of_two_classes_has_counts_shares_and_a_scale_in_words() -> 
     figure = confusions_figure(all_for_one(), classes=["yes", "no"])
     axes, bar = figure.axes
     assert [text.get_text() for text in axes.texts] == ["5\n100%", "0", "4\n100%", "0"]
-    assert bar.get_ylabel() == "percent of the videos of a class (a row)"
+    assert bar.get_ylabel() == "percent of a class's videos"
     assert axes.get_title() == "9 videos, 5 right (55.6%)"
     (image,) = axes.images
     assert type(image.norm) is Normalize

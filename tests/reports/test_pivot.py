@@ -85,7 +85,7 @@ def test_rows_that_are_lists_are_readable_in_tables_latex_and_legends(tmp_path: 
 def test_a_line_whose_videos_all_got_one_class_says_so_below_the_table(tmp_path: Path) -> None:
     runs = placed(tmp_path)  # In the second the best class of all four videos is that of the first video.
     (accuracies,) = grid_sheets(table(runs, rows="model.nonlocal_blocks"), metrics=["top1"])
-    assert accuracies.note.endswith("Every video was taken for one and the same class in 1 (seed 0: class a).")
+    assert accuracies.note.endswith("Every video was taken for one and the same class in these rows: 1 (seed 0).")
     (accuracies,) = grid_sheets(table([runs[0], runs[2]], rows="model.nonlocal_blocks"), metrics=["top1"])
     assert "Every video" not in accuracies.note
 

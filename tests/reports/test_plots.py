@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from nonlocal_video.reports.lines import ClassGain, Line
 from nonlocal_video.reports.looks import looks_of
-from nonlocal_video.reports.plots import _extremes, classes_figure, cost_figure, draw
+from nonlocal_video.reports.plots import _extremes, classes_figure, cost_figure, draw, side_by_side
 from tests.reports.made_runs import EXPECTED, add_records, made_run
 
 
@@ -24,15 +24,28 @@ def test_all_plots_are_drawn_of_runs_and_none_without(tmp_path: Path) -> None:
     assert draw([Line("not run")], metric="top1") == []
 
 
+def test_points_of_one_cost_stand_side_by_side_and_others_at_their_own() -> None:
+    assert side_by_side([1.0, 2.0]) == [1.0, 2.0]
+    low, other, high = side_by_side([1.0, 2.0, 1.0])
+    assert (other, low + high) == (2.0, 2.0)
+    assert 0.01 < high - low < 0.1
+    equal = side_by_side([5.0, 5.0, 5.0])
+    assert equal[0] < equal[1] == 5.0 < equal[2]
+
+
 def test_points_over_cost_and_gains_of_classes_say_which_seeds_they_are_of(tmp_path: Path) -> None:
     base = Line("base", (made_run(tmp_path / "a", [0, 1, 1, 0]),), EXPECTED.cost)
     other = Line("other", (made_run(tmp_path / "b", [0, 0, 0, 1]),), EXPECTED.cost, base)
-    cost, classes = cost_figure(looks_of([base, other]), "top1"), classes_figure([other])
+    cost, classes = (
+        cost_figure(looks_of([base, other]), "top1", rows="optim.lr"),
+        classes_figure([other], rows="optim.lr"),
+    )
     assert cost is not None
     assert classes is not None
-    assert cost.get_supxlabel() == "seed 0 of each row; bars: standard deviation over the seeds"
+    assert [one.get_title().get_text() for one in cost.legends] == ["optim.lr"]
+    assert cost.get_supxlabel() == "seed 0 of each row; points of one cost stand side by side"
     words = " ".join(classes.get_supxlabel().split())
-    assert words == "gain over base in top-1 (percent of the class's videos); seed 0 of each row"
+    assert words == "gain over optim.lr base in top-1 (percent of the class's videos); seed 0 of each row"
 
 
 @pytest.mark.parametrize(

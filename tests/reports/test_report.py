@@ -61,11 +61,11 @@ def same_class(num_videos: int, labels: int) -> list[Prediction]:
 
 def test_a_test_in_which_every_video_got_one_class_says_so_in_words(tmp_path: Path) -> None:
     report = write(tmp_path, same_class(8, 4), classes=NAMES[:4])
-    said = "every one of the 8 videos is taken for the class class b: the network does not tell them apart"
+    said = 'every one of the 8 videos is taken for the class "class b": the network does not tell them apart'
     assert report["only_class"] == {"class": 1, "name": "class b"}
     assert said in format_report(report)
     assert f"**E{said[1:]}" in (tmp_path / "report.md").read_text()
-    assert "is taken for the class 1:" in format_report(build(same_class(8, 4), num_classes=4))
+    assert 'is taken for the class "1":' in format_report(build(same_class(8, 4), num_classes=4))
 
 
 def test_videos_of_one_class_may_all_get_it_without_a_word() -> None:
