@@ -106,7 +106,7 @@ def test_any_sweep_is_a_table_and_goes_into_a_file(
     tool("report.py", *arguments)
     capsys.readouterr()
     text = readme.read_text()
-    assert "| null | 25.0 ± 17.7 |" in text
+    assert "| not set | 25.0 ± 17.7 |" in text
     assert "| 1 | 62.5 ± 17.7 |" in text
     assert "| 1 | +37.5 ± 0.0 |" in text
     assert text.endswith("<!-- /mine -->\nafter\n")
@@ -144,10 +144,13 @@ def test_folders_alone_list_what_differs_and_what_is_not_there(
     out = capsys.readouterr().out
     assert out.startswith("# What differs between 6 tested runs\n")
     assert "| model.nonlocal_blocks | 1 (3), null (3) |" in out
-    assert "| optim.lr | 0.1 (5), 1.0 (1) |" in out
+    assert "| optim.lr | 0.05 (5), 1.0 (1) |" in out
     assert "| protocol.name | 10x3 (1), full_10 (5) |" in out
     assert "| seed | 0 (4), 1 (2) |" in out
-    assert "python tools/report.py --rows " in out
+    assert (
+        "python tools/report.py --rows model.nonlocal_blocks --cols model.pairwise --where optim.lr=0.05 "
+        f"--where protocol.name=full_10 {runs} {tmp_path}\n"
+    ) in out
     assert f"- 1 failed (nonlocal_blocks: got 5, expected 0 or 1), in {tmp_path}: gone\n" in out
     assert "the same command goes on" in out
 

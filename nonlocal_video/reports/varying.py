@@ -69,10 +69,10 @@ def varying_sheet(found: Sequence[Varying], *, num_tests: int) -> Sheet:
 
 
 def example(found: Sequence[Varying], folders: Sequence[Path]) -> str:
-    """A command that makes a table of these runs."""
+    """A command that makes a table of these runs; of a third setting that differs those with its usual value."""
     keys = [one.key for one in found if one.key != "seed"] or ["seed"]
     words = ["python", "tools/report.py", "--rows", keys[0], *(["--cols", keys[1]] if len(keys) > 1 else [])]
     for one in found:
         if one.key in keys[2:]:
-            words += ["--where", f"{one.key}={next(iter(one.values))}"]
+            words += ["--where", f"{one.key}={Counter(one.values).most_common(1)[0][0]}"]
     return shlex.join([*words, *map(str, folders)])
