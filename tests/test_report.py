@@ -116,7 +116,7 @@ def test_any_sweep_is_a_table_and_goes_into_a_file(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rows", "model.pairwise"], '\n  protocol.name: "10x3", "full_10"\n'),
+        (["--rows", "model.pairwise"], "\n  protocol.name: 10x3, full_10\n"),
         (
             ["--rows", "model.pairwise", "--where", "protocol.name=10x3", "--metric", "top9"],
             "has no top9; expected one of",

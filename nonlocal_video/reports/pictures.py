@@ -107,7 +107,7 @@ def draw_precisions(path: Path, found: MeanAp, *, classes: Sequence[str] | None)
     bars.axvline(found.mean, color="#D55E00", label=f"mAP {found.mean:.2f}")
     bars.set_xlim(0, 100)
     bars.set_xlabel("average precision (%)")
-    names = [classes[label] if classes else str(label) for label in shown]
+    names = [shorten(classes[label], 50) if classes else str(label) for label in shown]
     bars.set_yticks(rows, names, fontsize=6 if len(shown) > NAMED else 8, parse_math=False)
     bars.set_ylim(len(shown) - 0.4, -0.6)
     bars.legend(loc="lower right")

@@ -150,9 +150,9 @@ def check_alike(runs: Sequence[Run], science: Mapping[Path, Mapping[str, Any]], 
     facts = [{**science[run.test], **facts_of_test(run)} for run in runs]
     free = ("seed", *keys)
     named = dict.fromkeys(key for one in facts for key in one if key not in free)
-    values = {key: {json.dumps(one.get(key)) for one in facts} for key in named}
+    values = {key: {spelled(one.get(key)) for one in facts} for key in named}
     different = [
-        f"  {key}: {', '.join(sorted(values[key]))}"
+        f"  {key}: {', '.join(ordered(values[key]))}"
         for key in named
         if len(values[key]) > 1 and not any(follows(runs, facts, key, one) for one in keys)
     ]

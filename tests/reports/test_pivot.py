@@ -104,7 +104,7 @@ def test_settings_that_differ_besides_are_an_error_that_names_them(tmp_path: Pat
     assert len(table(kept, rows="model.pairwise").lines) == 2
     used = {"optim.lr": 0.05, "seed": 2}
     other = made_run(tmp_path / "x", [0, 0, 0, 1], protocol={**PROTOCOL, "crops": "full"}, settings=used)
-    with pytest.raises(ValueError, match=r"\n  protocol\.crops: \"3\", \"full\"\n"):
+    with pytest.raises(ValueError, match=r"\n  protocol\.crops: 3, full\n"):
         table([*kept, other], rows="model.pairwise")
 
 
