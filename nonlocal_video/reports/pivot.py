@@ -20,7 +20,7 @@ from nonlocal_video.reports.cells import (
 from nonlocal_video.reports.lines import Line, by_seed, gain_of
 from nonlocal_video.reports.runs import Run
 from nonlocal_video.reports.tables import Sheet
-from nonlocal_video.reports.values import found_in, labels, ordered, spelled
+from nonlocal_video.reports.values import found_in, labels, named_labels, ordered, spelled
 
 FOLLOWING = {
     "data": ("model.num_classes", "test.data"),
@@ -40,8 +40,10 @@ class Grid:
     rows_key: str
     lines: Mapping[tuple[str, str], Line]
     """By the values of row and column, in the order of the table."""
-    labels: Mapping[str, str]
-    """What is shown for each of these values."""
+    row_labels: Mapping[str, str]
+    """What is shown for the value of a row, beside the name of the setting."""
+    headings: Mapping[str, str]
+    """What is shown for that of a column, alone."""
 
     @property
     def rows(self) -> list[str]:
@@ -121,17 +123,17 @@ def grid(
         if base_name is None:
             raise ValueError(f"--baseline {baseline}: no such row; expected one of {', '.join(row_names)}")
         row_names.sort(key=lambda name: name != base_name)
-    shown = {**labels(column_names), **labels(row_names), ALONE: ALONE}
+    shown, headings = labels(row_names), named_labels(columns, column_names) if columns else {ALONE: ALONE}
     lines: dict[tuple[str, str], Line] = {}
     for row in row_names:
         for column in column_names:
             group = cells.get((row, column), [])
-            name = f"{shown[row]}, {shown[column]}" if columns else shown[row]
+            name = f"{shown[row]}, {headings[column]}" if columns else shown[row]
             runs_of_cell = by_seed(name, group, what="cell")
             line = Line(name, runs_of_cell, costs[runs_of_cell[0].test] if runs_of_cell else None)
             base = lines.get((base_name, column)) if base_name is not None else None  # None at the baseline itself.
             lines[row, column] = replace(line, baseline=base)
-    return Grid(rows, lines, shown)
+    return Grid(rows, lines, shown, headings)
 
 
 def _check_finished(runs: Sequence[Run]) -> None:
@@ -192,7 +194,7 @@ def grid_sheets(found: Grid, *, metrics: Sequence[str]) -> list[Sheet]:
 def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
     header = [
         found.rows_key,
-        *(_heading(found.labels[column], metric) for column in found.columns for metric in metrics),
+        *(_heading(found.headings[column], metric) for column in found.columns for metric in metrics),
     ]
     rows = []
     for row in found.rows:
@@ -202,7 +204,12 @@ def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
         costs = dict.fromkeys(tuple(cost_cells(line)) for line in lines if line.runs)
         both = [" / ".join(dict.fromkeys(cells)) for cells in zip(*costs, strict=True)]
         rows.append(
-            [found.labels[row], *("not run" if one is None else str(one) for one in reached), *both, " / ".join(seeds)]
+            [
+                found.row_labels[row],
+                *("not run" if one is None else str(one) for one in reached),
+                *both,
+                " / ".join(seeds),
+            ]
         )
     note = (
         "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation "
@@ -220,10 +227,10 @@ def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
     header = [found.rows_key]
     for column in found.columns:
         for metric in metrics:
-            header += gain_header(metric, column=found.labels[column])
+            header += gain_header(metric, column=found.headings[column])
     rows = []
     for row in found.rows[1:]:
-        cells = [found.labels[row]]
+        cells = [found.row_labels[row]]
         for column in found.columns:
             line = found.lines[row, column]
             for metric in metrics:
@@ -233,7 +240,7 @@ def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
         "Differences in percent with the same seeds, on the videos that both decoded: mean ± standard deviation "
         "over the seeds, and the paired 95% interval over the choice of the videos, of these trained networks."
     )
-    return Sheet(f"Gain over {found.labels[found.rows[0]]}", header, rows, note)
+    return Sheet(f"Gain over {found.row_labels[found.rows[0]]}", header, rows, note)
 
 
 def grid_records(found: Grid, *, metrics: Sequence[str]) -> list[dict[str, Any]]:

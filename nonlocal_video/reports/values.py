@@ -43,6 +43,17 @@ def labels(values: Iterable[str]) -> dict[str, str]:
     return shown
 
 
+def named_labels(key: str, values: Iterable[str]) -> dict[str, str]:
+    """The same where nothing else says which setting they are of: `seed 0`, but `motion`."""
+    name = key.rpartition(".")[2]
+    return {value: f"{name} {label}" if _says_nothing(value) else label for value, label in labels(values).items()}
+
+
+def _says_nothing(value: str) -> bool:
+    """Whether a value alone does not tell what it is of: numbers, yes and no, nothing."""
+    return value in ("null", "true", "false", "[]") or re.fullmatch(r"\[?[-+.\d][-+.\deE,]*\]?", value) is not None
+
+
 def _is_path(value: str) -> bool:
     """Whether a value is a file's path; choices such as miniature/nl_c2d are none."""
     return "/" in value and (value.startswith(("/", "./", "../", "~")) or bool(os.path.splitext(value)[1]))

@@ -32,7 +32,7 @@ def test_any_setting_is_set_against_any_other(tmp_path: Path) -> None:
     found = table(sweep(tmp_path), rows="model.pairwise", columns="optim.lr", baseline="gaussian")
     accuracies, gains = grid_sheets(found, metrics=["top1"])
     assert list(accuracies.header) == [
-        "model.pairwise", "0.05: top-1", "0.1: top-1", "parameters (M)", "GFLOPs", "seeds",
+        "model.pairwise", "lr 0.05: top-1", "lr 0.1: top-1", "parameters (M)", "GFLOPs", "seeds",
     ]  # fmt: skip
     assert [row[:3] for row in accuracies.rows] == [
         ["gaussian", "50.0 ± 0.0", "75.0 ± 0.0"],

@@ -1,6 +1,6 @@
 import pytest
 
-from nonlocal_video.reports.values import found_in, labels, ordered, shorten, spelled
+from nonlocal_video.reports.values import found_in, labels, named_labels, ordered, shorten, spelled
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,12 @@ def test_lists_null_and_paths_are_shown_in_words() -> None:
     same = ["/data/a/w.pth", "/data/b/w.pth"]
     assert list(labels(same).values()) == same, "names that are not different say too little"
     assert labels(["miniature/nl_c2d"]) == {"miniature/nl_c2d": "miniature/nl_c2d"}
+
+
+def test_values_that_say_nothing_alone_stand_beside_their_setting() -> None:
+    assert list(named_labels("data.name", ["motion", "e5"]).values()) == ["motion", "e5"]
+    assert list(named_labels("optim.lr", ["0.05", "1e-3", "null"]).values()) == ["lr 0.05", "lr 1e-3", "lr not set"]
+    assert named_labels("optim.milestones", ["[3,5]"]) == {"[3,5]": "milestones 3 + 5"}
 
 
 @pytest.mark.parametrize(
