@@ -51,8 +51,11 @@ def shared_seeds(lines: Sequence[Line]) -> str | None:
 
 def names_of(lines: Sequence[Line], *, width: int) -> list[str]:
     """The names for legends and titles, in lines of so many characters; with the seeds where these are not the same."""
-    told = shared_seeds(lines) is None
-    return ["\n".join(wrap(f"{line.name} ({seeds_words(line)})" if told else line.name, width)) for line in lines]
+    alike = shared_seeds(lines) is not None
+    said = [
+        line.name if alike or seeds_words(line) in line.name else f"{line.name} ({seeds_words(line)})" for line in lines
+    ]
+    return ["\n".join(wrap(name, width)) for name in said]
 
 
 def panels(number: int, num_lines: int) -> Figure:

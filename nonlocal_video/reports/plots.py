@@ -122,8 +122,8 @@ def classes_figure(lines: Sequence[Line], *, rows: str = "") -> Figure | None:
         return None
     several = any(run.report.get("multi_label") for line, _ in shown for run in line.runs)
     baselines = {line.baseline.name for line, _ in shown if line.baseline}
-    over = baselines.pop() if len(baselines) == 1 else "the baseline"
-    words = f"gain over {f'{rows} {over}'.strip()} in {'average precision (%)' if several else GAIN_OF_VIDEOS}"
+    over = f"{rows} {baselines.pop()}".strip() if len(baselines) == 1 else "the baseline"
+    words = f"gain over {over} in {'average precision (%)' if several else GAIN_OF_VIDEOS}"
     columns = min(3, len(shown))
     high = -(-len(shown) // columns)
     names = [[gain.name for gain in gains] for _, gains in shown]

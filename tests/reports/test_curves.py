@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nonlocal_video.reports.curves import Values, curves_figure, read_curves
 from nonlocal_video.reports.lines import Line
-from nonlocal_video.reports.looks import looks_of
+from nonlocal_video.reports.looks import looks_of, names_of
 from tests.reports.made_runs import add_records, made_run
 
 TOP1 = Values("validation.jsonl", "clip_top1", "single-clip top-1 (%)")
@@ -95,6 +95,8 @@ def test_seeds_stand_beside_the_names_where_they_differ(tmp_path: Path) -> None:
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["a (seeds 0, 1)", "b (seed 0)"]
     assert "mean of the seeds" in note(figure)
+    cells = [line(tmp_path / f"x, seed {seed}", seeds=[seed], steps=[10]) for seed in (0, 1)]
+    assert names_of(cells, width=40) == ["x, seed 0", "x, seed 1"], "they say it already"
 
 
 def test_nothing_is_drawn_where_nothing_was_logged(tmp_path: Path) -> None:

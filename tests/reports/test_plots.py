@@ -33,6 +33,18 @@ def test_points_of_one_cost_stand_side_by_side_and_others_at_their_own() -> None
     assert equal[0] < equal[1] == 5.0 < equal[2]
 
 
+def test_a_gain_over_several_baselines_names_none(tmp_path: Path) -> None:
+    bases = [Line(name, (made_run(tmp_path / name, [0, 1, 1, 0]),)) for name in ("1, seed 0", "1, seed 1")]
+    lines = [
+        Line(base.name.replace("1, ", "2, "), (made_run(tmp_path / f"{number}", [0, 0, 0, 1]),), None, base)
+        for number, base in enumerate(bases)
+    ]
+    classes = classes_figure(lines, rows="model.nonlocal_blocks, seed")
+    assert classes is not None
+    assert " ".join(classes.get_supxlabel().split()).startswith("gain over the baseline in top-1")
+    assert [axes.get_title() for axes in classes.axes] == ["2, seed 0", "2, seed 1"]
+
+
 def test_points_over_cost_and_gains_of_classes_say_which_seeds_they_are_of(tmp_path: Path) -> None:
     base = Line("base", (made_run(tmp_path / "a", [0, 1, 1, 0]),), EXPECTED.cost)
     other = Line("other", (made_run(tmp_path / "b", [0, 0, 0, 1]),), EXPECTED.cost, base)
