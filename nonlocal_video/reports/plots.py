@@ -84,6 +84,7 @@ def cost_figure(looks: Sequence[Look], metric: str, *, rows: str = "") -> Figure
             )  # fmt: skip
         if len(set(costs)) == 1:
             axes.set_xticks(costs[:1])
+            axes.set_xlim(0.95 * costs[0], 1.05 * costs[0])
         axes.margins(0.12)
         axes.set_xlabel(words)
         axes.set_ylabel(f"{title_of(metric)} (%)")
