@@ -80,6 +80,15 @@ def locked(
             _give_back(file.fileno())
 
 
+def held_by(folder: Path) -> str | None:
+    """Who holds a folder's lock at this moment; None if nobody does, or if that cannot be known."""
+    with suppress(OSError), (folder / LOCK).open() as file:
+        if not _take(file.fileno()):
+            return file.read().strip() or "another process"
+        _give_back(file.fileno())
+    return None
+
+
 def is_new(folder: Path) -> bool:
     """Whether a folder has no files yet, but for its lock and what a killed process left half written."""
     return all(item.name == LOCK or item.name.endswith(_UNFINISHED) for item in folder.iterdir())

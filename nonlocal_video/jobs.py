@@ -1,5 +1,7 @@
 """What the tools for training and testing do, once the settings are known: look for the videos, start the processes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nonlocal_video import build, testing, training
@@ -9,6 +11,7 @@ from nonlocal_video.evaluation import find_weights
 from nonlocal_video.launch import launch
 from nonlocal_video.plain import read_json
 from nonlocal_video.reports.predictions import REPORT
+from nonlocal_video.reports.unfinished import FAILED, write_failure
 from nonlocal_video.settings import TestConfig, TrainConfig
 from nonlocal_video.tables import composed
 
@@ -17,8 +20,13 @@ def train(config: TrainConfig) -> None:
     """Trains a run, or what is left of it.
 
     Raises:
-        ValueError: what a user can mend.
+        ValueError: what a user can mend; the run's folder keeps it.
     """
+    with _failure_kept(config):
+        _train(config)
+
+
+def _train(config: TrainConfig) -> None:
     runtime = config.runtime
     if not list_checkpoints(run_folder(config) / "checkpoints"):
         build.check_start(config.init)
@@ -46,15 +54,30 @@ def train_and_test(config: TrainConfig, overrides: list[str]) -> None:
         overrides: the command line; what it says of the runtime holds for the test, too.
 
     Raises:
-        ValueError: what a user can mend.
+        ValueError: what a user can mend; the run's folder keeps it.
     """
-    if not is_trained(config):
-        train(config)
-    if not is_tested(config):
-        runtime = [one for one in overrides if one.startswith(("runtime=", "runtime."))]
-        cfg, hydra = composed("test", [f"run={run_folder(config)}", f"protocol={config.test}", *runtime])
-        cfg.model.pairwise = config.model.get("pairwise")  # The user's word, if it is one.
-        test(*evaluation_config(cfg, hydra))
+    with _failure_kept(config):
+        if not is_trained(config):
+            _train(config)
+        if not is_tested(config):
+            runtime = [one for one in overrides if one.startswith(("runtime=", "runtime."))]
+            cfg, hydra = composed("test", [f"run={run_folder(config)}", f"protocol={config.test}", *runtime])
+            cfg.model.pairwise = config.model.get("pairwise")  # The user's word, if it is one.
+            test(*evaluation_config(cfg, hydra))
+
+
+@contextmanager
+def _failure_kept(config: TrainConfig) -> Iterator[None]:
+    """Keeps why a run failed in its folder, so that a report over many runs can say so; not in another run's."""
+    folder = run_folder(config)
+    try:
+        yield
+    except Exception as error:  # Of whatever kind; it goes on.
+        with suppress(ValueError):
+            check_run(config, folder)
+            write_failure(folder, error)
+        raise
+    (folder / FAILED).unlink(missing_ok=True)
 
 
 def run_folder(config: TrainConfig) -> Path:

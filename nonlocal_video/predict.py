@@ -121,7 +121,8 @@ class Predictor:
         """Each video's name and result, in order, as soon as it is there.
 
         Args:
-            every_s: a clip every so many seconds instead of those of the protocol; gives timelines, too.
+            every_s: a clip every so many seconds instead of those of the protocol; gives timelines, too. The scores
+                are then those of these clips, which lie elsewhere in the video, and so differ a little.
 
         Raises:
             ValueError: while iterating; a score that is not finite, or a view that does not fit into the memory.

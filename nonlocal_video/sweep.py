@@ -26,6 +26,7 @@ from nonlocal_video.jobs import is_tested, is_trained, run_folder
 from nonlocal_video.launch import started_by_srun, started_by_torchrun
 from nonlocal_video.recipe import make_recipe
 from nonlocal_video.reports.runs import SETTINGS
+from nonlocal_video.reports.unfinished import FAILED
 from nonlocal_video.resume import fresh_state
 from nonlocal_video.science import science
 from nonlocal_video.settings import TestConfig, TrainConfig
@@ -166,7 +167,9 @@ def _state(config: TrainConfig) -> str:
         trained = is_trained(config)
     except ValueError:  # The job itself has said so.
         return "IS ANOTHER RUN"
-    return "NOT TRAINED" if not trained else DONE if is_tested(config) else "TRAINED, NOT TESTED"
+    if not trained:
+        return "FAILED" if (run_folder(config) / FAILED).is_file() else "NOT TRAINED"
+    return DONE if is_tested(config) else "TRAINED, NOT TESTED"
 
 
 def _changes(base: TrainConfig, config: TrainConfig) -> list[str]:

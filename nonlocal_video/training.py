@@ -27,6 +27,7 @@ from nonlocal_video.launch import only_job
 from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.network import as_setting, is_foreign
 from nonlocal_video.recipe import describe, make_recipe
+from nonlocal_video.reports.unfinished import FAILED
 from nonlocal_video.resume import begin, facts_of
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.signals import Stopped, StopRequest, listening
@@ -91,6 +92,7 @@ class _Training:
     def _open(self) -> None:
         """Makes the run folder this run's."""
         write_run(self.config, self.folder)
+        (self.folder / FAILED).unlink(missing_ok=True)  # Of an earlier job.
         (self.folder / "missing_videos.txt").write_text("".join(f"{e.video}\n" for e in self.job.train.missing))
         for path in (self.folder / "checkpoints").glob("*.tmp"):  # Of a process that was killed while it saved.
             path.unlink()

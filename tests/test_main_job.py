@@ -339,6 +339,11 @@ def test_bad_input_to_training_gives_one_clear_message(
     overrides, message = BAD_TRAINING[case]
     filled = [override.replace("{tmp}", str(tmp_path)).replace("{root}", str(miniature)) for override in overrides]
     assert message in error_of(capsys, "train.py", *train_arguments(miniature, tmp_path / "runs", *filled))
+    kept = (
+        [file.read_text() for file in (tmp_path / "runs").glob("*/failed.txt")] if case != "unwritable folder" else []
+    )
+    assert all(message in text for text in kept)
+    assert kept or case not in ("missing list", "absent weights", "blocks that do not exist", "bad pairwise")
 
 
 def test_a_finished_run_goes_on_to_the_same_weights_as_one_of_that_length(miniature: Path, tmp_path: Path) -> None:
@@ -358,8 +363,10 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
     whole = final_weights(tmp_path / "run")
     newest = tmp_path / "run/checkpoints/step_00000004.pt"
     newest.write_bytes(newest.read_bytes()[:-1000])
+    (tmp_path / "run/failed.txt").write_text("an earlier job's")
     capsys.readouterr()
     train(miniature, tmp_path, *arguments)
+    assert not (tmp_path / "run/failed.txt").exists()
     out = capsys.readouterr().out
     assert "warning:" in out
     assert "step_00000004.pt: cannot be read" in out
@@ -376,6 +383,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_videos(
         train(miniature, tmp_path, "name=run", "optim.lr=1e30", "optim.milestones=[]", "runtime.log_every=100")
     message = capsys.readouterr().err
     assert "the loss is nan at step 2" in message
+    assert "the loss is nan at step 2" in (tmp_path / "run/failed.txt").read_text()
     assert not list((tmp_path / "run").glob("checkpoints/*"))
     facts = json.loads((tmp_path / "run/nonfinite.json").read_text())
     assert [fact["step"] for fact in facts][:2] == [1, 2]

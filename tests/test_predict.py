@@ -297,7 +297,8 @@ def test_json_lines_and_csv_say_the_same(tool: Tool, videos: Path, tmp_path: Pat
     assert [record["video"] for record in records] == ["a.mp4", "gone.mp4", "c.mp4"]
     assert [record.get("error") for record in records[:2]] == [None, "No such file or directory"]
     assert len(records[0]["top"]) == 3
-    assert tool(*given, "format=csv", f"out={tmp_path}/out.csv") == (0, "", "1 of 3 videos predicted, 2 failed\n")
+    code, out, err = tool(*given, "format=csv", f"out={tmp_path}/out.csv")
+    assert (code, out, err.splitlines()[1:]) == (0, "", ["1 of 3 videos predicted, 2 failed"])
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["video"], row["rank"], row["error"]) for row in rows] == [
@@ -309,6 +310,21 @@ def test_json_lines_and_csv_say_the_same(tool: Tool, videos: Path, tmp_path: Pat
     ]
     for row, best in zip(rows[:3], records[0]["top"], strict=True):
         assert (row["class"], float(row["score"])) == (best["class"], best["score"])
+
+
+def test_the_screen_says_what_scores_are_the_mean_of(tool: Tool, videos: Path, tmp_path: Path) -> None:
+    """With over_time of other clips, so that the same video has other scores."""
+    given = (f"video={videos}/a.mp4", "top=1")
+    plain, along = tool(*given), tool(*given, f"over_time={tmp_path}")
+    views = (
+        f"full_10: 10 clips of {LENGTH}x{STRIDE} (released) x the whole frame, short side {SIDE}; mean over the views"
+    )
+    assert f"scores: {views}\n" in plain.err
+    assert (
+        "scores: mean over clips that start every 1 s, those of the timeline, and not over the protocol's" in along.err
+    )
+    assert views in along.err
+    assert plain.out.splitlines()[1] != along.out.splitlines()[1]
 
 
 def test_every_line_is_in_the_file_as_soon_as_it_is_known(weights: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.config import write_run
+from nonlocal_video.reports.unfinished import write_failure
 from nonlocal_video.science import flat
 from nonlocal_video.tables import read_table, row_config
 from tests.reports.made_runs import PROTOCOL, add_records, made_run
@@ -61,7 +62,7 @@ def test_a_table_of_the_paper_is_filled_with_runs(
     weights = {name: int(lines[name, ""]["weights"]) for name in ("c2d", "gaussian", "embedded_gaussian")}
     assert weights["gaussian"] - weights["c2d"] == weights["embedded_gaussian"] - weights["gaussian"] > 0
     assert "| dot_product | not run | 72.9 |" in out
-    assert f"1 not tested yet (tools/test.py), in {runs}: d0" in out
+    assert f"1 not trained to the end (the same command goes on), in {runs}: d0" in out
     assert f"1 of no row, in {runs}/x0/test: full_10" in out
     page = (tmp_path / "miniature_table2a.html").read_text()
     assert page.count("data:image/png;base64,") == 4
@@ -105,7 +106,7 @@ def test_any_sweep_is_a_table_and_goes_into_a_file(
     tool("report.py", *arguments)
     capsys.readouterr()
     text = readme.read_text()
-    assert "| null | 25.0 ± 17.7 |" in text
+    assert "| not set | 25.0 ± 17.7 |" in text
     assert "| 1 | 62.5 ± 17.7 |" in text
     assert "| 1 | +37.5 ± 0.0 |" in text
     assert text.endswith("<!-- /mine -->\nafter\n")
@@ -115,13 +116,12 @@ def test_any_sweep_is_a_table_and_goes_into_a_file(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rows", "model.pairwise"], '\n  protocol.name: "10x3", "full_10"\n'),
+        (["--rows", "model.pairwise"], "\n  protocol.name: 10x3, full_10\n"),
         (
             ["--rows", "model.pairwise", "--where", "protocol.name=10x3", "--metric", "top9"],
             "has no top9; expected one of",
         ),
         (["miniature/table9"], "miniature/table9: neither a folder, nor a table"),
-        ([], "expected either a table, such as kinetics/table2a, or --rows KEY"),
         ([TABLE, "--rows", "seed"], "expected either a table"),
         ([TABLE, "--cols", "seed"], "go with --rows"),
         (["--rows", "seed", "--where", "seed"], "expected KEY=VALUE"),
@@ -134,6 +134,25 @@ def test_what_cannot_be_a_table_is_answered(
         tool("report.py", *arguments, runs)
     assert exit_.value.code in (1, 2)
     assert message in capsys.readouterr().err
+
+
+def test_folders_alone_list_what_differs_and_what_is_not_there(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_failure(tmp_path / "gone", ValueError("nonlocal_blocks: got 5, expected 0 or 1"))
+    tool("report.py", runs, tmp_path)
+    out = capsys.readouterr().out
+    assert out.startswith("# What differs between 6 tested runs\n")
+    assert "| model.nonlocal_blocks | 1 (3), null (3) |" in out
+    assert "| optim.lr | 0.05 (5), 1.0 (1) |" in out
+    assert "| protocol.name | 10x3 (1), full_10 (5) |" in out
+    assert "| seed | 0 (4), 1 (2) |" in out
+    assert (
+        "python tools/report.py --rows model.nonlocal_blocks --cols model.pairwise --where optim.lr=0.05 "
+        f"--where protocol.name=full_10 {runs} {tmp_path}\n"
+    ) in out
+    assert f"- 1 failed (nonlocal_blocks: got 5, expected 0 or 1), in {tmp_path}: gone\n" in out
+    assert "the same command goes on" in out
 
 
 def test_two_tests_of_one_row_and_seed_are_named(

@@ -10,8 +10,10 @@ from nonlocal_video import build, jobs
 from nonlocal_video.config import read_run
 from nonlocal_video.data.miniature import make_miniature
 from nonlocal_video.data.miniature_tables import CLASSES, FOUR_QUESTIONS
+from nonlocal_video.reports.unfinished import write_failure
 from nonlocal_video.science import row_key
 from nonlocal_video.settings import DataConfig
+from nonlocal_video.sweep import _state
 from nonlocal_video.tables import CONFIGS, read_table, row_config, table_of
 from tests.test_main_job import tool
 
@@ -166,6 +168,14 @@ def test_failure_of_a_parent_fails_its_descendants_only_and_is_listed(
         ("i3d_32", "trained and tested"),
         ("nl_i3d", "NOT TRAINED"),
     ]
+
+
+def test_a_row_whose_last_job_failed_is_listed_as_failed(tmp_path: Path) -> None:
+    table = read_table("miniature/table2g")
+    config = row_config(table, table.job("c2d"), overrides(tmp_path, tmp_path))
+    assert _state(config) == "NOT TRAINED"
+    write_failure(jobs.run_folder(config), ValueError("a reason"))
+    assert _state(config) == "FAILED"
 
 
 def test_dry_run_says_changes_folder_and_cost_and_writes_nothing(

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -25,6 +26,7 @@ from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import read_model_file
 from nonlocal_video.network import function_for
 from nonlocal_video.predict import Predictor, Result, check_weights
+from nonlocal_video.reports.page import protocol_words
 from nonlocal_video.reports.timeline import draw_timeline, write_timeline
 from nonlocal_video.settings import PredictConfig
 from nonlocal_video.sweep import one_job
@@ -50,6 +52,8 @@ def main(cfg: DictConfig) -> None:
         entries = predictor.find(config.video, note=note)
         if predictor.note:
             note(f"note: {predictor.note}")
+        if not config.features:
+            note(f"scores: {averaged(predictor, between_clips(config))}")
         work = write_features if config.features else write_predictions
         done = work(config, predictor, entries)
     note(f"{done} of {len(entries)} videos predicted, {len(entries) - done} failed")
@@ -100,7 +104,7 @@ def own_pairwise(config: PredictConfig) -> Pairwise | None:
 def write_predictions(config: PredictConfig, predictor: Predictor, entries: Sequence[Entry]) -> int:
     """Writes each video's as soon as it is there; how many have one."""
     line, done = LINES[config.format], 0
-    every_s = config.every_s or EVERY_S if config.over_time else config.every_s
+    every_s = between_clips(config)
     pictures = Pictures(Path(config.over_time), top=config.top) if config.over_time else None
     # Names of files are bytes: those that are no UTF-8 are written as they are.
     out = open(config.out, "w", errors="surrogateescape") if config.out else nullcontext(sys.stdout)  # noqa: SIM115
@@ -112,6 +116,24 @@ def write_predictions(config: PredictConfig, predictor: Predictor, entries: Sequ
             say(line(video, result, result.top(config.top), files), file)
             done += result.error is None
     return done
+
+
+def between_clips(config: PredictConfig) -> float | None:
+    """Seconds from one clip to the next; None for the clips of the protocol."""
+    return config.every_s or EVERY_S if config.over_time else config.every_s
+
+
+def averaged(predictor: Predictor, every_s: float | None) -> str:
+    """What a video's scores are the mean (or maximum) of: with over_time or every_s of other clips than without."""
+    options, protocol = predictor.model.options, predictor.protocol
+    clips = {"length": options.clip_length, "stride": options.clip_stride}
+    words = protocol_words({"protocol": asdict(protocol), "clips": clips})
+    if every_s is None:
+        return words
+    return (
+        f"{protocol.combine} over clips that start every {every_s:g} s, those of the timeline, and not over the "
+        f"protocol's, which give somewhat other scores ({words})"
+    )
 
 
 def text_lines(video: str, result: Result, top: Sequence[tuple[str, float]], files: Sequence[Path]) -> str:

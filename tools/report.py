@@ -1,4 +1,4 @@
-"""Tables over tested runs: python tools/report.py kinetics/table2a runs, or --rows model.pairwise runs"""
+"""Tables over tested runs: python tools/report.py kinetics/table2a runs, or --rows KEY runs; runs alone lists keys"""
 
 import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
 
@@ -6,6 +6,7 @@ import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nonlocal_video.collect import Configs, Filled, cost_of, fill, tested_run
 from nonlocal_video.config import run_tool
@@ -16,7 +17,8 @@ from nonlocal_video.reports.paper import table_records, table_sheets
 from nonlocal_video.reports.pivot import grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.plots import draw
 from nonlocal_video.reports.runs import Found, Run, find_tests, left_out
-from nonlocal_video.reports.tables import Report, format_markdown, write_files, write_into
+from nonlocal_video.reports.tables import Report, format_markdown, format_sheet, write_files, write_into
+from nonlocal_video.reports.varying import example, varying, varying_sheet
 from nonlocal_video.science import science
 from nonlocal_video.tables import CONFIGS, read_table
 
@@ -24,7 +26,7 @@ from nonlocal_video.tables import CONFIGS, read_table
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Collects tested runs into tables of the paper, or into any table over the settings of a sweep: "
-        "Markdown, CSV, LaTeX, and one HTML page with plots."
+        "Markdown, CSV, LaTeX, and one HTML page with plots. Folders alone are listed: what differs between their runs."
     )
     parser.add_argument(
         "what",
@@ -71,8 +73,8 @@ def parse() -> argparse.Namespace:
         parser.error(
             f"{', '.join(strange)}: neither a folder, nor a table of configs/experiment, such as kinetics/table2a"
         )
-    if bool(arguments.tables) == bool(arguments.rows):
-        parser.error("expected either a table, such as kinetics/table2a, or --rows KEY")
+    if arguments.tables and arguments.rows:
+        parser.error("expected either a table, such as kinetics/table2a, or --rows KEY, not both")
     if arguments.findings and len(arguments.tables) < 7:
         parser.error("--findings goes with all of tables 2a to 2g")
     if not arguments.rows and (arguments.cols or arguments.baseline or arguments.where):
@@ -94,6 +96,9 @@ def main() -> None:
         raise ValueError(f"--protocol: got {arguments.protocol}, expected one of {', '.join(known)}")
     others = [run.test for run in tested if run.test not in configs]
     found = found._replace(left_out={**found.left_out, "with another protocol": others})
+    if not arguments.rows and not arguments.tables:
+        print(_overview(runs, configs, found, arguments.folders))
+        return
     verdicts = ""
     if arguments.rows:
         reports = [_sweep(runs, configs, found, arguments)]
@@ -136,6 +141,23 @@ def _verdicts(tables: Sequence[Filled]) -> str:
     return format_verdicts([judge(finding, lines, ceilings=ceilings) for finding in FINDINGS])
 
 
+def _science(runs: Sequence[Run], configs: Configs) -> dict[Path, dict[str, Any]]:
+    """What makes each run what it is, by the folder of its test."""
+    return {run.test: {**science(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in runs}
+
+
+def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequence[Path]) -> str:
+    """What there is to make tables of."""
+    differing = varying(runs, _science(runs, configs))
+    sheet = varying_sheet(differing, num_tests=len(runs))
+    parts = [f"# {sheet.title}", format_sheet(sheet, form="markdown") if sheet.rows else "nothing"]
+    parts.append(
+        f"A table of it: {example(differing, folders)}\nA table of the paper: name one, such as kinetics/table2a"
+    )
+    left = left_out(found.left_out)
+    return "\n\n".join([*parts, *(["## Left out", "\n".join(f"- {line}" for line in left)] if left else [])])
+
+
 def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argparse.Namespace) -> Report:
     """A table over settings."""
     where = dict(one.split("=", 1) for one in arguments.where)
@@ -147,7 +169,7 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argpa
         rows=arguments.rows,
         columns=arguments.cols,
         baseline=arguments.baseline,
-        science={run.test: {**science(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in kept},
+        science=_science(kept, configs),
         costs={run.test: cost_of(configs[run.test]) for run in kept},
     )
     keys = [key for key in (arguments.rows, arguments.cols) if key]
@@ -159,7 +181,7 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argpa
         origin_sheet(made.lines.values()),
         left_out({**found.left_out, "left out by --where": rest}),
         grid_records(made, metrics=metrics),
-        draw(list(made.lines.values()), metric=metrics[0]),
+        draw(list(made.lines.values()), metric=metrics[0], rows=", ".join(keys)),
     )
 
 

@@ -99,6 +99,11 @@ class NonLocalBlock(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.zeros_(self.bn.weight if isinstance(self.bn, nn.BatchNorm3d) else self.w_z.weight)
 
+    def extra_repr(self) -> str:
+        """What `print` shows besides the layers: which positions see which."""
+        groups = f", group_frames={self.group_frames}" if self.group_frames else ""
+        return f"{self.channels}, axes={self.axes}, subsample={self.subsample}{groups}"
+
     def forward(self, x: Tensor) -> Tensor:
         """X (B, C, T, H, W), (B, C, H, W) or (B, C, L) -> z of the same shape.
 

@@ -152,7 +152,7 @@ def named_options(name: str, *, num_classes: int) -> NetworkOptions:
         stem="strided" if int(stride) <= 2 else "dense",
         inflation="none" if kind == "c2d" else "3x1x1",
         norm="affine" if long else "batch",
-        nonlocal_blocks=0 if not nonlocal_ else ("res3.1",) if depth == "small" else 5,
+        nonlocal_blocks=0 if not nonlocal_ else 1 if depth == "small" else 5,
         res3_group_frames=4 if long else 0,
         nonlocal_norm="none" if long else "batch",
     )

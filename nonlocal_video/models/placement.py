@@ -8,6 +8,11 @@ from torch import nn
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.resnet3d import STAGES, Added, Bottleneck
 
+SMALL = (1, 2, 2, 1)
+"""The residual blocks of res2..res5 of the small network. Its one block was always in res3."""
+DEEP = ((4, 6), (4, 23))
+"""Those of res3 and res4 in R50 and R101, for which the paper has 5 and 10 blocks."""
+
 
 class Place(NamedTuple):
     """One non-local block of a built network."""
@@ -29,7 +34,7 @@ def places_for(blocks: Sequence[int], nonlocal_blocks: int | Sequence[str]) -> d
         blocks: residual blocks of res2..res5.
         nonlocal_blocks: 0, 1, 5 or 10 blocks as the paper places them (Sec. 4.1, Table 2c), or the
             places themselves: ["res3.1", "res3.3", "res4.5"].
-            1: before the last residual block of res4.
+            1: before the last residual block of res4; in the small network after the last one of res3.
             5: every second block of res3 and res4; in R101's res4 after 6, 13 and 20, as released.
             10: every block of res3 and res4; in R101's res4, which the paper leaves open, six blocks
             spread evenly.
@@ -42,16 +47,19 @@ def places_for(blocks: Sequence[int], nonlocal_blocks: int | Sequence[str]) -> d
     res3, res4 = blocks[1], blocks[2]
     if nonlocal_blocks == 0:
         return {}
+    if nonlocal_blocks == 1 and tuple(blocks) == SMALL:
+        return {"res3": (res3 - 1,)}
     if nonlocal_blocks == 1 and res4 >= 2:
         return {"res4": (res4 - 2,)}
-    if (res3, res4) in ((4, 6), (4, 23)):
+    if (res3, res4) in DEEP:
         if nonlocal_blocks == 5:
             return {"res3": (1, 3), "res4": (1, 3, 5) if res4 == 6 else (6, 13, 20)}
         if nonlocal_blocks == 10:
             return {"res3": (0, 1, 2, 3), "res4": tuple(range(6)) if res4 == 6 else (3, 7, 11, 14, 18, 22)}
+    numbers = "0, 1, 5 or 10" if (res3, res4) in DEEP else "0 or 1 (5 and 10 are for R50 and R101 only)"
     raise ValueError(
-        f"nonlocal_blocks: got {nonlocal_blocks} for a network of {tuple(blocks)} residual blocks; expected "
-        "0, 1, 5 or 10 (5 and 10 for R50 and R101 only), or places such as [res3.1, res4.5]"
+        f"nonlocal_blocks: got {nonlocal_blocks}, expected {numbers}, or places such as [res3.1, res4.0]; the residual "
+        f"blocks of {', '.join(STAGES)} are {', '.join(map(str, blocks))}, and the first of each has the number 0"
     )
 
 

@@ -46,7 +46,28 @@ def accuracy_facts(
             {"clips": number, **{f"top{k}": _percent(column, k) for k in ks}}
             for number, column in enumerate(running.unbind(1), start=1)
         ]
-    return {**accuracies, **_class_accuracies(count_confusions(predictions, num_classes), names)}
+    confusions = count_confusions(predictions, num_classes)
+    return {**accuracies, "only_class": only_class(confusions, names), **_class_accuracies(confusions, names)}
+
+
+def only_class(confusions: Tensor, names: Sequence[str] | None) -> dict[str, Any] | None:
+    """The class that all videos of several classes (rows of (K, K) counts) are taken for; None if there are more."""
+    taken = confusions.sum(dim=0).nonzero()[:, 0].tolist()
+    if len(taken) != 1 or int((confusions.sum(dim=1) > 0).sum()) < 2:
+        return None
+    return {"class": taken[0], "name": names[taken[0]] if names else None}
+
+
+def one_class_words(report: Mapping[str, Any]) -> list[str]:
+    """A sentence if all videos were taken for one class, which a number such as 50% does not tell."""
+    only = report.get("only_class")
+    if only is None:
+        return []
+    videos, name = report["videos"]["decoded"], class_name(only["class"], only["name"])
+    return [
+        f'every one of the {videos} videos is taken for the class "{name}": the network does not tell them apart, and '
+        "the accuracy is this class's share of the videos"
+    ]
 
 
 def _percent(ranks: Tensor, k: int) -> float:
@@ -109,7 +130,8 @@ def format_accuracies(report: Mapping[str, Any]) -> list[str]:
             clips, first = report[f"clip_{key}"], report[f"first_clip_{key}"]
             line += f"; {clips:.2f} of single clips, {first:.2f} of first ones"
         lines.append(line)
-    return [*lines, f"mean of the classes: {report['mean_class_top1']:.2f}", *compare_published(dict(report))]
+    lines.append(f"mean of the classes: {report['mean_class_top1']:.2f}")
+    return [*lines, *one_class_words(report), *compare_published(dict(report))]
 
 
 def accuracy_page(report: Mapping[str, Any]) -> list[str]:
@@ -143,7 +165,8 @@ def _accuracies(report: Mapping[str, Any]) -> list[str]:
         )
     header = ["%", *(cell for key in keys for cell in (f"top-{key[-1]}", "95% interval"))]
     note = "The intervals (Wilson's) are for the choice of these videos; another seed of training is another matter."
-    return ["## Accuracy", *compare_published(dict(report)), table(header, rows), note]
+    only = [f"**{words[0].upper()}{words[1:]}.**" for words in one_class_words(report)]
+    return ["## Accuracy", *only, *compare_published(dict(report)), table(header, rows), note]
 
 
 def _clips(report: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,16 @@ def cost_cells(line: Line) -> list[str]:
     return [f"{line.cost.weights / 1e6:.4g}", f"{line.cost.macs / 1e9:.4g}"]
 
 
+def one_class_note(lines: Iterable[Line]) -> str:
+    """Which tests took every video for one class, which their accuracies do not tell; nothing if none did."""
+    alike = []
+    for line in lines:
+        seeds = [str(run.seed) for run in line.runs if run.report.get("only_class") is not None]
+        if seeds:
+            alike.append(f"{line.name} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})")
+    return f" Every video was taken for one and the same class in these rows: {'; '.join(alike)}." if alike else ""
+
+
 def gain_header(metric: str, *, column: str = "") -> list[str]:
     """The names of the columns of a gain."""
     interval = ["95% over videos"] if has_interval(metric) else []

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nonlocal_video.reports.cells import cost_cells, gain_cells, gain_header, gain_record, line_record, title_of
+from nonlocal_video.reports.cells import (
+    cost_cells,
+    gain_cells,
+    gain_header,
+    gain_record,
+    line_record,
+    one_class_note,
+    title_of,
+)
 from nonlocal_video.reports.lines import Gain, gain_of
 from nonlocal_video.reports.rows import RowLine
 from nonlocal_video.reports.tables import Sheet
@@ -41,6 +49,7 @@ def _accuracies(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
     )
     if not comparable:
         note += " The paper's numbers are of other videos than ours: compare the gains, not the accuracies."
+    note += one_class_note(one.line for one in lines)
     return Sheet("Accuracy", [*header, "parameters (M)", "GFLOPs", "seeds"], rows, note)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from matplotlib.colors import PowerNorm
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -12,41 +13,69 @@ from torch import Tensor
 from nonlocal_video.files import whole_file
 from nonlocal_video.metrics.average_precision import MeanAp
 from nonlocal_video.metrics.intervals import wilson_interval
+from nonlocal_video.reports.values import shorten
 
 NAMED = 40
 """Up to so many classes have their names at the axes; more would be too small to read."""
 NUMBERED = 12
-"""Up to so many have their shares in the cells."""
+"""Up to so many have their videos and shares in the cells."""
 
 
 def draw_confusions(path: Path, confusions: Tensor, *, classes: Sequence[str] | None) -> None:
-    """The shares of each class's videos (rows of (K, K) counts) that are taken for each class; grey without videos."""
+    """Writes what `confusions_figure` draws."""
+    _save(confusions_figure(confusions, classes=classes), path)
+
+
+def confusions_figure(confusions: Tensor, *, classes: Sequence[str] | None) -> Figure:
+    """The shares of each class's videos (rows of (K, K) counts) that are taken for each class; grey without videos.
+
+    Of few classes, each cell says its videos and their share.
+    """
     num_classes = len(confusions)
     totals = confusions.sum(dim=1, keepdim=True)
     shares = torch.where(totals > 0, 100 * confusions / totals.clamp(min=1), torch.nan)
-    side = 3.5 + min(0.3 * num_classes, 6.5) + (2.0 if classes and num_classes <= NAMED else 0.0)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    numbered = num_classes <= NUMBERED
+    side = 2.2 + min((0.55 if numbered else 0.3) * num_classes, 8.0)
+    figure = Figure(figsize=(side + 1.6, side), layout="constrained")
     axes = figure.add_subplot()
     axes.set_facecolor("0.85")
-    # By the square root: one video of fifty must be seen among 400 classes.
-    norm = PowerNorm(0.5, vmin=0, vmax=100)
-    image = axes.imshow(shares.numpy(), cmap="gist_heat_r", norm=norm, interpolation="nearest")
-    figure.colorbar(image, ax=axes, label="percent of the class's videos", shrink=0.8)
+    # Of many classes by the square root: one video of fifty must be seen among 400 classes.
+    norm = Normalize(0, 100) if numbered else PowerNorm(0.5, vmin=0, vmax=100)
+    image = axes.imshow(shares.numpy(), cmap="Blues" if numbered else "gist_heat_r", norm=norm, interpolation="nearest")
+    said = "percent of a class's videos"
+    figure.colorbar(image, ax=axes, label=said if numbered else f"{said}\ncolours by the square root", shrink=0.8)
     axes.set_xlabel("best-scored class")
     axes.set_ylabel("class of the video")
+    videos, right = int(confusions.sum()), int(confusions.diagonal().sum())
+    axes.set_title(f"{videos} videos, {right} right ({100 * right / max(videos, 1):.1f}%)", fontsize=10)
     if num_classes <= NAMED:
-        names = list(classes) if classes else [str(label) for label in range(num_classes)]
-        axes.set_xticks(range(num_classes), names, rotation=90 if num_classes > 2 else 0, parse_math=False)
+        names = [shorten(name) for name in classes] if classes else [str(label) for label in range(num_classes)]
+        axes.set_xticks(range(num_classes), names, rotation=90 if num_classes > 3 else 0, parse_math=False)
         axes.set_yticks(range(num_classes), names, parse_math=False)
-    if num_classes <= NUMBERED:
-        for row, column in (shares >= 0).nonzero().tolist():
-            share = float(shares[row, column])
-            colour = "white" if share > 30 else "black"
-            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour)
-    _save(figure, path)
+    if numbered:
+        _number_cells(axes, confusions, shares)
+    return figure
+
+
+def _number_cells(axes: Axes, confusions: Tensor, shares: Tensor) -> None:
+    """The videos of each cell and their share, but of the empty ones only the 0."""
+    size = 10 if len(confusions) <= 4 else 7
+    for between in range(1, len(confusions)):  # Cells of one colour are still cells.
+        axes.axhline(between - 0.5, color="0.8", linewidth=1)
+        axes.axvline(between - 0.5, color="0.8", linewidth=1)
+    for row, column in (shares >= 0).nonzero().tolist():
+        share, count = float(shares[row, column]), int(confusions[row, column])
+        colour = "white" if share > 60 else "black" if count else "0.6"
+        text = f"{count}\n{share:.0f}%" if count else "0"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
 
 
 def draw_clips(path: Path, after_clips: Sequence[Mapping[str, float]], *, num_videos: int) -> None:
+    """Writes what `clips_figure` draws."""
+    _save(clips_figure(after_clips, num_videos=num_videos), path)
+
+
+def clips_figure(after_clips: Sequence[Mapping[str, float]], *, num_videos: int) -> Figure:
     """Top-1 and top-5 of the first 1, 2, ... clips together, each with its 95% interval as a band."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -56,7 +85,7 @@ def draw_clips(path: Path, after_clips: Sequence[Mapping[str, float]], *, num_vi
             continue
         values = [row[key] for row in after_clips]
         bands = [wilson_interval(round(value * num_videos / 100), num_videos) for value in values]
-        (line,) = axes.plot(clips, values, marker="o", markersize=4, label=f"top-{key[-1]}: {values[-1]:.2f}")
+        (line,) = axes.plot(clips, values, marker="o", markersize=4, label=f"top-{key[-1]}, {values[-1]:.2f} with all")
         lows, highs = zip(*bands, strict=True)
         axes.fill_between(clips, lows, highs, color=line.get_color(), alpha=0.15, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -65,7 +94,7 @@ def draw_clips(path: Path, after_clips: Sequence[Mapping[str, float]], *, num_vi
     axes.set_title(f"{num_videos} videos; bands: 95% intervals", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    return figure
 
 
 def draw_precisions(path: Path, found: MeanAp, *, classes: Sequence[str] | None) -> None:
@@ -78,7 +107,7 @@ def draw_precisions(path: Path, found: MeanAp, *, classes: Sequence[str] | None)
     bars.axvline(found.mean, color="#D55E00", label=f"mAP {found.mean:.2f}")
     bars.set_xlim(0, 100)
     bars.set_xlabel("average precision (%)")
-    names = [classes[label] if classes else str(label) for label in shown]
+    names = [shorten(classes[label], 50) if classes else str(label) for label in shown]
     bars.set_yticks(rows, names, fontsize=6 if len(shown) > NAMED else 8, parse_math=False)
     bars.set_ylim(len(shown) - 0.4, -0.6)
     bars.legend(loc="lower right")

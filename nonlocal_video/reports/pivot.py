@@ -1,17 +1,26 @@
 """Anyone's own sweep as a table: any setting against any other, over the seeds."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from nonlocal_video.models.complexity import Cost
-from nonlocal_video.reports.cells import cost_cells, gain_cells, gain_header, gain_record, line_record, title_of
+from nonlocal_video.reports.cells import (
+    cost_cells,
+    gain_cells,
+    gain_header,
+    gain_record,
+    line_record,
+    one_class_note,
+    title_of,
+)
 from nonlocal_video.reports.lines import Line, by_seed, gain_of
 from nonlocal_video.reports.runs import Run
 from nonlocal_video.reports.tables import Sheet
+from nonlocal_video.reports.values import found_in, labels, named_labels, ordered, spelled
 
 FOLLOWING = {
     "data": ("model.num_classes", "test.data"),
@@ -31,6 +40,10 @@ class Grid:
     rows_key: str
     lines: Mapping[tuple[str, str], Line]
     """By the values of row and column, in the order of the table."""
+    row_labels: Mapping[str, str]
+    """What is shown for the value of a row, beside the name of the setting."""
+    headings: Mapping[str, str]
+    """What is shown for that of a column, alone."""
 
     @property
     def rows(self) -> list[str]:
@@ -41,7 +54,7 @@ class Grid:
         return list(dict.fromkeys(column for _, column in self.lines))
 
 
-def _test_facts(run: Run) -> dict[str, Any]:
+def facts_of_test(run: Run) -> dict[str, Any]:
     """What makes a test what it is: `protocol.*`, and the data as `test.data`."""
     return {"test.data": run.report["data"], **{f"protocol.{k}": value for k, value in run.report["protocol"].items()}}
 
@@ -54,34 +67,26 @@ def pick(runs: Sequence[Run], where: Mapping[str, str]) -> list[Run]:
     """
     kept = list(runs)
     for key, value in where.items():
-        values = {run.test: _value(run, key) for run in kept}
-        if value not in values.values():
-            there = ", ".join(_ordered(values.values()))
+        values = {run.test: value_of(run, key) for run in kept}
+        meant = found_in(value, values.values())
+        if meant is None:
+            there = ", ".join(ordered(values.values()))
             raise ValueError(f"--where {key}={value}: no run has it; expected one of {there}")
-        kept = [run for run in kept if values[run.test] == value]
+        kept = [run for run in kept if values[run.test] == meant]
     return kept
 
 
-def _value(run: Run, key: str) -> str:
-    """In words, as on the command line."""
-    facts = {**run.settings, **_test_facts(run)}
+def value_of(run: Run, key: str) -> str:
+    """The value of a setting, or of a fact of the test, as on the command line.
+
+    Raises:
+        ValueError: the run has no such setting; names similar ones.
+    """
+    facts = {**run.settings, **facts_of_test(run)}
     if key not in facts:
         near = get_close_matches(key, facts, n=5, cutoff=0.4) or ["model.pairwise", "data.name", "protocol.name"]
         raise ValueError(f"{key}: not a setting of {run.folder}/config.yaml; expected one, such as {', '.join(near)}")
-    value = facts[key]
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-
-
-def _ordered(values: Iterable[str]) -> list[str]:
-    """Numbers by their size, then words by the alphabet, each once."""
-
-    def key(value: str) -> tuple[bool, float, str]:
-        try:
-            return False, float(value), value
-        except ValueError:
-            return True, 0.0, value
-
-    return sorted(set(values), key=key)
+    return spelled(facts[key])
 
 
 def grid(
@@ -110,23 +115,25 @@ def grid(
     check_alike(runs, science, keys=[key for key in (rows, columns) if key is not None])
     cells: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        cell = _value(run, rows), _value(run, columns) if columns else ALONE
+        cell = value_of(run, rows), value_of(run, columns) if columns else ALONE
         cells.setdefault(cell, []).append(run)
-    row_names, column_names = (_ordered(names) for names in zip(*cells, strict=True))
+    row_names, column_names = (ordered(names) for names in zip(*cells, strict=True))
+    base_name = None if baseline is None else found_in(baseline, row_names)
     if baseline is not None:
-        if baseline not in row_names:
+        if base_name is None:
             raise ValueError(f"--baseline {baseline}: no such row; expected one of {', '.join(row_names)}")
-        row_names.sort(key=lambda name: name != baseline)
+        row_names.sort(key=lambda name: name != base_name)
+    shown, headings = labels(row_names), named_labels(columns, column_names) if columns else {ALONE: ALONE}
     lines: dict[tuple[str, str], Line] = {}
     for row in row_names:
         for column in column_names:
             group = cells.get((row, column), [])
-            name = f"{row}, {column}" if columns else row
-            ordered = by_seed(name, group, what="cell")
-            line = Line(name, ordered, costs[ordered[0].test] if ordered else None)
-            base = lines.get((baseline, column)) if baseline is not None else None  # None at the baseline itself.
+            name = f"{shown[row]}, {headings[column]}" if columns else shown[row]
+            runs_of_cell = by_seed(name, group, what="cell")
+            line = Line(name, runs_of_cell, costs[runs_of_cell[0].test] if runs_of_cell else None)
+            base = lines.get((base_name, column)) if base_name is not None else None  # None at the baseline itself.
             lines[row, column] = replace(line, baseline=base)
-    return Grid(rows, lines)
+    return Grid(rows, lines, shown, headings)
 
 
 def _check_finished(runs: Sequence[Run]) -> None:
@@ -142,14 +149,14 @@ def check_alike(runs: Sequence[Run], science: Mapping[Path, Mapping[str, Any]], 
     Raises:
         ValueError: they differ in something else, or were tested on other videos of one data set.
     """
-    facts = [{**science[run.test], **_test_facts(run)} for run in runs]
+    facts = [{**science[run.test], **facts_of_test(run)} for run in runs]
     free = ("seed", *keys)
     named = dict.fromkeys(key for one in facts for key in one if key not in free)
-    values = {key: {json.dumps(one.get(key)) for one in facts} for key in named}
+    values = {key: {spelled(one.get(key)) for one in facts} for key in named}
     different = [
-        f"  {key}: {', '.join(sorted(values[key]))}"
+        f"  {key}: {', '.join(ordered(values[key]))}"
         for key in named
-        if len(values[key]) > 1 and not any(_follows(runs, facts, key, one) for one in keys)
+        if len(values[key]) > 1 and not any(follows(runs, facts, key, one) for one in keys)
     ]
     if different:
         raise ValueError(
@@ -164,7 +171,7 @@ def check_alike(runs: Sequence[Run], science: Mapping[Path, Mapping[str, Any]], 
             raise ValueError(f"{run.test}: was tested on other videos than {first.test}; leave one of them out")
 
 
-def _follows(runs: Sequence[Run], facts: Sequence[Mapping[str, Any]], key: str, by: str) -> bool:
+def follows(runs: Sequence[Run], facts: Sequence[Mapping[str, Any]], key: str, by: str) -> bool:
     """Whether a setting may follow from another one, and does: as all of `model` follows from `choices.model`."""
     group = by.removeprefix("choices.") if by.startswith("choices.") else by.partition(".")[0]
     whole = key.startswith(f"{group}.") and (by.startswith("choices.") or by == f"{group}.name")
@@ -172,7 +179,7 @@ def _follows(runs: Sequence[Run], facts: Sequence[Mapping[str, Any]], key: str, 
         may = not key.startswith("protocol.") or key in FOLLOWING["clip"]
     else:
         may = whole or key in FOLLOWING.get(group, ())
-    pairs = {(_value(run, by), json.dumps(one.get(key))) for run, one in zip(runs, facts, strict=True)}
+    pairs = {(value_of(run, by), json.dumps(one.get(key))) for run, one in zip(runs, facts, strict=True)}
     return may and len(pairs) == len({value for value, _ in pairs})
 
 
@@ -185,7 +192,10 @@ def grid_sheets(found: Grid, *, metrics: Sequence[str]) -> list[Sheet]:
 
 
 def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
-    header = [found.rows_key, *(_heading(column, metric) for column in found.columns for metric in metrics)]
+    header = [
+        found.rows_key,
+        *(_heading(found.headings[column], metric) for column in found.columns for metric in metrics),
+    ]
     rows = []
     for row in found.rows:
         lines = [found.lines[row, column] for column in found.columns]
@@ -193,11 +203,19 @@ def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
         seeds = dict.fromkeys(", ".join(str(run.seed) for run in line.runs) or "none" for line in lines)
         costs = dict.fromkeys(tuple(cost_cells(line)) for line in lines if line.runs)
         both = [" / ".join(dict.fromkeys(cells)) for cells in zip(*costs, strict=True)]
-        rows.append([row, *("not run" if one is None else str(one) for one in reached), *both, " / ".join(seeds)])
+        rows.append(
+            [
+                found.row_labels[row],
+                *("not run" if one is None else str(one) for one in reached),
+                *both,
+                " / ".join(seeds),
+            ]
+        )
     note = (
         "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation "
         "over the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip."
     )
+    note += one_class_note(found.lines.values())
     return Sheet("Accuracy", [*header, "parameters (M)", "GFLOPs", "seeds"], rows, note)
 
 
@@ -209,10 +227,10 @@ def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
     header = [found.rows_key]
     for column in found.columns:
         for metric in metrics:
-            header += gain_header(metric, column=column)
+            header += gain_header(metric, column=found.headings[column])
     rows = []
     for row in found.rows[1:]:
-        cells = [row]
+        cells = [found.row_labels[row]]
         for column in found.columns:
             line = found.lines[row, column]
             for metric in metrics:
@@ -220,9 +238,9 @@ def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
         rows.append(cells)
     note = (
         "Differences in percent with the same seeds, on the videos that both decoded: mean ± standard deviation "
-        "the seeds, and the paired 95% interval over the choice of the videos, of these trained networks."
+        "over the seeds, and the paired 95% interval over the choice of the videos, of these trained networks."
     )
-    return Sheet(f"Gain over {found.rows[0]}", header, rows, note)
+    return Sheet(f"Gain over {found.row_labels[found.rows[0]]}", header, rows, note)
 
 
 def grid_records(found: Grid, *, metrics: Sequence[str]) -> list[dict[str, Any]]:

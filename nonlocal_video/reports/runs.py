@@ -13,9 +13,7 @@ from torch import Tensor
 
 from nonlocal_video.plain import json_object, read_json
 from nonlocal_video.reports.predictions import REPORT, label_ranks_of, read_predictions, scores_and_targets
-
-SETTINGS = "config.yaml"
-"""The file of a run's settings."""
+from nonlocal_video.reports.unfinished import SETTINGS, unfinished_runs
 
 
 class Scored(NamedTuple):
@@ -130,9 +128,7 @@ def find_tests(folders: Iterable[Path]) -> Found:
     for path in _below(folders, REPORT):
         why = _why_not(path)
         (others.setdefault(why, []) if why else tests).append(path.parent)
-    tested = {test.parent.parent.resolve() for test in tests}
-    runs = [path.parent for path in _below(folders, SETTINGS)]
-    others["not tested yet (tools/test.py)"] = [run for run in runs if run.resolve() not in tested]
+    others = {**unfinished_runs(folders, tested={test.parent.parent.resolve() for test in tests}), **others}
     if not tests:
         reasons = "".join(f"; {line}" for line in left_out(others))
         raise ValueError(f"{', '.join(map(str, folders))}: no {REPORT} of a tested run here or below{reasons}")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from nonlocal_video.data.pieces import Still
 from nonlocal_video.files import whole_file
+from nonlocal_video.reports.values import shorten
 
 MAX_CURVES = 10
 """More cannot be told apart."""
@@ -55,7 +57,18 @@ def write_timeline(path: Path, timeline: Timeline, *, classes: Sequence[str], to
 
 
 def draw_timeline(path: Path, timeline: Timeline, *, title: str, classes: Sequence[str], top: int) -> None:
-    """A PNG: the scores of the leading classes at the middle of each window, above frames at their own times."""
+    """Writes what `timeline_figure` draws as a PNG."""
+    figure = timeline_figure(timeline, title=title, classes=classes, top=top)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def timeline_figure(timeline: Timeline, *, title: str, classes: Sequence[str], top: int) -> Figure:
+    """The scores of the leading classes at the middle of each window, above frames at their own times.
+
+    Args:
+        title: the video; of a path its last part is shown.
+    """
     leading = timeline.leading(min(top, MAX_CURVES))
     legend = 0.185 * len(leading) + 0.45  # Inches: the lines of the legend, and the title.
     wide = WIDTH - 2 * MARGIN
@@ -63,14 +76,14 @@ def draw_timeline(path: Path, timeline: Timeline, *, title: str, classes: Sequen
     strip = min(wide / len(timeline.stills) * image.shape[0] / image.shape[1], MAX_STRIP_HEIGHT)
     height = legend + PLOT_HEIGHT + 0.55 + strip + 0.1
     figure = Figure(figsize=(WIDTH, height), dpi=120)
-    title = title.encode(errors="surrogateescape").decode(errors="replace")  # Names of files are bytes.
-    figure.text(MARGIN / WIDTH, 1 - 0.12 / height, title, va="top", fontsize=11, fontweight="bold", parse_math=False)
+    name = shorten(os.path.basename(title.rstrip("/")) or title, 80)
+    name = name.encode(errors="surrogateescape").decode(errors="replace")  # Names of files are bytes.
+    figure.text(MARGIN / WIDTH, 1 - 0.12 / height, name, va="top", fontsize=11, fontweight="bold", parse_math=False)
     top_axes = (MARGIN / WIDTH, 1 - (legend + PLOT_HEIGHT) / height, wide / WIDTH, PLOT_HEIGHT / height)
     _draw_scores(figure.add_axes(top_axes), timeline, leading, classes)
     low_axes = (MARGIN / WIDTH, 0.1 / height, wide / WIDTH, strip / height)
     _draw_strip(figure.add_axes(low_axes), timeline, strip_s=timeline.duration_s * strip / wide)
-    with whole_file(path) as file:
-        figure.savefig(file, format="png")
+    return figure
 
 
 def _draw_scores(axes: Axes, timeline: Timeline, leading: Sequence[int], classes: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """A comparison of two tests in words."""
 
 from nonlocal_video.metrics.intervals import PairedDifference
+from nonlocal_video.reports.accuracy import one_class_words
 from nonlocal_video.reports.compare import Comparison, Precision
 from nonlocal_video.reports.page import title
 from nonlocal_video.reports.predictions import Tested
@@ -18,7 +19,9 @@ def format_comparison(a: Tested, b: Tested, found: Comparison, *, top: int) -> s
     for name, only in zip("AB", found.shared.only, strict=True):
         if only:
             lines.append(f"{len(only)} only in {name}, left out here: {', '.join(only[:5])}{', ...' * (len(only) > 5)}")
-    lines += ["", *_accuracy_lines(found), ""]
+    lines += ["", *_accuracy_lines(found)]
+    lines += [f"{name}: {words}" for name, test in (("A", a), ("B", b)) for words in one_class_words(test.report)]
+    lines.append("")
     size, video, label = found.largest
     name = a.classes[label] if a.classes else f"class {label}"
     lines.append(f"best class: another one in {found.changed} of {count} videos")

@@ -267,10 +267,36 @@ def test_scores_on_a_larger_clip_are_the_mean_of_softmax_at_each_position() -> N
         ((3, 4, 23, 3), 5, {"res3": (1, 3), "res4": (6, 13, 20)}),
         ((3, 4, 6, 3), 10, {"res3": (0, 1, 2, 3), "res4": (0, 1, 2, 3, 4, 5)}),
         ((3, 4, 6, 3), ["res4.5", "res2.0", "res4.1"], {"res2": (0,), "res4": (1, 5)}),
+        ((1, 2, 2, 1), 1, {"res3": (1,)}),
     ],
 )
 def test_blocks_stand_where_the_paper_puts_them(blocks: tuple, number: object, places: dict) -> None:
     assert places_for(blocks, number) == places
+
+
+@pytest.mark.parametrize("kind", ["c2d", "i3d"])
+def test_one_block_of_the_small_network_is_the_same_by_its_name_and_by_its_number(kind: str) -> None:
+    with torch.device("meta"):
+        named = build_model(f"nl_{kind}_small_8x2", num_classes=7, crop=48)
+        numbered = build_model(f"{kind}_small_8x2", num_classes=7, crop=48, nonlocal_blocks=1)
+    assert built_places(named) == built_places(numbered)
+    assert named.options.nonlocal_blocks == numbered.options.nonlocal_blocks == 1
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected", "residual"),
+    [
+        ((1, 2, 2, 1), "expected 0 or 1 (5 and 10 are for R50 and R101 only), or places", "are 1, 2, 2, 1,"),
+        ((3, 4, 6, 3), "expected 0, 1, 5 or 10, or places", "are 3, 4, 6, 3,"),
+    ],
+)
+def test_a_number_of_blocks_that_a_network_has_no_places_for_is_answered_with_its_own(
+    blocks: tuple, expected: str, residual: str
+) -> None:
+    with pytest.raises(ValueError, match="nonlocal_blocks: got 7") as error:
+        places_for(blocks, 7)
+    assert expected in str(error.value)
+    assert residual in str(error.value)
 
 
 def test_ten_blocks_of_r101_are_ten() -> None:
@@ -433,3 +459,15 @@ def test_pixel_statistics_come_along_with_the_weights(imagenet: tuple[nn.Module,
     initialise(model, read_torchvision(str(imagenet[1])).weights, where="file")
     torch.testing.assert_close(model.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     torch.testing.assert_close(model.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({}, "(8, axes=spacetime, subsample=before"),
+        ({"axes": "time", "pairwise": "dot_product"}, "(8, axes=time, subsample=none"),
+        ({"group_frames": 4, "subsample": "after"}, "axes=spacetime, subsample=after, group_frames=4"),
+    ],
+)
+def test_a_printed_block_says_which_positions_see_which(options: dict, shown: str) -> None:
+    assert shown in " ".join(str(NonLocalBlock(8, **options)).split()).replace("( ", "(")

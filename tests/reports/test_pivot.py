@@ -6,6 +6,7 @@ import pytest
 from nonlocal_video.models.complexity import Cost
 from nonlocal_video.reports.pivot import Grid, grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.runs import Run
+from nonlocal_video.reports.tables import format_sheet
 from tests.reports.made_runs import PROTOCOL, made_run
 
 
@@ -31,7 +32,7 @@ def test_any_setting_is_set_against_any_other(tmp_path: Path) -> None:
     found = table(sweep(tmp_path), rows="model.pairwise", columns="optim.lr", baseline="gaussian")
     accuracies, gains = grid_sheets(found, metrics=["top1"])
     assert list(accuracies.header) == [
-        "model.pairwise", "0.05: top-1", "0.1: top-1", "parameters (M)", "GFLOPs", "seeds",
+        "model.pairwise", "lr 0.05: top-1", "lr 0.1: top-1", "parameters (M)", "GFLOPs", "seeds",
     ]  # fmt: skip
     assert [row[:3] for row in accuracies.rows] == [
         ["gaussian", "50.0 ± 0.0", "75.0 ± 0.0"],
@@ -61,6 +62,34 @@ def test_without_columns_there_is_one_and_cells_without_runs_say_so(tmp_path: Pa
     assert list(accuracies.rows[1])[:3] == ["0.1", "not run", "75.0 ± 0.0"]
 
 
+def placed(folder: Path) -> list[Run]:
+    return [
+        made_run(folder / str(number), [0] * number + [1] * (4 - number), settings={"model.nonlocal_blocks": places})
+        for number, places in enumerate((None, 1, ["res3.0", "res3.1"]))
+    ]
+
+
+@pytest.mark.parametrize("baseline", ["[res3.0,res3.1]", '["res3.0", "res3.1"]', "res3.0 + res3.1"])
+def test_rows_that_are_lists_are_readable_in_tables_latex_and_legends(tmp_path: Path, baseline: str) -> None:
+    found = table(placed(tmp_path), rows="model.nonlocal_blocks", baseline=baseline)
+    accuracies, gains = grid_sheets(found, metrics=["top1"])
+    assert [row[0] for row in accuracies.rows] == ["res3.0 + res3.1", "1", "not set"]
+    assert gains.title == "Gain over res3.0 + res3.1"
+    assert [line.name for line in found.lines.values()] == ["res3.0 + res3.1", "1", "not set"]
+    for form in ("markdown", "latex", "html"):
+        assert "res3.0 + res3.1" in format_sheet(accuracies, form=form)
+        assert "[" not in format_sheet(accuracies, form=form)
+    assert len(pick(placed(tmp_path / "again"), {"model.nonlocal_blocks": baseline})) == 1
+
+
+def test_a_line_whose_videos_all_got_one_class_says_so_below_the_table(tmp_path: Path) -> None:
+    runs = placed(tmp_path)  # In the second the best class of all four videos is that of the first video.
+    (accuracies,) = grid_sheets(table(runs, rows="model.nonlocal_blocks"), metrics=["top1"])
+    assert accuracies.note.endswith("Every video was taken for one and the same class in these rows: 1 (seed 0).")
+    (accuracies,) = grid_sheets(table([runs[0], runs[2]], rows="model.nonlocal_blocks"), metrics=["top1"])
+    assert "Every video" not in accuracies.note
+
+
 def test_seeds_may_be_rows(tmp_path: Path) -> None:
     runs = pick(sweep(tmp_path), {"optim.lr": "0.1"})
     (accuracies,) = grid_sheets(table(runs, rows="seed", columns="model.pairwise"), metrics=["top1"])
@@ -75,7 +104,7 @@ def test_settings_that_differ_besides_are_an_error_that_names_them(tmp_path: Pat
     assert len(table(kept, rows="model.pairwise").lines) == 2
     used = {"optim.lr": 0.05, "seed": 2}
     other = made_run(tmp_path / "x", [0, 0, 0, 1], protocol={**PROTOCOL, "crops": "full"}, settings=used)
-    with pytest.raises(ValueError, match=r"\n  protocol\.crops: \"3\", \"full\"\n"):
+    with pytest.raises(ValueError, match=r"\n  protocol\.crops: 3, full\n"):
         table([*kept, other], rows="model.pairwise")
 
 

@@ -49,6 +49,33 @@ def test_missing_and_broken_videos_are_counted_both_ways() -> None:
     assert "75.00 (95%: 30.06 to 95.44) of the decoded videos, 50.00 of the listed" in format_report(report)
 
 
+def same_class(num_videos: int, labels: int) -> list[Prediction]:
+    """Videos of so many classes in turn, all taken for class 1."""
+    scores = torch.tensor([0.1, 0.5, 0.2, 0.2], dtype=torch.float64)
+    ranks = {0: 3, 1: 0, 2: 1, 3: 2}
+    return [
+        Prediction(f"{i}.mp4", i % labels, scores, (ranks[i % labels],) * 2, (ranks[i % labels],) * 2)
+        for i in range(num_videos)
+    ]
+
+
+def test_a_test_in_which_every_video_got_one_class_says_so_in_words(tmp_path: Path) -> None:
+    report = write(tmp_path, same_class(8, 4), classes=NAMES[:4])
+    said = 'every one of the 8 videos is taken for the class "class b": the network does not tell them apart'
+    assert report["only_class"] == {"class": 1, "name": "class b"}
+    assert said in format_report(report)
+    assert f"**E{said[1:]}" in (tmp_path / "report.md").read_text()
+    assert 'is taken for the class "1":' in format_report(build(same_class(8, 4), num_classes=4))
+
+
+def test_videos_of_one_class_may_all_get_it_without_a_word() -> None:
+    right = [one._replace(label=1, clip_ranks=(0, 0), running_ranks=(0, 0)) for one in same_class(4, 1)]
+    report = build(right, num_classes=4)
+    assert (report["top1"], report["only_class"]) == (100, None)
+    assert "is taken for the class" not in format_report(report)
+    assert build(predictions(40))["only_class"] is None
+
+
 def test_accuracies_are_those_that_the_scores_give_by_torchs_topk() -> None:
     scored = predictions(100)
     report = build(scored)

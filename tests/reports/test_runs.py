@@ -24,11 +24,11 @@ def test_tests_are_found_once_and_what_is_left_out_is_said(tmp_path: Path) -> No
     found = find_tests([tmp_path, tmp_path / "a"])
     assert found.tests == tests[:2]
     assert left_out(found.left_out) == [
+        f"1 not trained to the end (the same command goes on), in {tmp_path}: c",
         f"1 of ensembles, not of runs, in {tmp_path}/a/test: ensemble",
         f"1 of an older version (test those runs again), in {tmp_path}/a/test: old",
         f"1 without accuracies, since their lists have no labels, in {tmp_path}/a/test: unlabelled",
         f"1 of weights without a run (no config.yaml above them), in {tmp_path}/weights/test: full_10",
-        f"1 not tested yet (tools/test.py), in {tmp_path}: c",
     ]
-    with pytest.raises(ValueError, match=r"no report\.json of a tested run here or below; 1 not tested yet"):
+    with pytest.raises(ValueError, match=r"no report\.json of a tested run here or below; 1 not trained to the end"):
         find_tests([tmp_path / "c"])

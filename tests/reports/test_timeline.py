@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nonlocal_video.data.pieces import Still
-from nonlocal_video.reports.timeline import Timeline, draw_timeline, write_timeline
+from nonlocal_video.reports.timeline import Timeline, draw_timeline, timeline_figure, write_timeline
 
 CLASSES = ["walking, slowly", "waving", 'saying "$x_1$"', "never seen"]
 RED, BLUE = (220, 20, 20), (20, 20, 220)
@@ -74,6 +74,19 @@ def test_picture_is_drawn_for_any_number_of_windows_and_classes(tmp_path: Path, 
     draw_timeline(tmp_path / "a.png", timeline(scores), title="$ a_b { \udcff", classes=CLASSES, top=400)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size[0] == 1200
+
+
+@pytest.mark.parametrize(
+    ("video", "title"),
+    [
+        ("/data/kinetics/val/a long way/clip.mp4", "clip.mp4"),
+        ("frames/walking_1/", "walking_1"),
+        ("x" * 100 + ".mp4", "x" * 38 + "..." + "x" * 34 + ".mp4"),
+    ],
+)
+def test_the_title_is_the_videos_name_and_no_path(video: str, title: str) -> None:
+    figure = timeline_figure(timeline(SCORES), title=video, classes=CLASSES, top=3)
+    assert [text.get_text() for text in figure.texts] == [title]
 
 
 def test_picture_of_a_single_frame_and_of_a_narrow_video_is_drawn(tmp_path: Path) -> None:
