@@ -62,8 +62,8 @@ def begin(
         ValueError: weights or a checkpoint that do not fit.
     """
     path, content, problems = newest_checkpoint(folder)
-    if path is None and config.init.weights:
-        for line in start_from(model, config.init.weights):
+    if path is None:
+        for line in begin_anew(config, model):
             say(line)
     state = fresh_state(config, model, recipe)
     if path is not None:
@@ -72,6 +72,17 @@ def begin(
         for line in resume(state, content, where=path, facts=facts, last_step=config.optim.steps):
             say(line)
     return state
+
+
+def begin_anew(config: TrainConfig, model: Classifier) -> list[str]:
+    """Loads the weights to start from, if there are any; what to say about them.
+
+    Raises:
+        ValueError: as `start_from`.
+    """
+    if config.init.weights is None:
+        return ["starts from random weights; init.weights=FILE gives others"]
+    return start_from(model, config.init.weights)
 
 
 def fresh_state(config: TrainConfig, model: Classifier, recipe: Recipe) -> TrainState:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from nonlocal_video.config import run_tool
 from nonlocal_video.files import whole_file
+from nonlocal_video.models.weights.given import SOURCES
 from nonlocal_video.predict import Predictor, Result
 from nonlocal_video.reports.timeline import draw_timeline, write_timeline
 from nonlocal_video.settings import PredictConfig
@@ -52,7 +53,8 @@ def settings(cfg: DictConfig) -> PredictConfig:
     """
     missing = [key for key in ("weights", "video") if OmegaConf.is_missing(cfg, key) or not cfg[key]]
     if missing:
-        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
+        hint = f"; {SOURCES}" if "weights" in missing else ""
+        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}{hint}")
     config: PredictConfig = OmegaConf.to_object(cfg)
     config.video = [str(one) for one in config.video] if isinstance(config.video, list) else str(config.video)
     if config.format not in LINES:

@@ -89,8 +89,9 @@ def _is_same(path: str, size: int) -> bool:
 
 def format_census(census: Mapping[str, object]) -> str:
     """In one line."""
-    how = {"presence": "files only looked for", "packets": "files opened, not decoded", "frames": "all decoded before"}
-    return (
-        f"census {census['hash']}: {census['listed']} listed, {census['missing']} missing, "
-        f"{census['broken']} known broken ({how[str(census['checked'])]})"
-    )
+    broken = {
+        "presence": "broken ones not looked for",
+        "packets": f"{census['broken']} that do not open (none was decoded)",
+        "frames": f"{census['broken']} broken (every video was decoded)",
+    }[str(census["checked"])]
+    return f"census {census['hash']}: {census['listed']} listed, {census['missing']} missing, {broken}"

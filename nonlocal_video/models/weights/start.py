@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +15,12 @@ from nonlocal_video.models.initialise import initialise
 from nonlocal_video.models.nonlocal_block import name_of
 from nonlocal_video.models.weights.caffe2 import read_caffe2
 from nonlocal_video.models.weights.file import read_model_file, read_torch_file
+from nonlocal_video.models.weights.given import how_to_bring_in
 from nonlocal_video.models.weights.torchvision import read_torchvision
 
 KINDS = (
     "a checkpoint of a run, a .safetensors file that training or tools/import_weights.py wrote, the state dict of "
-    "torchvision's ResNet-50 or -101, or a released Caffe2 .pkl; tools/import_weights.py brings in others"
+    "torchvision's ResNet-50 or -101, or a released Caffe2 .pkl"
 )
 _TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
 """How `torch.save` begins a file: a zip archive, or before PyTorch 1.6 its magic number."""
@@ -115,7 +117,7 @@ def read_start(path: str) -> Start:
     try:
         return _read(path)
     except ValueError as error:
-        raise ValueError(f"{error}; expected {KINDS}") from error
+        raise ValueError(f"{error}; expected {KINDS}: {how_to_bring_in(Path(path))}") from error
 
 
 def _read(path: str) -> Start:
