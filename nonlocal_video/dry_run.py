@@ -80,14 +80,19 @@ def _cost(config: TrainConfig, recipe: Recipe, state: TrainState, model: Classif
     seconds = timed.seconds * timed.work_of(clips, side)
     of_what = "" if (timed.clips, timed.side) == (clips, side) else f", from {_clips(timed.clips, timed.side)}"
     told = (
-        f"cost: {seconds:.3g} s a step (median of {timed.steps} on noise{of_what}, without loading and communication) "
-        f"x {steps} steps"
+        f"cost: {_number(seconds)} s a step (median of {timed.steps} on noise{of_what}, without loading and "
+        f"communication) x {steps} steps"
     )
     hours = seconds * steps / 3600
     if device == "cuda":
-        return f"{told} = {hours:.3g} h on {devices} x {device} = {hours * devices:.3g} GPU hours"
+        return f"{told} = {_number(hours)} h on {devices} x {device} = {_number(hours * devices)} GPU hours"
     told += f" x {devices} processes" if devices > 1 else ""
-    return f"{told} = {hours * devices:.3g} hours of this CPU, no GPU is here"
+    return f"{told} = {_number(hours * devices)} hours of this CPU, no GPU is here"
+
+
+def _number(value: float) -> str:
+    """0.692, 6.73, 67,300."""
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):,.0f}"
 
 
 def _sizes(config: TrainConfig, recipe: Recipe, model: Classifier) -> list[tuple[int, int]]:
@@ -101,7 +106,7 @@ def _sizes(config: TrainConfig, recipe: Recipe, model: Classifier) -> list[tuple
             return False
         return clips * positions > 1  # Of a single value there is no variance to normalise by.
 
-    smaller = [(1, crop // 2), *([(1, crop)] if full > 1 else [])]
+    smaller = [(1, crop // 4), (1, crop // 2), *([(1, crop)] if full > 1 else [])]
     return [*(size for size in smaller if is_possible(*size)), (full, crop)]
 
 

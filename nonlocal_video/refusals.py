@@ -30,10 +30,10 @@ def explain(
         return f"{key}: there is no such setting{_nearest(key, settings)}; python tools/{tool} --help lists all"
     if absent := re.search(r"Could not find '([^'/]+)/([^']+)'\s+Available options", text):
         return _no_option(absent[1], absent[2], configs)
+    if name := re.search(r"Interpolation key '([^']*)' not found", both):
+        return _not_interpolated(name[1], words, where=where and where[1])
     if where is None:
         return f"{text} ({cause.splitlines()[0]})" if cause else text
-    if name := re.search(r"Interpolation key '([^']*)' not found", both):
-        return _not_interpolated(where[1], name[1], words)
     return f"{where[1]}: {(cause or text).splitlines()[0]}"
 
 
@@ -51,7 +51,7 @@ def _nearest(key: str, settings: Mapping[str, Any]) -> str:
     """The settings that may have been meant: those of the same last word elsewhere, and those that are spelt alike."""
     last = key.rpartition(".")[2]
     elsewhere = [name for name in settings if name.rpartition(".")[2] == last]
-    alike = get_close_matches(key, settings, n=2, cutoff=0.7)
+    alike = get_close_matches(key, settings, n=1, cutoff=0.7)
     endings = {name.rpartition(".")[2]: name for name in reversed(list(settings))}
     spelt = [endings[word] for word in get_close_matches(last, endings, n=1, cutoff=0.7)]
     found = list(dict.fromkeys([*elsewhere, *alike, *spelt]))[:3]
@@ -59,10 +59,16 @@ def _nearest(key: str, settings: Mapping[str, Any]) -> str:
     return f", the nearest: {', '.join(told)}" if told else ""
 
 
-def _not_interpolated(key: str, name: str, words: Sequence[str]) -> str:
-    """A `${...}` stands for the value of a setting; in the name of a file it needs a sign before it."""
-    given = next((word for word in words if word.lstrip("+").startswith(f"{key}=")), None)
-    said = f"{key}: got ${{{name}}}, which stands for the value of the setting {name}, and there is no such setting"
-    if given is None:
-        return f"{said}; a name that holds the sign $ itself is written \\${{{name}}}"
-    return f"{said}; if it is in the name of a file or folder: {shlex.quote(given.replace('${', chr(92) + '${'))}"
+def _not_interpolated(name: str, words: Sequence[str], *, where: str | None) -> str:
+    """A `${...}` stands for the value of a setting; in the name of a file it needs a sign before it.
+
+    Args:
+        where: the setting that asked for the value, if it is known: perhaps by way of the one that was typed.
+    """
+    sign, typed = f"${{{name}}}", next((word for word in words if f"${{{name}}}" in word), None)
+    key = where if typed is None else typed.lstrip("+").partition("=")[0]
+    said = f"got {sign}, which stands for the value of the setting {name}, and there is no such setting"
+    said = said if key is None else f"{key}: {said}"
+    if typed is None:
+        return f"{said}; a name that holds the sign $ itself is written \\{sign}"
+    return f"{said}; if it is in the name of a file or folder: {shlex.quote(typed.replace(sign, chr(92) + sign))}"

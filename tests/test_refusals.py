@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video import config as edge
@@ -23,7 +22,7 @@ def settings() -> dict[str, Any]:
 def refused(word: str, settings: dict[str, Any]) -> str:
     """What a tool says of a word, which must be an error."""
     with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
-        OmegaConf.to_object(composed("train", with_quotes([word]))[0])
+        edge.train_config(*composed("train", with_quotes([word])))
     message = explain(caught.value, [word], settings, tool="train.py")
     assert not any(raw in message for raw in ("+optim", "in struct", "structured://", "full_key", "\n"))
     return message
@@ -32,8 +31,8 @@ def refused(word: str, settings: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("optim.stepz=3", "optim.stepz: there is no such setting, the nearest: optim.steps (400)"),
-        ("runtime.device=cpu", "runtime.device: there is no such setting, the nearest: runtime.devices (1)"),
+        ("optim.stepz=3", "optim.stepz: there is no such setting, the nearest: optim.steps (400); "),
+        ("runtime.device=cpu", "runtime.device: there is no such setting, the nearest: runtime.devices (1); "),
         ("steps=3", "steps: there is no such setting, the nearest: optim.steps (400)"),
         ("optm=kinetics_400k", "optm: there is no such setting, the nearest: optim (miniature)"),
         ("model.nonlocal_block=1", "model.nonlocal_block: there is no such setting, the nearest: model.nonlocal_block"),
@@ -49,7 +48,7 @@ def test_what_hydra_refuses_is_answered_with_the_nearest(word: str, message: str
     assert message in refused(word, settings)
 
 
-@pytest.mark.parametrize("path", ["/tmp/${a}/x", "/tmp/it is=${a}/x, y"])
+@pytest.mark.parametrize("path", ["/tmp/${a}/x", "/tmp/it is=${a}/x, y ${a}"])
 def test_interpolation_in_a_path_is_answered_with_the_word_that_means_it(path: str, settings: dict[str, Any]) -> None:
     message = refused(f"data.root={path}", settings)
     assert message.startswith("data.root: got ${a}, which stands for the value of the setting a, and there is no such")
