@@ -1,7 +1,6 @@
 """A dry run: all that a start does before its first step, and then steps on noise, which tell what a run would cost."""
 
 from collections.abc import Callable, Sequence
-from math import prod
 from statistics import median
 from time import perf_counter
 from typing import NamedTuple
@@ -78,11 +77,10 @@ def _cost(config: TrainConfig, recipe: Recipe, state: TrainState, model: Classif
     )
     clips, side = recipe.clips_per_rank, config.clip.crop
     seconds = timed.seconds * timed.work_of(clips, side)
-    of_what = "" if (timed.clips, timed.side) == (clips, side) else f", from {_clips(timed.clips, timed.side)}"
-    told = (
-        f"cost: {_number(seconds)} s a step (median of {timed.steps} on noise{of_what}, without loading and "
-        f"communication) x {steps} steps"
-    )
+    whole = (timed.clips, timed.side) == (clips, side)
+    about, of_what = ("", "") if whole else ("about ", f", from {_clips(timed.clips, timed.side)}")
+    how = f"median of {timed.steps} on noise{of_what}, without loading and communication"
+    told = f"cost: {about}{_number(seconds)} s a step ({how}) x {steps} steps"
     hours = seconds * steps / 3600
     if device == "cuda":
         return f"{told} = {_number(hours)} h on {devices} x {device} = {_number(hours * devices)} GPU hours"
@@ -99,15 +97,15 @@ def _sizes(config: TrainConfig, recipe: Recipe, model: Classifier) -> list[tuple
     """Clips and sides of steps that grow up to the one that training takes."""
     full, crop = recipe.clips_per_rank, config.clip.crop
 
-    def is_possible(clips: int, side: int) -> bool:
+    def is_possible(side: int) -> bool:
+        """With 2x2 positions at the end, keys can be pooled, and one clip has a variance to normalise by."""
         try:
-            positions = prod(model.backbone.final_map(config.clip.length, side, side))
+            return min(model.backbone.final_map(config.clip.length, side, side)[1:]) > 1
         except ValueError:
             return False
-        return clips * positions > 1  # Of a single value there is no variance to normalise by.
 
     smaller = [(1, crop // 4), (1, crop // 2), *([(1, crop)] if full > 1 else [])]
-    return [*(size for size in smaller if is_possible(*size)), (full, crop)]
+    return [*(size for size in smaller if is_possible(size[1])), (full, crop)]
 
 
 class Timed(NamedTuple):

@@ -3,8 +3,8 @@
 import pytest
 
 from nonlocal_video.checks import check_name
-from nonlocal_video.commandline import with_quotes
-from nonlocal_video.science import LONGEST, UNNAMED, name_of, words_of
+from nonlocal_video.commandline import PATHS, with_quotes
+from nonlocal_video.science import FILES, LONGEST, UNNAMED, name_of, within, words_of
 
 FOLDER = "/home/some body/x=y, z"
 OWN = [
@@ -59,6 +59,14 @@ def test_reports_of_lists_with_one_name_in_two_folders_are_kept_apart() -> None:
 
 def test_name_of_a_list_with_signs_pastes_unquoted() -> None:
     assert name_of(["my val (1)", "full_10", "", "日本"]) == "my_val_1-full_10"
+
+
+def test_no_setting_that_is_a_path_goes_into_a_name_as_it_stands() -> None:
+    of_predict = {"video", "out", "over_time", "features"}
+    assert {key for key in PATHS if not within(key, UNNAMED) and key not in FILES} == of_predict
+    assert not any(
+        "home" in word or "/" in word for word in words_of([f"{key}=/home/a/b" for key in PATHS - of_predict])
+    )
 
 
 def test_refused_name_says_which_setting_gives_another() -> None:
