@@ -16,6 +16,7 @@ from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, no
 from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
 from nonlocal_video.data.targets import classes_of, target
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
+from nonlocal_video.models.weights.given import SOURCES
 from nonlocal_video.settings import DataConfig, InitConfig, PredictDataConfig, ProtocolConfig, TrainConfig
 from nonlocal_video.types import Entry
 
@@ -31,7 +32,7 @@ def read_entries(config: DataConfig, which: str, *, labelled: bool = True) -> tu
             another order than the names of the classes, or too many missing videos.
     """
     check_decoder(config.decoder)
-    check_sources(getattr(config, which), root=config.root)
+    check_sources(getattr(config, which), root=config.root, setting=f"data.{which}")
     classes = class_names(config)
     entries = read_list(
         getattr(config, which),
@@ -148,7 +149,7 @@ def check_start(config: InitConfig) -> None:
     first = f"experiment=kinetics/{run.removeprefix('kinetics_')} writes it at its end; " if "kinetics_" in run else ""
     raise ValueError(
         f"init.weights: {config.weights}: no such file; {first}"
-        "give another one with init.weights=FILE, or start from random weights with init.weights=null"
+        f"give another one with init.weights=FILE, or start from random weights with init.weights=null; {SOURCES}"
     )
 
 

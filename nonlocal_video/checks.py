@@ -1,6 +1,8 @@
 """What settings may be: each is checked once, before the work, with what was got and what is expected."""
 
 import re
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import torch
 
@@ -14,15 +16,34 @@ SCHEDULES = {"full": 1, "half": 2, "quarter": 4}
 """By what the steps of a schedule are divided."""
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, *, setting: str = "name") -> str:
     """A name that pastes unquoted.
+
+    Args:
+        setting: what gives another one.
 
     Raises:
         ValueError: other characters than letters, digits, `_`, `.` and `-`.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) or len(name) > 200:
-        raise ValueError(f"name: got {name!r}, expected up to 200 letters, digits, '_', '.' and '-'")
+        raise ValueError(
+            f"name: got {name!r}, expected up to 200 letters, digits, '_', '.' and '-': give one with {setting}=NAME"
+        )
     return name
+
+
+def check_known(settings: Any, prefix: str = "") -> None:
+    """Makes sure that nothing was added to a tool's settings: `+` on the command line adds what nobody reads.
+
+    Raises:
+        ValueError: a setting that no tool reads.
+    """
+    known = {item.name for item in fields(settings)}
+    for name, value in vars(settings).items():
+        if name not in known:
+            raise ValueError(f"{prefix}{name}: there is no such setting, expected one of {', '.join(sorted(known))}")
+        if is_dataclass(value):
+            check_known(value, f"{prefix}{name}.")
 
 
 def check_training(config: TrainConfig) -> None:
@@ -45,7 +66,7 @@ def check_training(config: TrainConfig) -> None:
     _expect(config.schedule in SCHEDULES, "schedule", config.schedule, " or ".join(SCHEDULES))
     no_scaler = config.runtime.precision == "fp16" and not torch.cuda.is_available()
     _expect(not no_scaler, "runtime.precision", "fp16", "fp32 or bf16 to train without a GPU")
-    check_shared(config.data, config.clip, config.runtime)
+    check_shared(config.data, config.clip, config.runtime, elsewhere=config.dry_run)
     _check_scores(config)
 
 
@@ -77,8 +98,11 @@ def _check_optim(optim: OptimConfig) -> None:
     _expect(not optim.sync_bn or torch.cuda.is_available(), "optim.sync_bn", True, "false: it needs GPUs, none is here")
 
 
-def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> None:
+def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig, *, elsewhere: bool = False) -> None:
     """What training and testing have in common.
+
+    Args:
+        elsewhere: the GPUs are those of another machine, as in a dry run.
 
     Raises:
         ValueError: an impossible value.
@@ -99,7 +123,7 @@ def check_shared(data: DataConfig, clip: ClipConfig, runtime: RuntimeConfig) -> 
     _expect(runtime.timeout_s > 0, "runtime.timeout_s", runtime.timeout_s, "more than 0 seconds")
     _expect(runtime.chunk is None or runtime.chunk > 0, "runtime.chunk", runtime.chunk, "1 or more, or null")
     _expect(runtime.precision in ("fp32", "bf16", "fp16"), "runtime.precision", runtime.precision, "fp32, bf16 or fp16")
-    gpus = torch.cuda.device_count()
+    gpus = 0 if elsewhere else torch.cuda.device_count()
     _expect(not gpus or runtime.devices <= gpus, "runtime.devices", runtime.devices, f"at most {gpus}, the GPUs here")
 
 

@@ -1,7 +1,6 @@
 """The Hydra edge: from what the user has composed to checked settings, the run folder and the network."""
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -9,32 +8,44 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.build import count_classes
-from nonlocal_video.checks import SCHEDULES, check_name, check_protocol, check_shared, check_training, scores_for
+from nonlocal_video.checks import (
+    SCHEDULES,
+    check_known,
+    check_name,
+    check_protocol,
+    check_shared,
+    check_training,
+    scores_for,
+)
 from nonlocal_video.commandline import expected_instead, with_quotes
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.engine.checkpoint import list_checkpoints
-from nonlocal_video.evaluation import move, published_of, run_of_file
+from nonlocal_video.evaluation import check_given, move, published_of, run_of_file
 from nonlocal_video.files import whole_file
 from nonlocal_video.folder import read_run
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.network import function_for, network_of, own_function, plain_model, plain_word
-from nonlocal_video.recipe import shorten
+from nonlocal_video.recipe import CONFIGS, shorten
+from nonlocal_video.refusals import explain
 from nonlocal_video.reports.runs import SETTINGS
-from nonlocal_video.science import flat, science, within
-from nonlocal_video.settings import MISSING, DataConfig, PredictConfig, ProtocolConfig, TestConfig, TrainConfig
-
-UNNAMED = (
-    "name", "run", "runtime", "roots", "lists", "starts", "data.root", "data.max_missing", "data.train_census",
-    "data.val_census", "save_views", "test", "dry_run", "row",
-)  # fmt: skip
-"""Settings that do not go into the name of a run or of a report."""
+from nonlocal_video.science import UNNAMED, flat, name_of, science, words_of
+from nonlocal_video.settings import (
+    MISSING,
+    NOT_GIVEN,
+    DataConfig,
+    PredictConfig,
+    ProtocolConfig,
+    TestConfig,
+    TrainConfig,
+)
 
 OmegaConf.register_new_resolver("scores_for", scores_for, replace=True)
 ConfigStore.instance().store("train_schema", TrainConfig)
@@ -47,23 +58,40 @@ def run_tool(main: Callable[[], None]) -> None:
 
     Inside, jobs raise, so that a sweep goes on with its next job.
     """
-    sys.argv[1:] = with_quotes(sys.argv[1:])
+    typed = sys.argv[1:]
+    sys.argv[1:] = with_quotes(typed)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises instead of printing its own summary.
     try:
         main()
     except BrokenPipeError:  # Who read the output has enough, as head has.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # As shells name the end by SIGPIPE, which Windows does not know.
-    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
-        composing = isinstance(error, HydraException) and error.__cause__ is not None
-        cause = f" ({str(error.__cause__).splitlines()[0]})" if composing else ""
-        if isinstance(error, OverrideParseException):
-            error, cause = ValueError(f"got {error.override!r}, {expected_instead(error.override)}"), ""
-        print(f"error: {error}{cause}", file=sys.stderr)
+    except OverrideParseException as error:
+        print(f"error: got {error.override!r}, {expected_instead(error.override)}", file=sys.stderr)
+        sys.exit(1)
+    except (HydraException, OmegaConfBaseException) as error:
+        tool = Path(sys.argv[0]).name
+        print(f"error: {explain(error, typed, _all_settings(tool), tool=tool)}", file=sys.stderr)
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _all_settings(tool: str) -> dict[str, Any]:
+    """The settings of a tool, with their values if nobody says another, and its groups."""
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            cfg = compose(Path(tool).stem, return_hydra_config=True)
+    except HydraException:  # The fault is in a file of configs/, such as local.yaml.
+        return {}
+    groups = {name: choice for name, choice in cfg.hydra.runtime.choices.items() if not name.startswith(("hydra", "."))}
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return {**flat(OmegaConf.to_container(cfg)), **groups}
 
 
 def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
@@ -78,6 +106,8 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
     cfg.choices = {
         group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith(("hydra", "."))
     }
+    if cfg.dry_run:
+        _stand_in(cfg)
     if (
         not any(OmegaConf.is_missing(cfg.data, key) for key in ("num_classes", "classes"))
         and cfg.data.num_classes is None
@@ -86,11 +116,19 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
     config: TrainConfig = _to_settings(cfg)
     config.model = plain_model(config.model, where="model")
     config.name = check_name(
-        config.name if config.name is not None else "-".join(_name_from(list(hydra.overrides.task))) or "default"
+        config.name if config.name is not None else name_of(words_of(hydra.overrides.task)) or "default"
     )
     check_training(config)
     shorten(config.optim, SCHEDULES[config.schedule])
     return config
+
+
+def _stand_in(cfg: DictConfig) -> None:
+    """Lets a dry run do without videos and weights that nobody named."""
+    plain = flat(OmegaConf.to_container(cfg, resolve=True))
+    for group, key in (("data", "root"), ("init", "weights")):
+        if plain[f"{group}.{key}"] == MISSING:
+            cfg[group][key] = NOT_GIVEN
 
 
 def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, TrainConfig]:
@@ -102,6 +140,7 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
         ValueError: a missing or impossible value, or a folder that is not a run.
     """
     config: TestConfig = _to_settings(cfg)
+    check_given(config)
     alone = config.run is None
     run = run_of_file(config) if config.run is None else read_run(Path(config.run))
     _name_function(config, run)
@@ -121,9 +160,9 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
     config.protocol = _protocol(config, run, overrides, name=hydra.runtime.choices["protocol"])
     if config.name is None:
         alone_says = ("weights", "data") if alone else ()
-        words = _name_from(overrides, unnamed=(*UNNAMED, "protocol", "model", *alone_says))
-        changes = _name_from([one for one in overrides if one.startswith("protocol.")])
-        config.name = "-".join([*([run.data.name] if alone else []), config.protocol.name, *changes, *words])
+        words = words_of(overrides, unnamed=(*UNNAMED, "protocol", "model", *alone_says), by_folder=True)
+        changes = words_of([one for one in overrides if one.startswith("protocol.")])
+        config.name = name_of([*([run.data.name] if alone else []), config.protocol.name, *changes, *words])
     check_name(config.name)
     check_shared(run.data, run.clip, config.runtime)
     check_protocol(config.protocol)
@@ -223,16 +262,6 @@ def _to_settings(cfg: Any) -> Any:
     if missing:
         hint = " (null begins with random weights)" if missing[-1] == "init.weights" else ""
         raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}{hint}")
-    return OmegaConf.to_object(cfg)
-
-
-def _name_from(overrides: list[str], *, unnamed: tuple[str, ...] = UNNAMED) -> list[str]:
-    """experiment=miniature/nl_c2d seed=1 -> miniature_nl_c2d, seed_1."""
-    words = []
-    for override in sorted(overrides, key=lambda text: (not text.startswith("experiment="), text)):
-        key, _, value = override.lstrip("+~").partition("=")
-        if not within(key, unnamed):
-            value = value.lower() if value in ("True", "False") else value  # A sweep passes them on so.
-            text = value if key == "experiment" else f"{key.rpartition('.')[2]}_{value}"
-            words.append(re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_"))
-    return words
+    settings = OmegaConf.to_object(cfg)
+    check_known(settings)
+    return settings

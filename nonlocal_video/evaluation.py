@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_origin, get_type_hints
 from nonlocal_video.engine.checkpoint import newest_checkpoint
 from nonlocal_video.models.options import NetworkOptions
 from nonlocal_video.models.weights.file import network_options, read_model_file
+from nonlocal_video.models.weights.given import SOURCES, check_network, check_there
 from nonlocal_video.models.weights.published import Published
 from nonlocal_video.network import plain_model
 from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, TestConfig, TrainConfig
@@ -30,13 +31,10 @@ def find_weights(run: Path, weights: str | None, *, steps: int) -> Weights:
         steps: those of the finished run.
 
     Raises:
-        ValueError: no such file, or the run has no such checkpoint.
+        ValueError: the run has no such checkpoint.
     """
     if weights not in (None, "best"):
-        path = Path(str(weights))
-        if not path.is_file():
-            raise ValueError(f"weights: got {path}, expected a checkpoint or a .safetensors file: no such file")
-        return Weights(path)
+        return Weights(Path(str(weights)))
     newest, content, problems = newest_checkpoint(run / "checkpoints")
     if newest is None:
         raise ValueError(f"{run}: no checkpoint yet; train it first, or name a file with weights=...")
@@ -48,6 +46,27 @@ def find_weights(run: Path, weights: str | None, *, steps: int) -> Weights:
     if content["best"] is None:
         raise ValueError(f"{run}: weights=best: it was not validated while it trained (runtime.validate_every)")
     return Weights(run / "checkpoints" / f"step_{int(content['best']['step']):08d}.pt", tuple(notes))
+
+
+def check_given(config: TestConfig) -> None:
+    """Makes sure that there is a run to test, or a file of weights that says its network.
+
+    Raises:
+        ValueError: neither is given, the file is not there, or alone does not say its network.
+    """
+    if config.weights is None and config.run is None:
+        raise ValueError(f"these settings need a value: run=runs/NAME, or weights=FILE.safetensors; {SOURCES}")
+    if config.weights in (None, "best"):
+        return
+    path = Path(str(config.weights))
+    if config.run is not None:
+        check_there(path)
+    elif path.parent.name == "checkpoints":
+        raise ValueError(
+            f"weights: got {path}, a checkpoint of a run, which needs its run, too: run={path.parent.parent}"
+        )
+    else:
+        check_network(path)
 
 
 def published_of(weights: str | None) -> dict[str, Any] | None:
@@ -89,8 +108,7 @@ def _check_fields(content: Any, kind: type, *, where: str) -> None:
 
 def run_of_file(config: TestConfig) -> TrainConfig:
     """What a run with the network of a .safetensors file would be."""
-    if config.weights is None or not config.weights.endswith(".safetensors"):
-        raise ValueError("these settings need a value: run=..., or weights=FILE.safetensors")
+    assert config.weights is not None, "it was checked"
     data, head = config.data, read_model_file(config.weights, with_weights=False)
     options = network_options(head, where=config.weights)
     plain_model(head.options, where=f"{config.weights}: model")

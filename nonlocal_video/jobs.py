@@ -28,11 +28,32 @@ def train(config: TrainConfig) -> None:
 
 def _train(config: TrainConfig) -> None:
     runtime = config.runtime
+    check_start(config)
+    launch(training.run, find_videos(config), processes=runtime.devices, timeout_s=runtime.timeout_s)
+
+
+def check_start(config: TrainConfig) -> None:
+    """Makes sure that a run has what it begins with: the file of weights, unless it has a checkpoint.
+
+    Raises:
+        ValueError: as `build.check_start`.
+    """
     if not list_checkpoints(run_folder(config) / "checkpoints"):
         build.check_start(config.init)
+
+
+def find_videos(config: TrainConfig) -> training.Job:
+    """Looks for the videos of a run: those to train on, to validate with, and to test on as soon as it is trained.
+
+    Raises:
+        ValueError: as `build.find_videos`.
+    """
     found = build.find_videos(config.data, "train")
-    val = build.find_videos(config.data, "val") if runtime.validate_every else None
-    launch(training.run, training.Job(config, found, val), processes=runtime.devices, timeout_s=runtime.timeout_s)
+    if config.runtime.validate_every:
+        return training.Job(config, found, build.find_videos(config.data, "val"))
+    if config.test is not None:  # A list that is not there is told now, and not when all is trained.
+        build.find_videos(config.data, "val", labelled=False)
+    return training.Job(config, found, None)
 
 
 def test(config: TestConfig, settings: TrainConfig) -> None:

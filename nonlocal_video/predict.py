@@ -30,6 +30,7 @@ from nonlocal_video.engine.evaluate import Scorer
 from nonlocal_video.metrics.views import combine_views
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import load_model, read_model_file
+from nonlocal_video.models.weights.given import check_network
 from nonlocal_video.reports.timeline import Timeline
 from nonlocal_video.settings import ClipConfig, DataConfig, PredictDataConfig, ProtocolConfig, RuntimeConfig
 from nonlocal_video.types import Entry, Failure
@@ -94,7 +95,7 @@ class Predictor:
         self.runtime = runtime or RuntimeConfig(workers=0)
         if self.runtime.devices != 1:
             raise ValueError(f"runtime.devices: got {self.runtime.devices}, expected 1 to predict")
-        check_weights(Path(weights))
+        check_network(Path(weights))
         self.model = load_model(weights, pairwise=pairwise)
         options = self.model.options
         if self.protocol.short_side is None:
@@ -178,26 +179,6 @@ class _Done(NamedTuple):
     start_s: np.ndarray
     end_s: np.ndarray
     stills: tuple[Still, ...]
-
-
-def check_weights(path: Path) -> None:
-    """Tells what to give instead of a run or a checkpoint.
-
-    Raises:
-        ValueError: it is not a .safetensors file, or not there.
-    """
-    run = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else None
-    if run is not None:
-        expected = run / "model.safetensors"
-        missing = "" if expected.exists() else ", which training writes at its end: it is not there yet"
-        raise ValueError(f"weights: got {path}, expected a .safetensors file: {expected}{missing}")
-    if not path.is_file():
-        raise ValueError(f"weights: got {path}, expected a .safetensors file: no such file")
-    if path.suffix != ".safetensors":
-        raise ValueError(
-            f"weights: got {path}, expected a .safetensors file: runs/NAME/model.safetensors, or what "
-            "tools/import_weights.py makes of the checkpoint of another code base"
-        )
 
 
 def _class_names(

@@ -1,6 +1,8 @@
 """What a run will do, from its settings and the number of processes: computed once, and told in one screen."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nonlocal_video.data.census.usable import format_census
@@ -9,6 +11,7 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.settings import OptimConfig, TrainConfig
 
+CONFIGS = Path(__file__).parent.parent / "configs"
 LABELS = {
     "one": "",
     "clip": ", several a video: a clip is taught those that it shows",
@@ -50,8 +53,14 @@ def make_recipe(config: TrainConfig, *, processes: int) -> Recipe:
     return Recipe(processes, clips_per_rank, global_batch, schedule)
 
 
-def describe(config: TrainConfig, model: Classifier, recipe: Recipe, *, census: dict[str, Any], device: str) -> str:
-    """One screen on what is about to run."""
+def describe(
+    config: TrainConfig, model: Classifier, recipe: Recipe, *, census: dict[str, Any] | None, device: str
+) -> str:
+    """One screen on what is about to run.
+
+    Args:
+        census: of the training videos; None if nobody looked for them.
+    """
     runtime, clip, options, data = config.runtime, config.clip, model.options, config.data
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     how = [runtime.precision, "channels last" if runtime.channels_last else "channels first"]
@@ -65,14 +74,41 @@ def describe(config: TrainConfig, model: Classifier, recipe: Recipe, *, census: 
             f"run {config.name} on {recipe.processes} x {device}, {', '.join(how)}",
             f"network {options.name}: {num_parameters / 1e6:.2f}M parameters, {options.stem} stem, {options.norm} norm",
             format_places(model),
-            f"data {data.name}: {census['listed']} videos listed, {census['missing']} missing, {classes}",
-            format_census(census),
+            *_describe_videos(data.name, census, classes),
             f"clips of {clip.length} frames, 1 of {clip.stride}{fps}, short side {clip.jitter[0]} to {clip.jitter[1]}, "
             f"crop {clip.crop}{', mirrored every second time' if clip.flip else ''}",
+            *_describe_defaults(config),
             *_describe_batch(config, recipe),
             *_describe_optimiser(config, model),
+            *_describe_expected(config.choices.get("experiment")),
         ]
     )
+
+
+def _describe_videos(name: str, census: dict[str, Any] | None, classes: str) -> list[str]:
+    if census is None:
+        return [f"data {name}: not looked for, {classes}"]
+    return [
+        f"data {name}: {census['listed']} videos listed, {census['missing']} missing, {classes}",
+        format_census(census),
+    ]
+
+
+def _describe_defaults(config: TrainConfig) -> list[str]:
+    """Says which network, clips and schedule were taken because nobody chose any."""
+    if not config.by_default:
+        return []
+    taken = " ".join(f"{group}={config.choices[group]}" for group in config.by_default)
+    folders = ", ".join(f"configs/{group}/" for group in config.by_default)
+    return [f"note: by default, the paper's: {taken}; choose others of {folders} on the command line"]
+
+
+def _describe_expected(experiment: str | None) -> list[str]:
+    """What an experiment should reach, as the head of its file says."""
+    path = CONFIGS / "experiment" / f"{experiment}.yaml"
+    text = path.read_text() if experiment and path.is_file() else ""
+    said = re.search(r"^# (?:Expected|What it reaches:) (.+?)\.?$", text, re.MULTILINE)
+    return [f"expected of experiment={experiment} as it stands: {said[1]}"] if said else []
 
 
 def _describe_batch(config: TrainConfig, recipe: Recipe) -> list[str]:

@@ -62,8 +62,8 @@ def begin(
         ValueError: weights or a checkpoint that do not fit.
     """
     path, content, problems = newest_checkpoint(folder)
-    if path is None and config.init.weights:
-        for line in start_from(model, config.init.weights, part=config.init.part):
+    if path is None:
+        for line in begin_anew(config, model):
             say(line)
     state = fresh_state(config, model, recipe)
     if path is not None:
@@ -76,6 +76,17 @@ def begin(
         for line in lines:
             say(line)
     return state
+
+
+def begin_anew(config: TrainConfig, model: Classifier) -> list[str]:
+    """Loads the weights to start from, if there are any; what to say about them.
+
+    Raises:
+        ValueError: as `start_from`.
+    """
+    if config.init.weights is None:
+        return ["starts from random weights; init.weights=FILE gives others"]
+    return start_from(model, config.init.weights, part=config.init.part)
 
 
 def fresh_state(config: TrainConfig, model: Classifier, recipe: Recipe) -> TrainState:

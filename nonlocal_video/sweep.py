@@ -1,4 +1,4 @@
-"""A sweep over a table: which run a job is, what it would cost, and what the jobs came to."""
+"""A sweep over a table: which run a job is, what it would do, and what the jobs came to."""
 
 import re
 import sys
@@ -7,33 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nonlocal_video.config import build_model, evaluation_config, train_config
-from nonlocal_video.distributed import local_device, set_threads
-from nonlocal_video.engine.step import StepOptions, train_step
+from nonlocal_video.config import evaluation_config, train_config
+from nonlocal_video.dry_run import rehearse
+from nonlocal_video.fitting import with_fitting
 from nonlocal_video.folder import read_run
 from nonlocal_video.jobs import is_tested, is_trained, run_folder
 from nonlocal_video.launch import started_by_srun, started_by_torchrun
-from nonlocal_video.recipe import make_recipe
 from nonlocal_video.reports.runs import SETTINGS
 from nonlocal_video.reports.unfinished import FAILED
-from nonlocal_video.resume import fresh_state
 from nonlocal_video.science import science
 from nonlocal_video.settings import TestConfig, TrainConfig
-from nonlocal_video.tables import EVERY_START, Table, composed, row_config, table_of
-from nonlocal_video.types import Batch
+from nonlocal_video.tables import Table, composed, row_config, table_of
 
-MEASURED_STEPS = 20
 DONE = "trained and tested"
 
 
@@ -67,8 +60,8 @@ def job_config(cfg: DictConfig) -> TrainConfig:
     """
     hydra = HydraConfig.get()
     if cfg.table is None:
-        return train_config(cfg, hydra)
-    table, overrides = _table(cfg, hydra), _overrides(cfg, hydra)
+        return train_config(*with_fitting(cfg, hydra))
+    table, overrides = _table(cfg, hydra), list(hydra.overrides.task)
     config = _row(cfg, table, overrides)
     start = table.job(cfg.row).start
     if start is not None and not config.dry_run and not is_trained(config):
@@ -91,16 +84,6 @@ def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     if own is not None and not re.fullmatch(r"[\w-]+", own):  # No path out of configs/protocol, no words of Hydra.
         raise ValueError(f"{cfg.run}/{SETTINGS}: test: got {own!r}, expected the name of a protocol, such as full_10")
     return evaluation_config(*((cfg, hydra) if own is None else composed("test", [*overrides, f"protocol={own}"])))
-
-
-def _overrides(cfg: DictConfig, hydra: Any) -> list[str]:
-    """The job's command line; a dry run needs neither videos nor weights to be told."""
-    given = list(hydra.overrides.task)
-    told = [one.lstrip("+") for one in given]
-    for key, stub in (("starts", EVERY_START), ("data.root", "data.root=data")):
-        if cfg.dry_run and not any(one.startswith(key) for one in told):
-            given.append(stub)
-    return given
 
 
 def _table(cfg: DictConfig, hydra: Any) -> Table:
@@ -146,20 +129,28 @@ def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
         yield row.removeprefix("row="), _row(config, table, [row, *overrides])
 
 
-def plan(cfg: DictConfig, config: TrainConfig) -> str:
-    """What a job would do: its folder, what it changes, and its cost by some measured steps."""
-    lines = [f"{cfg.row or config.name}: {run_folder(config)} ({_state(config)})"]
+def rehearse_job(cfg: DictConfig, config: TrainConfig) -> None:
+    """Says what a job would do: its folder, what it changes, what it should reach, and all that `rehearse` tells.
+
+    Raises:
+        ValueError: as `rehearse`.
+    """
+    lines, awaited = [f"{cfg.row or config.name}: {run_folder(config)} ({_state(config)})"], None
     if cfg.table is not None:
         hydra = HydraConfig.get()
         table = _table(cfg, hydra)
-        row = table.job(cfg.row)
+        row, overrides = table.job(cfg.row), list(hydra.overrides.task)
         lines += [f"  {row.run} {' '.join(row.change)}".rstrip()]
         if row.start is not None:
             lines.append(f"  begins with the weights of {row.start}: {config.init.weights}")
+            awaited = None if Path(str(config.init.weights)).is_file() else row.start
         if row.baseline is not None:
-            base = row_config(table, table.job(row.baseline), _overrides(cfg, hydra))
+            base = row_config(table, table.job(row.baseline), overrides)
             lines += [f"  against {row.baseline}: {change}" for change in _changes(base, config)]
-    return "\n".join([*lines, f"  {_cost(config)}"])
+        if row.paper is not None:
+            lines.append("  in the paper: " + ", ".join(map("{} {:g}".format, table.metrics, row.paper)))
+    print("\n".join(lines), flush=True)
+    rehearse(config, awaited=awaited)
 
 
 def _state(config: TrainConfig) -> str:
@@ -175,35 +166,3 @@ def _state(config: TrainConfig) -> str:
 def _changes(base: TrainConfig, config: TrainConfig) -> list[str]:
     old, new = science(base), science(config)
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]
-
-
-def _cost(config: TrainConfig) -> str:
-    """From some steps on clips of noise in this process: data and communication are not in it."""
-    seconds, device = _step_seconds(config), local_device().type
-    devices, steps = config.runtime.devices, config.optim.steps
-    hours = seconds * steps / 3600
-    unit = "GPU hours" if device == "cuda" else "hours of this CPU, no GPU is here"
-    return (
-        f"{seconds:.3g} s a step (median of {MEASURED_STEPS} on noise, without loading and communication) "
-        f"x {steps} steps = {hours:.3g} h on {devices} x {device} = {hours * devices:.3g} {unit}"
-    )
-
-
-def _step_seconds(config: TrainConfig) -> float:
-    runtime, clip = config.runtime, config.clip
-    set_threads(runtime.threads)
-    model = build_model(config)
-    model.lay_out(channels_last=runtime.channels_last)
-    model.backbone.recompute = runtime.recompute
-    model.train()
-    recipe = make_recipe(config, processes=runtime.devices)
-    state = fresh_state(config, model, recipe)
-    clips = torch.randint(0, 256, (recipe.clips_per_rank, 3, clip.length, clip.crop, clip.crop), dtype=torch.uint8)
-    batch = Batch(clips, torch.zeros(recipe.clips_per_rank, dtype=torch.int64))
-    options = StepOptions(config.seed, precision=runtime.precision, accumulate=runtime.accumulate)
-    times = []
-    for _ in range(2 + MEASURED_STEPS):  # The first two choose kernels and fill caches.
-        began = perf_counter()
-        train_step(state, model, batch, call=model, lr=0.0, options=options).tolist()  # Waits for the device.
-        times.append(perf_counter() - began)
-    return median(times[2:])

@@ -68,7 +68,7 @@ def test_every_problem_is_counted_named_and_explained(videos: Path, capsys: pyte
     assert "sit/again.mp4  |  jump/jump0.mp4  |  labels 2 and 0" in page
     assert "A run would refuse this list: 1 of 11 videos below a folder with the name of a class" in page
     out = capsys.readouterr().out
-    assert f"census {content['census']['hash']}: 11 listed, 1 missing, 2 known broken (all decoded before)" in out
+    assert f"census {content['census']['hash']}: 11 listed, 1 missing, 2 broken (every video was decoded)" in out
     assert f"report: {videos}/out/report.md" in out
     good = read_list(str(videos / "out/good.csv"), root=str(videos / "videos"), num_classes=3)
     assert len(good) == 8
@@ -207,10 +207,10 @@ def test_census_stands_in_checkpoints_and_reports_and_its_broken_videos_are_left
                f"data.val={tmp_path}/val.txt", f"data.classes={miniature}/relation_classes.txt"]  # fmt: skip
     censuses = [f"data.train_census={tmp_path}/train", f"data.val_census={tmp_path}/val"]
     capsys.readouterr()
-    train(miniature, tmp_path, *changes, *censuses, "name=run", "optim.steps=2")
+    train(miniature, tmp_path, "data=miniature_relation", *changes, *censuses, "name=run", "optim.steps=2")
     known = json.loads((tmp_path / "train/census.json").read_text())["census"]
     assert (
-        f"census {known['hash']}: 26 listed, 1 missing, 1 known broken (all decoded before)" in capsys.readouterr().out
+        f"census {known['hash']}: 26 listed, 1 missing, 1 broken (every video was decoded)" in capsys.readouterr().out
     )
     assert (tmp_path / "run/failed_videos.jsonl").read_text() == ""
     (path,) = (tmp_path / "run/checkpoints").glob("*.pt")

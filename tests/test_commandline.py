@@ -105,11 +105,6 @@ def test_every_setting_that_is_a_text_is_known_to_be_a_path_or_none() -> None:
     assert all(hasattr(TrainConfig(), prefix[:-1]) for prefix in PATHS_BY_NAME)
 
 
-def test_quotes_do_not_show_in_names_of_runs() -> None:
-    (word,) = with_quotes(["data.train=my list (1), new.txt"])
-    assert "-".join(edge._name_from([word])) == "train_my_list_1_new.txt"
-
-
 @pytest.mark.parametrize(
     ("word", "said"),
     [

@@ -24,6 +24,7 @@ from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.recipe import make_recipe
+from nonlocal_video.science import words_of
 from nonlocal_video.settings import DataConfig, InitConfig, ProtocolConfig, TrainConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -238,7 +239,7 @@ def test_head_of_an_experiment_says_what_to_expect_and_a_command_that_composes(n
     drops = [f"{milestone // 1000}k" for milestone in config.optim.milestones]
     assert f"/10 at {' and '.join(drops)}." in text
     assert recipe.schedule.base_lr == config.optim.lr
-    assert edge._name_from(run[1].split()) == [f"kinetics_{name}"]  # Where a long clip's start is looked for.
+    assert words_of(run[1].split()) == [f"kinetics/{name}"]  # Where a long clip's start is looked for.
     assert config.init.weights is not None
     if config.init.weights != "start.pth":
         first = Path(config.init.weights).parent.name.removeprefix("kinetics_")
@@ -388,20 +389,6 @@ def test_roots_and_lists_of_a_machine_reach_the_data() -> None:
 
 def test_data_named_on_the_command_line_wins_over_the_experiment() -> None:
     assert composed("experiment=miniature/c2d", "data=miniature_motion").data.name == "motion"
-
-
-@pytest.mark.parametrize(
-    ("overrides", "name"),
-    [
-        ([], "default"),
-        (["experiment=miniature/nl_c2d", "seed=1", "runtime.devices=2", "data.root=/a b"], "miniature_nl_c2d-seed_1"),
-        (["model.nonlocal_blocks=[res3.1,res3.3]", "optim.lr=1e-2"], "nonlocal_blocks_res3.1_res3.3-lr_1e-2"),
-        (["seed=1", "experiment=miniature/c2d", "data.train=a.txt"], "miniature_c2d-train_a.txt-seed_1"),
-    ],
-)
-def test_run_name_tells_the_overrides_and_pastes_unquoted(overrides: list[str], name: str) -> None:
-    assert ("-".join(edge._name_from(overrides)) or "default") == name
-    assert edge.check_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../a", ".hidden", "a/b", "a=b", "x" * 201])

@@ -6,18 +6,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "types": 0, "distributed": 0, "files": 0, "signals": 0, "plain": 0,
+    "types": 0, "distributed": 0, "files": 0, "signals": 0, "plain": 0, "waiting": 0,
     "launch": 1, "data": 1, "models": 1, "metrics": 1,
     "engine": 2, "detection": 2, "reports": 2,
     "settings": 3, "network": 3,
-    "commandline": 4, "science": 4, "checks": 4, "evaluation": 4, "build": 4, "recipe": 4, "folder": 4,
+    "commandline": 4, "science": 4, "checks": 4, "evaluation": 4, "build": 4, "recipe": 4, "folder": 4, "refusals": 4,
     "config": 5, "resume": 5,
     "training": 6, "predict": 6, "loading": 6,
-    "testing": 7, "tables": 6, "collect": 7, "jobs": 8, "sweep": 9,
+    "testing": 7, "tables": 6, "collect": 7, "fitting": 7, "jobs": 8, "dry_run": 9, "sweep": 10,
 }  # fmt: skip
 FENCES = {
-    "hydra": {"commandline.py", "config.py", "tables.py", "sweep.py"},
-    "omegaconf": {"config.py", "folder.py", "tables.py", "sweep.py"},
+    "hydra": {"commandline.py", "config.py", "fitting.py", "tables.py", "sweep.py"},
+    "omegaconf": {"config.py", "fitting.py", "folder.py", "tables.py", "sweep.py"},
     "av": {
         "data/decoders/container.py",
         "data/decoders/index.py",

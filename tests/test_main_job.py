@@ -194,8 +194,9 @@ def test_missing_and_broken_videos_are_counted_named_and_do_not_stop_a_run(
         lines = (miniature / f"relation_{which}.txt").read_text().replace("videos/", f"{miniature}/videos/")
         (tmp_path / f"{which}.txt").write_text(f"{lines}broken.mp4 0\nmissing.mp4 1\n")
     changes = [f"data.root={tmp_path}", "data.max_missing=0.2"]
+    own = ["data=miniature_relation"]
     classes = [f"data.train={tmp_path}/train.txt", f"data.classes={miniature}/relation_classes.txt"]
-    train(miniature, tmp_path, *changes, *classes, "name=holes", "optim.steps=7")
+    train(miniature, tmp_path, *own, *changes, *classes, "name=holes", "optim.steps=7")
     assert "26 videos listed, 1 missing" in capsys.readouterr().out
     assert (tmp_path / "holes/missing_videos.txt").read_text() == "missing.mp4\n"
     assert json.loads((tmp_path / "holes/failed_videos.jsonl").read_text().splitlines()[0])["video"] == "broken.mp4"
@@ -295,7 +296,7 @@ BAD_TRAINING = {
     "unknown option": (["optim.learning_rate=1"], "learning_rate"),
     "unknown model option": (["model.nonlocal_block=1"], "nonlocal_block"),
     "unknown experiment": (["experiment=miniature/c3d"], "miniature/c3d"),
-    "missing list": (["data.train=nowhere.txt"], "nowhere.txt: no such list of videos"),
+    "missing list": (["data.train=nowhere.txt"], "data.train: nowhere.txt: no such list of videos"),
     "missing root": (["data.root=nowhere", "data.train={root}/relation_train.txt"], "data.root: got nowhere"),
     "empty list": (["data.train={tmp}/empty.txt"], "empty.txt: the list is empty"),
     "label out of range": (["data.train={tmp}/label.txt"], "label.txt:2: got label 2, expected 0 to 1"),
@@ -458,7 +459,7 @@ def test_a_report_of_other_videos_has_another_name(run: Path, miniature: Path, t
     before = (run / "test/three/report.json").read_text()
     tool("test.py", f"run={run}", "runtime.workers=0", THREE, f"data.val={tmp_path}/three.txt")
     assert (run / "test/three/report.json").read_text() == before
-    (other,) = (run / "test").glob("full_10-num_clips_3-val_*three.txt/report.json")
+    (other,) = (run / "test").glob("full_10-num_clips_3-val_three_*/report.json")
     assert json.loads(other.read_text())["data"] == "three"
 
 
@@ -508,7 +509,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_does_not_block_its_name(
 
 BAD_TESTING = {
     "no run": (["run=nowhere"], "nowhere: not the folder of a training run"),
-    "run not given": ([], "run=..."),
+    "run not given": ([], "run=runs/NAME, or weights=FILE.safetensors; weights come from"),
     "weights without videos": (["weights={run}/model.safetensors"], "need to know the videos: data=kinetics400"),
     "other classes than the data": (
         ["weights={run}/model.safetensors", "data=kinetics400", "data.root={root}", "data.val={val}"],
@@ -518,8 +519,14 @@ BAD_TESTING = {
         ["run={run}", "data=kinetics400", "data.root={root}", "data.val={val}", "data.classes={tmp}/names.txt"],
         "got weights for 2 classes, expected 400, those of",
     ),
-    "no such weights": (["weights=nowhere.safetensors", "data.val=a.txt"], "nowhere.safetensors: cannot be read"),
-    "no such checkpoint": (["run={run}", "weights=nowhere.pt"], "weights: got nowhere.pt, expected a checkpoint"),
+    "no such weights": (
+        ["weights=nowhere.safetensors", "data.val=a.txt"],
+        "weights: got nowhere.safetensors, no such file",
+    ),
+    "no such checkpoint": (
+        ["run={run}", "weights=nowhere.pt"],
+        "weights: got nowhere.pt, no such file; weights come from",
+    ),
     "unfinished run": (["run={tmp}/unfinished"], "no checkpoint yet"),
     "other network": (["run={run}", "weights={tmp}/other.pt"], "other.pt: weights of another network"),
     "other class count": (["run={run}", "weights={tmp}/classes.pt"], "got weights for 5 classes, expected 2"),

@@ -90,6 +90,7 @@ def test_a_folder_becomes_a_list_and_its_classes(
     said = capsys.readouterr().out
     assert f"4 videos of 2 classes; other files, ignored: 1 (1 .txt: {videos}/notes.txt)" in said
     assert "alphabetical order" in said
+    assert "to use it: data=custom data.name=NAME " in said
     assert f"data.root={videos}" in said
 
 
@@ -308,7 +309,7 @@ def test_a_stopped_run_leaves_whole_videos_and_goes_on(videos: Path, tmp_path: P
 
 
 REFUSED = {
-    "a clash": (["--resize", "{tmp}/small"], "would both become zip up/a.mp4"),
+    "a clash": (["--resize", "{tmp}/small"], "1 new videos would be made of several each"),
     "originals": (["--resize", "{tmp}/videos"], "expected a folder outside of the originals"),
     "within originals": (["--resize", "{tmp}/videos/small"], "expected a folder outside of the originals"),
     "by a link": (["--resize", "{tmp}/link"], "expected a folder outside of the originals"),
@@ -332,6 +333,42 @@ def test_bad_input_gives_one_clear_message_and_writes_nothing(case: str, videos:
     out = [] if "--out" in options else ["--out", tmp_path / "out.csv"]
     assert message in error_of(videos, *out, *(option.format(tmp=tmp_path) for option in options))
     assert state_of(tmp_path) == before
+
+
+def test_all_clashes_of_names_are_told_at_once(videos: Path, tmp_path: Path) -> None:
+    for k in range(12):
+        for ending in (".mp4", ".MKV"):
+            (videos / f"zip up/k{k:02d}{ending}").touch()
+    shutil.copy(videos / "zip up/a.mp4", videos / "zip up/a.mkv")
+    message = error_of(videos, "--out", tmp_path / "o.csv", "--resize", tmp_path / "small")
+    assert "13 new videos would be made of several each; rename all but one of:" in message
+    lines = message.splitlines()[1:]
+    assert lines[0] == f"  zip up/a.mp4: {videos}/zip up/a.mkv, {videos}/zip up/a.mp4"
+    assert len(lines) == 11
+    assert lines[-1] == "  ... and 3 more"
+
+
+def test_folders_of_frames_are_listed_and_read_back(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("zip up/clip 12", "zip up/deeper/clip.2", "air_drum_-solo-/x"):
+        (videos / name).mkdir(parents=True)
+        for k in (1, 2, 3):
+            (videos / name / f"img_{k:05d}.jpg").touch()
+    (videos / "zip up/clip 12/notes.txt").touch()
+    (videos / "zip up/thumb_1.jpg").touch()  # Beside videos, an image is no frame.
+    out = tmp_path / "train.csv"
+    assert prepare(videos, "--out", out) == 0
+    found = {entry.path: entry.label for entry in read_list(str(out), root=str(videos), num_classes=2)}
+    assert len(found) == 7
+    assert {path: label for path, label in found.items() if os.path.isdir(path)} == {
+        f"{videos}/zip up/clip 12": 1, f"{videos}/zip up/deeper/clip.2": 1, f"{videos}/air_drum_-solo-/x": 0
+    }  # fmt: skip
+    said = capsys.readouterr().out
+    assert "7 videos of 2 classes (3 of them folders of frames); other files, ignored: 3 (2 .txt, 1 .jpg: " in said
+    message = error_of(videos, "--out", tmp_path / "o.csv", "--resize", tmp_path / "small")
+    assert f"--resize: got 3 folders of frames, such as {videos}/" in message
+    assert not (tmp_path / "small").exists()
 
 
 def test_folders_without_classes_are_explained(videos: Path, tmp_path: Path) -> None:

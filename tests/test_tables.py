@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from nonlocal_video import build, jobs
+from nonlocal_video import build, dry_run, jobs
 from nonlocal_video.config import read_run
 from nonlocal_video.data.miniature import make_miniature
 from nonlocal_video.data.miniature_tables import CLASSES, FOUR_QUESTIONS
@@ -179,14 +179,17 @@ def test_a_row_whose_last_job_failed_is_listed_as_failed(tmp_path: Path) -> None
 
 
 def test_dry_run_says_changes_folder_and_cost_and_writes_nothing(
-    four_questions: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    four_questions: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dry_run, "MEASURED_STEPS", 1)
     sweep(four_questions, tmp_path, "row=c2d,nl_i3d", "dry_run=true")
     said = capfd.readouterr().out
     assert f"nl_i3d: {tmp_path}/miniature_narrow_64x1-" in said
     assert "against i3d: model.name: i3d_r50_narrow_32x1 -> nl_i3d_r50_narrow_32x1" in said
     assert "begins with the weights of nl_i3d_32: " in said
-    assert said.count("s a step (median of 20 on noise") == 2
+    assert "starts from what nl_i3d_32 leaves, which is not trained yet: " in said
+    assert "  in the paper: top1 76.5, top5 92.6" in said
+    assert said.count("s a step (median of 1 on noise") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["multirun.yaml"]
 
 

@@ -31,6 +31,8 @@ from nonlocal_video.reports.published import accuracies, published_table
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 COMMAND = "python tools/import_weights.py --published"
+USAGE = """import_weights.py FORMAT MODEL SOURCE OUT [--classes FILE] [--set OPTION=VALUE ...]
+       import_weights.py --published [NAME] [FILE] [--download] [--out FILE] [--classes FILE]"""
 CLASSES = {"kinetics400": KINETICS400}
 
 
@@ -68,8 +70,11 @@ def option(text: str) -> tuple[str, Any]:
 
 def plain_order() -> Order:
     parser = argparse.ArgumentParser(
+        usage=USAGE,
         description="Turns a checkpoint of another code base into a file of this project.",
-        epilog=f"Published models: {COMMAND} list",
+        epilog="A published model needs its name only: --published list prints all, --published NAME says where its "
+        "file is, --published NAME FILE brings it in, --published NAME --download fetches it first. More on these: "
+        f"{COMMAND} --help",
     )
     parser.add_argument("format", choices=FORMATS, help="the code base it was made with")
     parser.add_argument("model", help="the network: [nl_](c2d|i3d)_(r50|r101)_(32x2|128x1|8x8|32x4)")
@@ -88,7 +93,9 @@ def plain_order() -> Order:
 
 def published_order() -> Order:
     """The order for a published model, whose file is there or was just fetched; `list` prints the table and ends."""
-    parser = argparse.ArgumentParser(description="Turns the file of a published model into a file of this project.")
+    parser = argparse.ArgumentParser(
+        usage=USAGE, description="Turns the file of a published model into a file of this project."
+    )
     parser.add_argument(
         "--published", nargs="?", const="list", metavar="NAME",
         help="the model: a file in configs/published; list (or nothing) prints the table of all",

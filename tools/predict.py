@@ -24,8 +24,9 @@ from nonlocal_video.config import run_tool
 from nonlocal_video.files import whole_file
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import read_model_file
+from nonlocal_video.models.weights.given import SOURCES, check_network
 from nonlocal_video.network import function_for
-from nonlocal_video.predict import Predictor, Result, check_weights
+from nonlocal_video.predict import Predictor, Result
 from nonlocal_video.reports.page import protocol_words
 from nonlocal_video.reports.timeline import draw_timeline, write_timeline
 from nonlocal_video.settings import PredictConfig
@@ -69,7 +70,8 @@ def settings(cfg: DictConfig) -> PredictConfig:
     """
     missing = [key for key in ("weights", "video") if OmegaConf.is_missing(cfg, key) or not cfg[key]]
     if missing:
-        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}")
+        hint = f"; {SOURCES}" if "weights" in missing else ""
+        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}{hint}")
     config: PredictConfig = OmegaConf.to_object(cfg)
     config.video = [str(one) for one in config.video] if isinstance(config.video, list) else str(config.video)
     if config.format not in LINES:
@@ -92,7 +94,7 @@ def own_pairwise(config: PredictConfig) -> Pairwise | None:
     Raises:
         ValueError: no such file, or it names one that the user does not.
     """
-    check_weights(Path(config.weights))
+    check_network(Path(config.weights))
     stored = read_model_file(config.weights, with_weights=False).options.get("pairwise")
     command = shlex.join(["python", "tools/predict.py", f"weights={config.weights}", f"video={config.video}"])
     return function_for(stored, config.model.pairwise, where=config.weights, command=command)

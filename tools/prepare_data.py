@@ -11,6 +11,7 @@ import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
 # isort: split
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -122,7 +123,9 @@ def prepare(arguments: argparse.Namespace) -> int:
         texts[classes] = "".join(f"{name}\n" for name in source.classes)
     settings = settings_of(source, outs, root=arguments.resize or source.root, classes=classes)
     if arguments.name:
-        texts[PRESETS / f"{check_name(arguments.name)}.yaml"] = format_preset(arguments.name, settings)
+        texts[PRESETS / f"{check_name(arguments.name, setting='--name')}.yaml"] = format_preset(
+            arguments.name, settings
+        )
     check_free(texts, sources=arguments.sources, force=arguments.force)
 
     failed: dict[str, str] = {}
@@ -150,7 +153,11 @@ def look(arguments: argparse.Namespace, source: Source) -> tuple[dict[str, list[
 
 
 def find_missing(entries: Sequence[Entry], *, folders: bool) -> list[str]:
-    """The videos of which there is no regular file, nor a folder of frames if these will do."""
+    """The videos of which there is no regular file, nor a folder of frames if these will do.
+
+    Raises:
+        ValueError: there is none at all, or folders of frames where these will not do.
+    """
 
     def is_there(path: str) -> bool:
         return os.path.isfile(path) or (folders and os.path.isdir(path))
@@ -158,6 +165,14 @@ def find_missing(entries: Sequence[Entry], *, folders: bool) -> list[str]:
     with ThreadPoolExecutor(16) as pool:  # On a network disk many questions wait together.
         there = list(pool.map(is_there, [entry.path for entry in entries]))
     missing = [entry.video for entry, here in zip(entries, there, strict=True) if not here]
+    of_frames = [
+        entry.path for entry, here in zip(entries, there, strict=True) if not here and os.path.isdir(entry.path)
+    ]
+    if of_frames:
+        raise ValueError(
+            f"--resize: got {len(of_frames)} folders of frames, such as {of_frames[0]}, expected videos only; without "
+            "--resize they are listed, and a run reads them as they are"
+        )
     if len(missing) == len(entries):
         raise ValueError(f"none of the {len(entries)} videos is there (say {entries[0].path}): check --root")
     return missing
@@ -233,10 +248,10 @@ def tell_next(arguments: argparse.Namespace, settings: dict[str, str | int]) -> 
         print(
             f"labels are in the alphabetical order of the folders; for other lists give --classes {settings['classes']}"
         )
-    words = [f"data.{key}={value}" for key, value in settings.items()]
+    words = {key: shlex.quote(f"data.{key}={value}") for key, value in settings.items()}
     if "val" not in settings:
-        words[1] += " (or data.val=...)"
-    print(f"to use it: {' '.join(words)}")
+        words["train"] += " (or data.val=...)"
+    print(f"to use it: data=custom data.name=NAME {' '.join(words.values())}")
 
 
 if __name__ == "__main__":

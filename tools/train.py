@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from nonlocal_video.config import run_tool
 from nonlocal_video.jobs import train, train_and_test
-from nonlocal_video.sweep import job_config, one_job, plan
+from nonlocal_video.sweep import job_config, one_job, rehearse_job
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> None:
     with one_job(listed_later=cfg.table is not None):
         config = job_config(cfg)
         if config.dry_run:
-            print(plan(cfg, config), flush=True)
+            rehearse_job(cfg, config)
         elif config.test is None:
             train(config)
         else:

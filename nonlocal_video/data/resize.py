@@ -22,6 +22,8 @@ from nonlocal_video.signals import end_with_parent
 STAMP = "prepare.json"
 """What the videos of a folder were made from and how; the mark of a folder that is ours."""
 
+_CLASHES_SHOWN = 10
+
 
 class Outcome(NamedTuple):
     """What became of the videos that were to be re-encoded."""
@@ -44,15 +46,20 @@ def plan_targets(sources: Sequence[str], *, root: Path) -> list[str]:
     Raises:
         ValueError: a video outside of the root, or two videos that would get one name.
     """
-    base, names, taken = os.path.abspath(root), [], dict[str, str]()
+    base, names, taken = os.path.abspath(root), [], dict[str, set[str]]()
     for source in sources:
         place = os.path.relpath(source, base)
         if place.split(os.sep)[0] == os.pardir:
             raise ValueError(f"{source}: got a video outside of {base}, expected all below it (set --root)")
-        name = os.path.splitext(place)[0] + ".mp4"
-        if taken.setdefault(name, source) != source:
-            raise ValueError(f"{taken[name]} and {source} would both become {name}: rename one of them")
-        names.append(name)
+        names.append(os.path.splitext(place)[0] + ".mp4")
+        taken.setdefault(names[-1], set()).add(source)
+    clashes = {name: sorted(several) for name, several in taken.items() if len(several) > 1}
+    if clashes:
+        shown = "".join(f"\n  {name}: {', '.join(clashes[name])}" for name in list(clashes)[:_CLASHES_SHOWN])
+        more = f"\n  ... and {len(clashes) - _CLASHES_SHOWN} more" if len(clashes) > _CLASHES_SHOWN else ""
+        raise ValueError(
+            f"{len(clashes)} new videos would be made of several each; rename all but one of:{shown}{more}"
+        )
     return names
 
 

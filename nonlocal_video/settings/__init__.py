@@ -6,6 +6,7 @@ Settings are dataclasses, so that a typo fails while composing. A component (the
 
 from nonlocal_video.settings.parts import (
     MISSING,
+    NOT_GIVEN,
     ClipConfig,
     DataConfig,
     InitConfig,
@@ -18,6 +19,7 @@ from nonlocal_video.settings.tools import PredictConfig, PredictDataConfig, Test
 
 __all__ = [
     "MISSING",
+    "NOT_GIVEN",
     "ClipConfig",
     "DataConfig",
     "InitConfig",

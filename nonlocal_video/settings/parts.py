@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MISSING: Any = "???"  # What OmegaConf takes for a value that was not given.
+NOT_GIVEN = "(not given)"  # What a dry run takes for the path of videos or weights that nobody gave.
 
 
 @dataclass

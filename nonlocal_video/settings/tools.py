@@ -39,13 +39,15 @@ class TrainConfig:
     test: str | None = None
     """The protocol, a file of configs/protocol, that the run is tested with as soon as it is trained."""
     dry_run: bool = False
-    """Trains nothing: says what would run, and how long it would take by 20 measured steps."""
+    """Trains nothing: does all that a start does before its first step, and says how long it would take."""
     table: TableConfig | None = None
     """In the tables of configs/experiment only."""
     row: str | None = None
     """The row of the table that a job is for."""
     choices: dict[str, str] = field(default_factory=dict)
     """Which file of each config group was taken; filled in by the tool."""
+    by_default: list[str] = field(default_factory=list)
+    """The groups that nobody chose for these data; filled in by the tool."""
 
 
 @dataclass

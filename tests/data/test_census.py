@@ -25,7 +25,7 @@ from nonlocal_video.data.census.suspicions import (
     short,
     small_classes,
 )
-from nonlocal_video.data.census.usable import CENSUS, format_census, hash_listed, split_broken, take_census
+from nonlocal_video.data.census.usable import CENSUS, Census, format_census, hash_listed, split_broken, take_census
 from nonlocal_video.data.decode import DecodeError, decode
 from nonlocal_video.data.decoders.examine import FOLDER, Finding, examine
 from nonlocal_video.data.encode import write_video
@@ -338,7 +338,19 @@ def test_known_broken_videos_are_taken_out_unless_the_file_has_changed(tmp_path:
     assert [entry.video for entry in usable] == ["b.mp4"]
     assert broken == [(entries[0], "1 of 9 frames can be decoded")]
     assert (census.listed, census.missing, census.broken, census.checked) == (3, 1, 1, "frames")
-    assert format_census(census._asdict()).endswith(": 3 listed, 1 missing, 1 known broken (all decoded before)")
+    assert format_census(census._asdict()).endswith(": 3 listed, 1 missing, 1 broken (every video was decoded)")
+
+
+@pytest.mark.parametrize(
+    ("checked", "told"),
+    [
+        ("presence", "broken ones not looked for"),
+        ("packets", "2 that do not open (none was decoded)"),
+        ("frames", "2 broken (every video was decoded)"),
+    ],
+)
+def test_line_on_a_census_says_how_it_was_looked(checked: str, told: str) -> None:
+    assert format_census(Census("ab", 9, 1, 2, checked)._asdict()) == f"census ab: 9 listed, 1 missing, {told}"
 
 
 def test_census_of_another_list_is_refused(tmp_path: Path) -> None:

@@ -104,7 +104,9 @@ def _is_same(path: str, size: int) -> bool:
 
 def format_census(census: Mapping[str, object]) -> str:
     """In one line."""
-    return (
-        f"census {census['hash']}: {census['listed']} listed, {census['missing']} missing, "
-        f"{census['broken']} known broken ({LOOKS[str(census['checked'])]})"
-    )
+    broken = {
+        "presence": "broken ones not looked for",
+        "packets": f"{census['broken']} that do not open (none was decoded)",
+        "frames": f"{census['broken']} broken (every video was decoded)",
+    }[str(census["checked"])]
+    return f"census {census['hash']}: {census['listed']} listed, {census['missing']} missing, {broken}"

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from nonlocal_video.data.decoders.frames import frame_number
 from nonlocal_video.data.lists.charades import format_charades
 from nonlocal_video.data.lists.classes import class_ids, normalised
-from nonlocal_video.data.lists.kinds import Files, Ignored
+from nonlocal_video.data.lists.kinds import Files, Ignored, is_called_video
 from nonlocal_video.data.lists.pathlist import split_line
 from nonlocal_video.types import Entry, TimedLabel
 
@@ -20,12 +21,16 @@ class Folder(NamedTuple):
 
     entries: list[Entry]
     classes: list[str]
+    num_of_frames: int
+    """How many of the entries are folders of frames, FOLDER/CLASS/VIDEO/img_00001.jpg."""
     ignored: Ignored
     """Files that were taken for no videos, or lie in no class folder; hidden ones are not counted."""
 
 
 def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
     """The videos of a folder of class folders, by class and name.
+
+    A folder below that of its class which holds numbered images and no videos is a video, too.
 
     Args:
         classes: the class names in the order of the labels; the alphabetical order if None. The
@@ -40,17 +45,20 @@ def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
     if splits := split_folders(folder):
         raise ValueError(f"{folder}: got the folders {', '.join(splits)}, expected classes: take {folder / splits[0]}")
     labels = _labels(folder, names, classes)
-    files = _walk(folder, names)
+    files, of_frames = _walk(folder, names)
     paths = {name: list[str]() for name in names}
-    for path in files.videos:
+    for path in [*files.videos, *of_frames]:
         paths[os.path.relpath(path, folder).split(os.sep)[0]].append(path)
     entries = [
         Entry(os.path.relpath(path, folder), path, labels[name]) for name in names for path in sorted(paths[name])
     ]
     if not entries:
         others = f" (other files, ignored: {files.ignored})" if files.ignored else ""
-        raise ValueError(f"{folder}: got no videos in {len(names)} folders{others}, expected {folder}/CLASS/video.mp4")
-    return Folder(entries, list(classes) if classes is not None else names, files.ignored)
+        raise ValueError(
+            f"{folder}: got no videos in {len(names)} folders{others}, expected {folder}/CLASS/video.mp4, or numbered "
+            f"frames {folder}/CLASS/VIDEO/img_00001.jpg"
+        )
+    return Folder(entries, list(classes) if classes is not None else names, len(of_frames), files.ignored)
 
 
 def split_folders(folder: Path) -> list[str]:
@@ -59,21 +67,29 @@ def split_folders(folder: Path) -> list[str]:
     return [name for name in names if any(map(os.path.isdir, (folder / name).iterdir()))]
 
 
-def _walk(folder: Path, names: Sequence[str]) -> Files:
-    """The files of the class folders; those beside the folders are ignored."""
-    files = Files()
+def _walk(folder: Path, names: Sequence[str]) -> tuple[Files, list[str]]:
+    """The files of the class folders, and the folders of frames; files beside the folders are ignored."""
+    files, of_frames = Files(), list[str]()
     for item in sorted(os.scandir(folder), key=lambda item: item.name):
         if item.is_file() and not item.name.startswith("."):
             files.ignored.add(item.path)
     for name in names:
         for parent, inner, found in os.walk(folder / name):
             inner[:] = sorted(item for item in inner if not item.startswith("."))
-            for file in sorted(found):
-                if not file.startswith("."):
-                    files.add(os.path.join(parent, file))
+            shown = sorted(file for file in found if not file.startswith("."))
+            if Path(parent) != folder / name and _are_frames(shown):
+                of_frames.append(parent)
+                shown = [file for file in shown if frame_number(file) is None]
+            for file in shown:
+                files.add(os.path.join(parent, file))
     with ThreadPoolExecutor(16) as pool:
         files.look(pool)
-    return files
+    return files, of_frames
+
+
+def _are_frames(names: Sequence[str]) -> bool:
+    """Whether the files of a folder are the frames of one video: there are numbered images and no videos."""
+    return any(frame_number(name) is not None for name in names) and not any(map(is_called_video, names))
 
 
 def _labels(folder: Path, names: Sequence[str], classes: Sequence[str] | None) -> Mapping[str, int]:

@@ -71,16 +71,21 @@ def read_list(
     return entries if form in ("kinetics", "something") else with_replacements(entries, root)
 
 
-def check_sources(path: str, *, root: str | None) -> None:
+def check_sources(path: str, *, root: str | None, setting: str | None = None) -> None:
     """Makes sure that there are a list and a root.
+
+    Args:
+        setting: what gave the list.
 
     Raises:
         ValueError: one of them is not there.
     """
+    where = path if setting is None else f"{setting}: {path}"
     if os.path.isdir(path):
-        raise ValueError(f"{path}: got a folder, expected a list of videos (tools/prepare_data.py makes one of it)")
+        raise ValueError(f"{where}: got a folder, expected a list of videos (tools/prepare_data.py makes one of it)")
     if not os.path.isfile(path):
-        raise ValueError(f"{path}: no such list of videos")
+        other = "" if setting is None else f"; {setting}=FILE names another one"
+        raise ValueError(f"{where}: no such list of videos{other}")
     if root is not None and not os.path.isdir(root):
         raise ValueError(f"data.root: got {root}, expected an existing folder")
 

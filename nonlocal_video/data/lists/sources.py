@@ -154,6 +154,7 @@ def _found(folder: Path, found: Folder) -> str:
     empty = len(found.classes) - len({entry.label for entry in found.entries})
     return (
         f"{folder}: {len(found.entries)} videos of {len(found.classes)} classes"
+        + (f" ({found.num_of_frames} of them folders of frames)" if found.num_of_frames else "")
         + (f" ({empty} of them without videos)" if empty else "")
         + (f"; other files, ignored: {found.ignored}" if found.ignored else "")
     )
