@@ -13,9 +13,11 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from benchmarks.block_before import before
 from torch import Tensor, nn
 
 from nonlocal_video.models import NonLocalBlock
@@ -184,7 +186,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--bf16", action="store_true", help="under autocast to bfloat16")
     parser.add_argument("--channels-last", action="store_true", help="inputs as the networks pass them")
+    parser.add_argument("--before", type=Path, help="compare with the block of another checkout, at its root, instead")
     arguments = parser.parse_args()
+    if arguments.before:
+        sizes = {name: SIZES[name] for name in arguments.sizes}
+        options = {"checkout": arguments.before, "threads": arguments.threads, "repeats": arguments.repeats}
+        for part in before(arguments.functions, sizes, **options):
+            print(part, end="", flush=True)
+        return
     others = [name for name in BLOCKS if name != "ours"]
     head = ["function", "map", "keys pooled", "pass", "ours, ms", *(f"ours / {name}" for name in others)]
     head += [f"MiB {name}" for name in BLOCKS]
