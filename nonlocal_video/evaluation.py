@@ -14,6 +14,8 @@ from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, Test
 
 MAX_TESTED_PIXELS = 2**34
 """Of all clips of a video, as a file of weights may ask for: 52 GB."""
+LONGEST = 999
+"""Letters of what such a file says of one thing."""
 
 
 class Weights(NamedTuple):
@@ -80,28 +82,27 @@ def published_of(weights: str | None) -> dict[str, Any] | None:
     head = read_model_file(weights, with_weights=False)
     if head.published is not None:
         _check_fields(head.published, Published, where=f"{weights}: published")
-        _check_fields(head.published["protocol"], ProtocolConfig, where=f"{weights}: published.protocol")
+        _check_fields(head.published["protocol"], ProtocolConfig, where=f"{weights}: published.protocol", some=True)
         _check_size(head.published["protocol"], network_options(head, where=weights), where=weights)
     return head.published
 
 
 def _check_size(protocol: dict[str, Any], options: NetworkOptions, *, where: str) -> None:
     """Raises: ValueError: a video would not fit into the memory."""
-    frames = protocol["num_clips"] * options.clip_length
-    if not 0 < frames * (protocol["short_side"] or options.crop) ** 2 <= MAX_TESTED_PIXELS:
-        raise ValueError(
-            f"{where}: damaged: its published protocol has {frames} frames of {protocol['short_side']} pixels"
-        )
+    frames, side = protocol.get("num_clips", 1) * options.clip_length, protocol.get("short_side")
+    if not 0 < frames * (side or options.crop) ** 2 <= MAX_TESTED_PIXELS:
+        raise ValueError(f"{where}: damaged: its published protocol has {frames} frames of {side} pixels")
 
 
-def _check_fields(content: Any, kind: type, *, where: str) -> None:
-    """Raises: ValueError: something else than a value of its type for each field of a dataclass."""
+def _check_fields(content: Any, kind: type, *, where: str, some: bool = False) -> None:
+    """Raises: ValueError: something else than a value of its type for each (or `some`) of the fields of a dataclass."""
     hints = get_type_hints(kind)
-    if not isinstance(content, dict) or content.keys() != hints.keys():
+    if not isinstance(content, dict) or content.keys() - hints.keys() or (hints.keys() - content.keys() and not some):
         raise ValueError(f"{where}: got {reprlib.repr(content)}, expected values of {', '.join(hints)}")
     for name, value in content.items():
         hint = dict if get_origin(hints[name]) is dict else hints[name]
-        if not isinstance(value, hint) and not (isinstance(value, int) and isinstance(0.0, hint)):
+        fits = isinstance(value, hint) or (isinstance(value, int) and isinstance(0.0, hint))
+        if not fits or len(str(value)) > LONGEST:
             expected = getattr(hint, "__name__", hint)
             raise ValueError(f"{where}.{name}: got {reprlib.repr(value)}, expected {expected}")
 
@@ -110,8 +111,8 @@ def run_of_file(config: TestConfig) -> TrainConfig:
     """What a run with the network of a .safetensors file would be."""
     assert config.weights is not None, "it was checked"
     data, head = config.data, read_model_file(config.weights, with_weights=False)
-    options = network_options(head, where=config.weights)
     plain_model(head.options, where=f"{config.weights}: model")
+    options = network_options(head, where=config.weights)
     if data.val is None:
         raise ValueError(
             "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"

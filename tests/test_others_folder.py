@@ -290,7 +290,7 @@ def rewritten(path: Path, **changes: Any) -> Path:
 
 METADATA = {
     "a function": ({"pairwise": "evil.Function"}, "its pairwise function: got evil.Function, code that the project"),
-    "a function in words": ({"pairwise": WRITES}, "its pairwise function: got logging.FileHandler, code that"),
+    "a function in words": ({"pairwise": WRITES}, "damaged: its pairwise is no name of a function"),
     "a target": ({"_target_": "os.system"}, "_target_: got 'os.system', which names code"),
     "an option": ({"stem": WRITES}, "stem: got {"),
 }
@@ -303,7 +303,7 @@ def test_a_file_of_weights_names_no_code(
     changes, message = METADATA[case]
     path = rewritten(folder / "model.safetensors", options=changes)
     assert message in refusal(composed_test, {"weights": path, "data.val": "val.txt"})
-    if "function" in case:
+    if case == "a function":
         assert message in error_of(capsys, "predict.py", f"weights={path}", "video=a.mp4")
     assert watched == []
 
@@ -313,7 +313,8 @@ def test_what_a_file_says_of_its_publication_is_checked(
     published: Any, folder: Path, composed_test: tuple[Any, Any]
 ) -> None:
     path = rewritten(folder / "model.safetensors", published=published)
-    assert f"{path}: published: got " in refusal(composed_test, {"weights": path, "data.val": "val.txt"})
+    told = refusal(composed_test, {"weights": path, "data.val": "val.txt"})
+    assert f"{path}: damaged: expected options, names of classes and what is published" in told
 
 
 JOURNAL = {"not of a prediction": '{"video": "evil"}', "a list": "[1, 2]", "too deep": "[" * 100_000, "none": "evil"}

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+"""PyTorch 2.6 does not tell; its exports have sizes that are symbols."""
+
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Autocast switched off where x is; the meta device knows none."""
@@ -21,15 +24,19 @@ def is_captured(*tensors: Tensor) -> bool:
     sizes that are known a form may be chosen by them.
     """
     if torch.compiler.is_dynamo_compiling():
-        return torch.compiler.is_exporting() or not _have_known_sizes(tensors)
-    if torch.compiler.is_exporting() or torch.jit.is_tracing() or tensors[0].is_meta:
+        return _is_exporting() or not _have_known_sizes(tensors)
+    if _is_exporting() or torch.jit.is_tracing() or tensors[0].is_meta:
         return True
     if torch._C._are_functorch_transforms_active():
         return True
-    return any(forward_ad.unpack_dual(x).tangent is not None for x in tensors)
+    return any(
+        forward_ad.unpack_dual(x).tangent is not None or any(isinstance(size, torch.SymInt) for size in x.shape)
+        for x in tensors
+    )
 
 
 def _have_known_sizes(tensors: tuple[Tensor, ...]) -> bool:
-    from torch.fx.experimental.symbolic_shapes import has_static_value  # noqa: PLC0415  # It loads sympy, slowly.
+    from torch.fx.experimental import symbolic_shapes  # noqa: PLC0415  # It loads sympy, slowly.
 
-    return all(has_static_value(size) for x in tensors for size in x.shape)
+    known = getattr(symbolic_shapes, "has_static_value", lambda _size: True)
+    return all(known(size) for x in tensors for size in x.shape)

@@ -9,7 +9,6 @@ import torch
 
 from nonlocal_video.evaluation import check_given
 from nonlocal_video.models.weights.given import check_network, how_to_bring_in
-from nonlocal_video.models.weights.start import read_start
 from nonlocal_video.settings import TestConfig
 from tests.test_main_job import tool
 
@@ -58,9 +57,9 @@ def test_checkpoint_of_another_code_base_is_answered_with_the_line_that_brings_i
 ) -> None:
     path = pyslowfast(tmp_path / name, **made)
     expected = ["python", "tools/import_weights.py", "pyslowfast", network, str(path), f"{path.stem}.safetensors"]
-    for message in (refusal(check_network, path), refusal(read_start, str(path))):
-        (line,) = re.findall(r"bring it in by: (.*?)(?:, with the frames|$)", message)
-        assert shlex.split(line) == expected
+    message = refusal(check_network, path)
+    (line,) = re.findall(r"bring it in by: (.*?)(?:, with the frames|$)", message)
+    assert shlex.split(line) == expected
     assert ("for CLIP, such as 8x8" in message) == ("CLIP" in network)
 
 
