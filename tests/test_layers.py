@@ -77,7 +77,7 @@ NAMING = {
     "function_for": {"config.py", "tools/predict.py"},
     "import_module": {"data/decoders/decord.py", "data/decoders/torchcodec.py"},
     "loads of pickle": {"data/dataset.py"},
-    "load of torch": {"models/weights/file.py"},
+    "load of torch": {"models/weights/pickled.py", "models/weights/torch_file.py"},
     "load of yaml": {"plain.py"},
     "load of OmegaConf": {"tables.py", "tools/import_weights.py"},
 }

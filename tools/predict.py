@@ -17,6 +17,7 @@ from typing import TextIO, TypeVar
 
 import hydra
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
@@ -43,6 +44,7 @@ EVERY_S = 1.0
 def main(cfg: DictConfig) -> None:
     with one_job():
         config = settings(cfg)
+        config.protocol.name = HydraConfig.get().runtime.choices["protocol"]
         predictor = Predictor(
             config.weights,
             pairwise=own_pairwise(config),

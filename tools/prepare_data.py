@@ -76,6 +76,8 @@ def read_source(arguments: argparse.Namespace) -> Source:
     """What the sources say, each read for what it is."""
     sources, root, out = arguments.sources, arguments.root, arguments.out
     classes = read_classes(arguments.classes, num_classes=None) if arguments.classes else None
+    if absent := [source for source in sources if not source.exists()]:
+        raise ValueError(f"{absent[0]}: no such file or folder")
     if not sources[0].is_dir():
         if root is None:
             raise ValueError(f"--root: {sources[0]} is a list, so name the folder that its paths start from")

@@ -86,8 +86,8 @@ def _plain_relu_sum(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
 
 
 def _gradients(plain: Callable[..., Tensor], inputs: tuple[Tensor, ...], dy: Tensor) -> tuple[Tensor, ...]:
-    """The gradients of a plain form, which have gradients themselves."""
-    inputs = tuple(x if x.requires_grad else x.detach().requires_grad_() for x in inputs)
+    """The gradients of a plain form, which have gradients themselves; also where one input depends on another."""
+    inputs = tuple(x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs)
     return torch.autograd.grad(plain(*inputs), inputs, dy, create_graph=True)
 
 

@@ -23,11 +23,11 @@ def is_captured(*tensors: Tensor) -> bool:
     Then there must be one form for all sizes, of operators that PyTorch can transform itself. In `torch.compile` with
     sizes that are known a form may be chosen by them.
     """
+    if torch._C._are_functorch_transforms_active():
+        return True
     if torch.compiler.is_dynamo_compiling():
         return _is_exporting() or not _have_known_sizes(tensors)
     if _is_exporting() or torch.jit.is_tracing() or tensors[0].is_meta:
-        return True
-    if torch._C._are_functorch_transforms_active():
         return True
     return any(
         forward_ad.unpack_dual(x).tangent is not None or any(isinstance(size, torch.SymInt) for size in x.shape)

@@ -112,8 +112,9 @@ class NonLocalBlock(nn.Module):
                 fill the groups.
         """
         self._check(x)
-        # A video is taken as it is: reshaped to its own shape it gets odd strides at B = 1, which cost the layout.
-        video = x if x.ndim == 5 else x.reshape(*x.shape[:2], *(1,) * (5 - x.ndim), *x.shape[2:])
+        video = x
+        while video.ndim < 5:  # Not a reshape, which where sizes are symbols asks how they divide.
+            video = video.unsqueeze(2)
         theta = self._flatten(self.theta(video))
         before = self._pool(video, x.ndim) if self.subsample == "before" else video
         phi, g = self.phi(before), self.g(before)
@@ -123,7 +124,9 @@ class NonLocalBlock(nn.Module):
         # In the layout of x: convolutions and sums of mixed layouts took up to 1.4 times as long on a CPU.
         y = y.contiguous(memory_format=torch.contiguous_format if is_captured(video) else _layout(video))
         z = video + self.bn(self.w_z(y))
-        return z if x.ndim == 5 else z.reshape(x.shape)
+        while z.ndim > x.ndim:
+            z = z.squeeze(2)
+        return z
 
     def _pool(self, x: Tensor, ndim: int) -> Tensor:
         return MaxPool((1, 1, 2) if ndim == 3 else (1, 2, 2))(x)
@@ -132,21 +135,27 @@ class NonLocalBlock(nn.Module):
         """(B, C, T, H, W) -> (groups, positions, C): positions of a group see one another."""
         if self.axes == "time":
             return x.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (B H W, T, C)
-        frames = self._frames(x.shape)
-        return x.unflatten(2, (x.shape[2] // frames, frames)).transpose(1, 2).flatten(0, 1).flatten(2).mT
+        if frames := self._frames_of_a_group:
+            x = x.unflatten(2, (x.shape[2] // frames, frames)).transpose(1, 2).flatten(0, 1)
+        while (
+            x.ndim > 3 and isinstance(x.shape[2], int) and x.shape[2] == 1
+        ):  # An image has one frame, whatever its size.
+            x = x.squeeze(2)
+        return x.flatten(2).mT
 
     def _unflatten(self, y: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The inverse of `_flatten` for the queries of an input of this shape: -> (B, D, T, H, W)."""
         b, _, t, h, w = shape
         if self.axes == "time":
             return y.unflatten(0, (b, h, w)).permute(0, 4, 3, 1, 2)
-        frames = self._frames(shape)
-        y = y.mT.unflatten(2, (frames, h, w))  # (B groups, D, frames, H, W)
-        return y.unflatten(0, (b, t // frames)).transpose(1, 2).flatten(2, 3)
+        frames = self._frames_of_a_group
+        y = y.mT.unflatten(2, (frames or t, h, w))  # (B groups, D, frames, H, W)
+        return y.unflatten(0, (b, t // frames)).transpose(1, 2).flatten(2, 3) if frames else y
 
-    def _frames(self, shape: tuple[int, ...]) -> int:
-        """Frames of a group: of one, of `group_frames`, or all."""
-        return 1 if self.axes == "space" else self.group_frames or shape[2]
+    @property
+    def _frames_of_a_group(self) -> int:
+        """One in space, `group_frames` in spacetime; 0: all are one group."""
+        return 1 if self.axes == "space" else self.group_frames
 
     def _check(self, x: Tensor) -> None:
         if isinstance(x, torch.fx.Proxy):

@@ -200,6 +200,18 @@ def test_every_input_of_a_sum_has_second_derivatives(function: str) -> None:
         assert gradgradcheck(form, inputs, fast_mode=True)
 
 
+@pytest.mark.parametrize("function", ["softmax", "relu_sum"])
+def test_gradients_with_a_graph_are_those_without_where_inputs_depend_on_one_another(function: str) -> None:
+    def total(x: Tensor) -> Tensor:
+        if function == "softmax":
+            return attention.softmax_attention(x, 2 * x, x[..., :2], scale=0.5).pow(2).sum()
+        return attention.relu_sum_attention(x[..., 0], x[..., 1], x).pow(2).sum()
+
+    x = torch.randn(1, 200, 3, dtype=torch.float64, requires_grad=True)
+    first, with_graph = (torch.autograd.grad(total(x), x, create_graph=graph)[0] for graph in (False, True))
+    torch.testing.assert_close(first, with_graph)
+
+
 @pytest.mark.parametrize("options", BLOCKS, ids=name)
 def test_shapes_are_known_on_the_meta_device(options: dict[str, Any]) -> None:
     block = NonLocalBlock(8, **options).to("meta")

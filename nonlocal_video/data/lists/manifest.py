@@ -80,14 +80,15 @@ def check_sources(path: str, *, root: str | None, setting: str | None = None) ->
     Raises:
         ValueError: one of them is not there.
     """
+    if root is not None and not os.path.isdir(root) and (os.path.exists(path) or path.startswith(root)):
+        made = "; tools/make_miniature.py makes the miniature" if "miniature" in os.path.basename(root) else ""
+        raise ValueError(f"data.root: got {root}, expected an existing folder{made}")
     where = path if setting is None else f"{setting}: {path}"
     if os.path.isdir(path):
         raise ValueError(f"{where}: got a folder, expected a list of videos (tools/prepare_data.py makes one of it)")
     if not os.path.isfile(path):
         other = "" if setting is None else f"; {setting}=FILE names another one"
         raise ValueError(f"{where}: no such list of videos{other}")
-    if root is not None and not os.path.isdir(root):
-        raise ValueError(f"data.root: got {root}, expected an existing folder")
 
 
 def _detect(path: str) -> str:
