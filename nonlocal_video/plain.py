@@ -107,3 +107,8 @@ def _check_link(path: str, home: str, folder: Path) -> None:
             f"{path}: is a link to {target}, outside of {folder}, and is not followed; put a copy of what it leads "
             f"to in its place, or move all of {folder} elsewhere and make that the link"
         )
+
+
+def one_line(text: str) -> str:
+    """A text with words from a file, for a terminal: signs that are not shown are written out."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -1,6 +1,7 @@
 """Checkpoints that people have: wrapped, averaged, with objects beside the weights, by other code bases' names."""
 
 import argparse
+import re
 import sys
 import types
 from collections import defaultdict
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights import FORMATS
+from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.models.weights.start import read_start, start_from
 from nonlocal_video.models.weights.torch_file import read_torch_file
 from tests.models.others import named_by
@@ -145,6 +147,55 @@ def test_files_of_one_network_have_no_parts(tmp_path: Path, image_state: State) 
     torch.save({"format": 2, "step": 7, "model": network().state_dict(), "precise_bn": None}, tmp_path / "step.pt")
     with pytest.raises(ValueError, match="got the part 'model', expected none: the file holds one network"):
         read_start(f"{tmp_path}/step.pt", "model")
+
+
+# What cannot be weights
+
+KERNEL = "layer1.0.conv2.weight"
+NO_WEIGHTS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "codes of a quantised network": (lambda x: (20 * x).to(torch.int8), "got numbers of torch.int8"),
+    "float8": (lambda x: x.to(torch.float8_e4m3fn), "got numbers of torch.float8_e4m3fn"),
+    "complex": (lambda x: x.to(torch.complex64), "got numbers of torch.complex64"),
+    "sparse": (lambda x: x.to_sparse(), "torch.sparse_coo"),
+    "without numbers": (lambda x: x.to("meta"), "on meta"),
+    "one number for terabytes": (lambda x: torch.zeros(1).expand(10**6, 10**6, 3, 3), "holds fewer numbers"),
+    "not finite": (lambda x: x * torch.nan, "expected finite weights"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_WEIGHTS)
+def test_numbers_that_cannot_be_weights_are_refused(kind: str, image_state: State, tmp_path: Path) -> None:
+    change, message = NO_WEIGHTS[kind]
+    torch.save({"model": {**image_state, KERNEL: change(image_state[KERNEL])}}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=rf"w\.pth: {KERNEL}: .*{re.escape(message)}"):
+        read_start(f"{tmp_path}/w.pth")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"model": None}, {"precise_bn": 3}, {"facts": []}, {"facts": {"options": 5}}, {"model": {"a": "b"}}],
+    ids=str,
+)
+def test_checkpoint_with_parts_of_another_kind_is_named(damage: dict[str, Any], tmp_path: Path) -> None:
+    whole = {"format": 2, "step": 3, "model": network().state_dict(), "precise_bn": None, "facts": {"options": {}}}
+    torch.save({**whole, **damage}, tmp_path / "step.pt")
+    with pytest.raises(ValueError, match=r"step\.pt: (damaged: a checkpoint whose|a: got str, expected a tensor)"):
+        read_start(f"{tmp_path}/step.pt")
+
+
+@pytest.mark.parametrize("beside", ["grads", "momentum_buffer", "exp_avg"])
+def test_what_lies_beside_an_average_is_not_taken_for_the_network(
+    beside: str, image_state: State, tmp_path: Path
+) -> None:
+    torch.save({"model_ema": image_state, beside: average(image_state)}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=f"holds 2 networks: model_ema, {beside}; choose one"):
+        read_start(f"{tmp_path}/w.pth")
+
+
+def test_words_of_a_file_do_not_reach_the_terminal_as_they_are(tmp_path: Path) -> None:
+    model = build_model("nl_i3d_small_8x2", num_classes=5, crop=48)
+    save_model(tmp_path / "w.safetensors", model, origin="x\n\x1b[1A\x1b[2Kunused: 0")
+    assert all(line.isprintable() for line in start_from(model, f"{tmp_path}/w.safetensors"))
 
 
 # Objects beside the weights

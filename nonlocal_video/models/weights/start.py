@@ -22,8 +22,9 @@ from nonlocal_video.models.weights.file import (
     read_model_file,
     read_tensors,
 )
-from nonlocal_video.models.weights.state import OURS, state_of
+from nonlocal_video.models.weights.state import OURS, check_tensors, state_of
 from nonlocal_video.models.weights.torch_file import read_torch_file
+from nonlocal_video.plain import one_line
 
 KINDS = (
     "a checkpoint of a run, a .safetensors file that training or tools/import_weights.py wrote, a ResNet-50 or -101 of "
@@ -87,7 +88,8 @@ def start_from(model: Classifier, path: str, *, part: str | None = None) -> list
     if (mean, std) != (model.mean.tolist(), model.std.tolist()):
         values = ", ".join(f"{x:.3f}" for x in torch.cat([model.mean, model.std]).flatten().tolist())
         lines.append(f"mean and standard deviation of pixels are the file's: {values}")
-    return [*lines, *(f"note: {one} in {path}" for one in _differences(model, start)), *_told_of_untold(model, start)]
+    lines += [*(f"note: {one} in {path}" for one in _differences(model, start)), *_told_of_untold(model, start)]
+    return [one_line(line) for line in lines]
 
 
 def _told_of_copies(copies: Sequence[str], left_out: Sequence[str]) -> list[str]:
@@ -185,6 +187,7 @@ def _read(path: str, part: str | None) -> Start:
         tensors, metadata = read_tensors(path)
         if metadata.get("format") == FORMAT:
             check_whole(path, part)
+            check_tensors(tensors, where=path)
             content = read_model_file(path, with_weights=False)
             kind = f"a network of this project ({content.origin})"
             return Start(tensors, {**LATER, **content.options}, kind)
@@ -202,10 +205,14 @@ def _read_torch(path: str, part: str | None) -> Start:
     if not isinstance(content, dict) or not {"format", "step", "model"} <= set(content):
         return _of_anybody(content, path, part)
     check_whole(path, part)
-    precise = content.get("precise_bn") or {}  # Format 1 has none.
+    precise, facts = content.get("precise_bn") or {}, content.get("facts", {})  # Format 1 has none.
+    options: Any = facts.get("options", {}) if isinstance(facts, dict) else None
+    if not all(isinstance(one, dict) for one in (content["model"], precise, options)):
+        raise ValueError(f"{path}: damaged: a checkpoint whose model, precise_bn or options are no dictionary")
+    weights = {**content["model"], **precise}
+    check_tensors(weights, where=path)
     kind = f"a checkpoint after {content['step']} steps" + (", with its precise batch normalisation" if precise else "")
-    options = content.get("facts", {}).get("options", {})  # Nor these.
-    return Start({**content["model"], **precise}, {**LATER, **options}, kind)
+    return Start(weights, {**LATER, **options}, kind)
 
 
 def _of_anybody(content: Any, path: str, part: str | None) -> Start:

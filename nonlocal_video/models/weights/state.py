@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from nonlocal_video.models.weights.file import is_safetensors, read_tensors
@@ -27,6 +28,10 @@ LANDMARKS = {
 _WRAPPERS = re.compile(r"(^|\.)(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
 """Of DDP, torch.compile, FSDP and activation checkpointing, also in the middle of a name."""
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|shadow|teacher)($|[._])", re.IGNORECASE)
+_BESIDE = re.compile(r"(^|[._])(grads?|gradients?|momentum\w*|exp_avg\w*)($|[._])", re.IGNORECASE)
+"""What has a tensor for each of a network's, and is none."""
+_WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAX_DEPTH = 4
 """Of dictionaries in dictionaries."""
 
@@ -94,11 +99,33 @@ def state_of(content: Any, *, where: str, part: str | None, expected: str) -> tu
         ValueError: as `read_state`.
     """
     chosen, parts = _chosen(content, where=where, part=part, expected=expected)
+    check_tensors(chosen.tensors, where=where)
     entries = {str(entry): value for entry, value in dict.items(content)}
     left_out = [entry for entry in entries if chosen.place and entry != chosen.place[0]] + chosen.beside
     left_out += [f"objects of {name}" for name in sorted(set(classes_in(content)))]
     others = [one.name for one in parts if one is not chosen]
     return chosen.code_base, State(chosen.tensors, (chosen.name, *others), left_out, entries)
+
+
+def check_tensors(tensors: dict[str, Any], *, where: str) -> None:
+    """Makes sure that what a file calls weights can be some, before anything is computed with them.
+
+    Raises:
+        ValueError: whole numbers (as of a quantised network), other forms of storage, fewer numbers than they say, or
+            such as are not finite.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{where}: {name[:100]}: got {type(tensor).__name__}, expected a tensor of weights")
+        if not f".{name}".endswith(_WEIGHTS):
+            continue
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in _FLOATS:
+            form = f"{tensor.dtype}, {tensor.layout}, on {tensor.device.type}"
+            raise ValueError(f"{where}: {name[:100]}: got numbers of {form}, expected floating-point weights")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{where}: {name[:100]}: damaged: says {tuple(tensor.shape)} and holds fewer numbers")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{where}: {name[:100]}: damaged: expected finite weights")
 
 
 def _chosen(content: Any, *, where: str, part: str | None, expected: str) -> tuple[_Part, list[_Part]]:
@@ -113,7 +140,8 @@ def _chosen(content: Any, *, where: str, part: str | None, expected: str) -> tup
         if not named:
             raise ValueError(f"{where}: got the part {part!r}, expected one of its networks: {names}; choose by {how}")
         return named[0], parts
-    plain = [one for one in parts if not _AVERAGED.search(one.name)] if len(parts) > 1 else parts
+    plain = [one for one in parts if not (_AVERAGED.search(one.name) or _BESIDE.search(one.name))]
+    plain = plain if len(parts) > 1 else parts
     if len(plain) != 1:
         raise ValueError(f"{where}: holds {len(parts)} networks: {names}; choose one by {how}")
     return plain[0], parts
