@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from nonlocal_video.data.decoders.picture import ESCAPE, UNCERTAIN, Bits, Picture, plain
+from nonlocal_video.data.decoders.picture import ESCAPE, PERIOD, UNCERTAIN, Bits, Picture, plain
 
 SLICES, IDR, SEI, SEQUENCE, SETS = (1, 5, 2), 5, 6, 7, (7, 8)
 FULL_COLOUR = (44, 244)
@@ -12,8 +12,6 @@ RECOVERY_POINT = 6
 """The SEI message that says from where on pictures are right."""
 HEADER = 17
 """Bytes that hold a slice's header up to the order of its picture."""
-PERIOD = 2**40
-"""Pictures are counted anew from each IDR picture on."""
 
 
 class Sequence(NamedTuple):

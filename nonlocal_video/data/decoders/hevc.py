@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from nonlocal_video.data.decoders.picture import UNCERTAIN, Bits, Picture, plain
+from nonlocal_video.data.decoders.picture import PERIOD, UNCERTAIN, Bits, Picture, plain
 
 SLICES, KEYS, IDRS = range(32), range(16, 22), (19, 20)
 UNREFERRED = (0, 2, 4, 6, 7, 8, 9, 10, 12, 14)
@@ -13,8 +13,6 @@ CUTS = (16, 17, 18, 36, 37)
 SEQUENCE, PARAMETERS, SETS = 33, 34, range(32, 35)
 HEADER = 18
 """Bytes that hold a slice's header up to the order of its picture, without its two first."""
-PERIOD = 2**40
-"""Pictures are counted anew from each IDR picture on."""
 
 
 class Hevc:
@@ -60,6 +58,8 @@ class Hevc:
 
     def _learn(self, unit: bytes) -> bool:
         """Takes in a parameter set; whether all say the same."""
+        if len(unit) < 3:
+            return False
         kind, bits = unit[0] >> 1 & 63, Bits(plain(unit[2:]))
         if kind == SEQUENCE:
             known, self.order_bits = self.order_bits, _order_bits(bits)

@@ -24,6 +24,9 @@ Look = Callable[[bytes], Picture]
 
 ORDINARY, HIDDEN, UNCERTAIN = Picture(1), Picture(0), Picture(2, False, False)
 
+PERIOD = 2**40
+"""In H.264 and HEVC pictures are counted anew from each IDR picture on."""
+
 
 class Bits:
     """Numbers in a row of bits; zeros behind its end."""
