@@ -93,8 +93,8 @@ def strings(settings: type, prefix: str = "") -> set[str]:
 
 WORDS = {
     "format", "name", "row", "schedule", "test", "clip.sampling", "data.decoder", "data.format", "data.labels",
-    "data.name", "optim.nonfinite", "optim.schedule", "protocol.combine", "protocol.crops", "protocol.name",
-    "protocol.placement", "runtime.precision",
+    "data.name", "init.part", "model.pairwise", "optim.nonfinite", "optim.schedule", "protocol.combine",
+    "protocol.crops", "protocol.name", "protocol.placement", "runtime.precision",
 }  # fmt: skip
 """Settings that are texts but no paths."""
 

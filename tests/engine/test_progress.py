@@ -23,8 +23,13 @@ class Terminal:
         self.stream = os.fdopen(inside, "w")
 
     def text(self) -> str:
+        """What was written: the system hands it on in pieces, some of them later."""
+        self.stream.write("\0")
         self.stream.flush()
-        return os.read(self.screen, 100_000).decode()
+        text = b""
+        while not text.endswith(b"\0"):
+            text += os.read(self.screen, 100_000)
+        return text.decode()
 
     def close_window(self) -> None:
         os.close(self.screen)
