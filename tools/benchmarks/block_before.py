@@ -1,6 +1,7 @@
-"""The block of this checkout beside that of another one, each in fresh processes that take turns.
+"""The block of this checkout beside that of another one: two processes that take their steps in turn.
 
-As a program it times one block, with the package that Python finds: its settings as a line of JSON in, figures out.
+As a program it steps one block, with the package that Python finds: its settings as a line of JSON in, then a line for
+each step; the figures of each step out.
 """
 
 import json
@@ -19,13 +20,13 @@ import torch
 from nonlocal_video.models import NonLocalBlock
 
 HERE = Path(__file__).parent.parent.parent
-ROUNDS, WARM_UPS = 3, 2
+WARM_UPS = 3
 EXPLANATION = """# The block before and now
 
-In each of {rounds} rounds two fresh processes, one of each checkout, take {repeats} steps of a block with pooled keys
-on {threads} threads, after {warm_ups} that are not timed; "compiled" is `torch.compile` for this size. Milliseconds
-of a step: the median of the rounds' medians; MiB: by how much the steps raise the peak of the process; "now / before":
-the median of the rounds' ratios, then the lowest and the highest.
+Two processes, one of each checkout, take {repeats} steps in turn of a block with pooled keys on {threads} threads,
+after {warm_ups} that are not timed; "compiled" is `torch.compile` for this size. Milliseconds of a step: the median;
+"now / before": the median of the ratios of two steps after one another, and the quartiles; MiB: by how much the steps
+raise the peak of the process.
 
 | function | input | step | before: ms | now: ms | now / before | before: MiB | now: MiB |
 |---|---|---|---|---|---|---|---|
@@ -42,60 +43,74 @@ def before(
         checkout: the root of the other one.
 
     Raises:
-        subprocess.CalledProcessError: a process fails.
+        EOFError: a process fails.
     """
-    yield EXPLANATION.format(rounds=ROUNDS, repeats=repeats, threads=threads, warm_ups=WARM_UPS)
+    yield EXPLANATION.format(repeats=repeats, threads=threads, warm_ups=WARM_UPS)
     for name, shape in sizes.items():
         for function in functions:
             for step, options in {
                 "forward": {}, "training": {"trains": True}, "training, compiled": {"trains": True, "compiled": True},
             }.items():  # fmt: skip
-                case = {"function": function, "shape": shape, "threads": threads, "repeats": repeats, **options}
-                found = [_turn(case, checkout, number) for number in range(ROUNDS)]
-                ratios = [now["ms"] / was["ms"] for was, now in found]
-                was, now = (_medians([one[i] for one in found]) for i in (0, 1))
-                ratio = f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-                cells = f"{was['ms']:.1f} | {now['ms']:.1f} | {ratio} | {was['mib']:.0f} | {now['mib']:.0f}"
+                case = {"function": function, "shape": shape, "threads": threads, **options}
+                was, now = _in_turn(case, (checkout, HERE), WARM_UPS + repeats)
+                ratios = [b["ms"] / a["ms"] for a, b in zip(was, now, strict=True)][WARM_UPS:]
+                low, middle, high = statistics.quantiles(ratios, n=4)
+                ms = [statistics.median(one["ms"] for one in found[WARM_UPS:]) for found in (was, now)]
+                mib = [found[-1]["mib"] for found in (was, now)]
+                cells = (
+                    f"{ms[0]:.1f} | {ms[1]:.1f} | {middle:.3f} ({low:.3f} to {high:.3f}) | {mib[0]:.0f} | {mib[1]:.0f}"
+                )
                 yield f"| {function} | {name} | {step} | {cells} |\n"
 
 
-def _medians(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {key: statistics.median(one[key] for one in found) for key in ("ms", "mib")}
+def _in_turn(case: dict[str, Any], roots: Sequence[Path], steps: int) -> list[list[dict[str, float]]]:
+    """The figures of each step of each checkout."""
+    processes = [_started(case, root) for root in roots]
+    found: list[list[dict[str, float]]] = [[] for _ in roots]
+    for _ in range(steps):
+        for process, figures in zip(processes, found, strict=True):
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write("\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                raise EOFError(f"{process.args}: ended with {process.wait()}")
+            figures.append(json.loads(line))
+    for process in processes:
+        process.communicate()
+    return found
 
 
-def _turn(case: dict[str, Any], checkout: Path, number: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Figures before and now."""
-    order = (checkout, HERE) if number % 2 else (HERE, checkout)
-    found = {root: _measured(case, root) for root in order}
-    return found[checkout], found[HERE]
-
-
-def _measured(case: dict[str, Any], root: Path) -> dict[str, float]:
+def _started(case: dict[str, Any], root: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(root.resolve()), "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        [sys.executable, __file__], input=json.dumps(case), capture_output=True, text=True, check=True, env=environment
+    process = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
-    return json.loads(done.stdout)
+    assert process.stdin
+    process.stdin.write(json.dumps(case) + "\n")
+    process.stdin.flush()
+    return process
 
 
 def main() -> None:
-    case = json.load(sys.stdin)
+    case = json.loads(sys.stdin.readline())
     torch.set_num_threads(case["threads"])
     torch.manual_seed(0)
     trains, shape = case.get("trains", False), tuple(case["shape"])
     block: Any = NonLocalBlock(shape[1], pairwise=case["function"]).train(trains)
     step = torch.compile(block, dynamic=False) if case.get("compiled") else block
-    x, times = torch.randn(shape, requires_grad=trains), list[float]()
+    x = torch.randn(shape, requires_grad=trains)
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(WARM_UPS + case["repeats"]):
+    for _ in sys.stdin:
         began = time.perf_counter()
         with torch.set_grad_enabled(trains):
             z = step(x)
         if trains:
             z.backward(x.detach())
-        times.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"ms": 1000 * statistics.median(times[WARM_UPS:]), "mib": (peak - start) / 1024}))
+        ms = 1000 * (time.perf_counter() - began)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps({"ms": ms, "mib": (peak - start) / 1024}), flush=True)
 
 
 if __name__ == "__main__":
