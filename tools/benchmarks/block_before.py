@@ -68,14 +68,14 @@ def _in_turn(case: dict[str, Any], roots: Sequence[Path], steps: int) -> list[li
     processes = [_started(case, root) for root in roots]
     found: list[list[dict[str, float]]] = [[] for _ in roots]
     for _ in range(steps):
-        for process, figures in zip(processes, found, strict=True):
+        for root, process, figures in zip(roots, processes, found, strict=True):
             assert process.stdin
             assert process.stdout
             process.stdin.write("\n")
             process.stdin.flush()
             line = process.stdout.readline()
             if not line:
-                raise EOFError(f"{process.args}: ended with {process.wait()}")
+                raise EOFError(f"{root}: its process ended with {process.wait()}")
             figures.append(json.loads(line))
     for process in processes:
         process.communicate()
