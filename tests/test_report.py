@@ -124,6 +124,7 @@ def test_any_sweep_is_a_table_and_goes_into_a_file(
         (["miniature/table9"], "miniature/table9: neither a folder, nor a table"),
         ([TABLE, "--rows", "seed"], "expected either a table"),
         ([TABLE, "--cols", "seed"], "go with --rows"),
+        (["--out", "tables"], "go with a table or with --rows"),
         (["--rows", "seed", "--where", "seed"], "expected KEY=VALUE"),
     ],
 )

@@ -79,6 +79,8 @@ def parse() -> argparse.Namespace:
         parser.error("--findings goes with all of tables 2a to 2g")
     if not arguments.rows and (arguments.cols or arguments.baseline or arguments.where):
         parser.error("--cols, --baseline and --where go with --rows")
+    if not arguments.rows and not arguments.tables and (arguments.out or arguments.into or arguments.metric):
+        parser.error("--out, --into and --metric go with a table or with --rows")
     if not all("=" in one for one in arguments.where):
         parser.error(f"--where: got {' '.join(arguments.where)}, expected KEY=VALUE")
     return arguments

@@ -24,6 +24,7 @@ from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.caffe2 import read_blobs
 from nonlocal_video.models.weights.file import load_model, read_model_file, save_model
 from nonlocal_video.models.weights.foreign import Imported, build_imported
+from nonlocal_video.models.weights.start import read_start
 from tests.models import caffe2_oracle, mmaction2_oracle
 from tests.models.standins import (
     MMACTION2_PIXELS,
@@ -459,6 +460,13 @@ def test_files_that_say_impossible_things_of_themselves_are_refused(
     path = forged(tmp_path, metadata=changes)
     with pytest.raises(ValueError, match=rf"model\.safetensors: {message}"):
         load_model(path)
+
+
+def test_an_impossible_header_is_that_of_a_safetensors_file(tmp_path: Path) -> None:
+    path = forged(tmp_path)
+    path.write_bytes(b"\xff" * 6 + b"\0\0" + path.read_bytes()[8:])
+    with pytest.raises(ValueError, match=r"model\.safetensors: cannot be read as a safetensors file: .*[Hh]eader"):
+        read_start(str(path))
 
 
 @cache

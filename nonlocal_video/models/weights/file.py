@@ -90,7 +90,8 @@ def is_safetensors(path: str | os.PathLike[str]) -> bool:
         return False
     with open(path, "rb") as file:
         head = file.read(9)
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < os.path.getsize(path)
+    fits = int.from_bytes(head[:8], "little") < os.path.getsize(path)
+    return head[8:9] == b"{" and (fits or str(path).endswith(".safetensors"))
 
 
 def read_tensors(
