@@ -85,7 +85,7 @@ def check_whole(path: str | os.PathLike[str], part: str | None) -> None:
 
 
 def is_safetensors(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as safetensors files do: with the size of a JSON header, which only the name may make up for."""
+    """Whether a file begins as safetensors files do, with the size of a JSON header; a wrong size needs their name."""
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
