@@ -1,6 +1,6 @@
 """What the tests share: random numbers that repeat, and videos that they make themselves."""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 from pathlib import Path
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from nonlocal_video.data.encode import write_video
-from nonlocal_video.data.miniature import make_miniature
+from nonlocal_video.data.prepare.encode import write_video
+from nonlocal_video.data.prepare.miniature import make_miniature
 
 
 @pytest.fixture(autouse=True)

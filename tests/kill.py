@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_video.data.miniature import make_miniature
+from nonlocal_video.data.prepare.miniature import make_miniature
 from tests.small_runs import (
     differences,
     newest_step,

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import torch
 
-from nonlocal_video.data.miniature import make_miniature
+from nonlocal_video.data.prepare.miniature import make_miniature
 from tests.small_runs import newest_step, ranks, started, succeed, train_command, wait_until
 
 SETTINGS = ["optim.steps=12", "optim.reference_batch=8", "optim.lr=0.001", "model.dropout=0.5"]

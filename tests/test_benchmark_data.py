@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nonlocal_video.data.encode import write_video
+from nonlocal_video.data.prepare.encode import write_video
 from tests.conftest import numbered_frames
 
 TOOL = Path(__file__).parent.parent / "tools/benchmark_data.py"

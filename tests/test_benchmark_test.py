@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nonlocal_video.data.encode import write_video
+from nonlocal_video.data.prepare.encode import write_video
 
 TOOLS = Path(__file__).parent.parent / "tools"
 SMALL = "nl_c2d_small_8x8"

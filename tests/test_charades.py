@@ -15,16 +15,17 @@ import pytest
 import torch
 from PIL import Image
 
-from nonlocal_video import config as edge
-from nonlocal_video.data.encode import write_video
-from nonlocal_video.data.miniature import make_miniature
-from nonlocal_video.data.miniature_charades import ACTIONS, CLASSES, HEADER
+from nonlocal_video.cli import compose as edge
+from nonlocal_video.cli.tables import CONFIGS, composed, read_table, row_config
+from nonlocal_video.data.prepare.encode import write_video
+from nonlocal_video.data.prepare.miniature import make_miniature
+from nonlocal_video.data.prepare.miniature_charades import ACTIONS, CLASSES, HEADER
 from nonlocal_video.models.weights.file import load_model
-from nonlocal_video.recipe import make_recipe
-from nonlocal_video.tables import CONFIGS, composed, read_table, row_config
+from nonlocal_video.runs.network import composed_network
+from nonlocal_video.runs.recipe import make_recipe
 from tests.conftest import numbered_frames
 from tests.metrics.test_average_precision import official
-from tests.test_main_job import ENVIRONMENT, FAST, ROOT, error_of, evaluate, tool
+from tests.runs.test_main_job import ENVIRONMENT, FAST, ROOT, error_of, evaluate, tool
 
 # The experiments
 
@@ -68,7 +69,7 @@ def test_recipe_is_the_paper_s_or_that_of_long_term_feature_banks(name: str) -> 
     cfg, hydra = composed("train", [f"experiment=charades/{name}", "data.root=data", start])
     config = edge.train_config(cfg, hydra)
     with torch.device("meta"):
-        model = edge.build_model(config)
+        model = composed_network(config.model)
     clip, optim, options = config.clip, config.optim, model.options
     recipe = make_recipe(config, processes=8)
     assert (clip.length, clip.stride, clip.crop) == wanted.clip

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.data.prepare.encode import write_video
 from tests.conftest import numbered_frames
-from tests.test_main_job import ENVIRONMENT, ROOT, error_of, evaluate, tool, train
+from tests.runs.test_main_job import ENVIRONMENT, ROOT, error_of, evaluate, tool, train
 
 CLASSES = ["jump", "run", "sit"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nonlocal_video.reports.predictions import read_predictions
+from nonlocal_video.reports.test.predictions import read_predictions
 from nonlocal_video.types import Failure, Prediction
 from tests.reports.tested import FACTS, predictions, write
 

@@ -13,19 +13,20 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch.nn import functional as F
 
-from nonlocal_video import build
-from nonlocal_video import config as edge
-from nonlocal_video.checks import check_protocol
+from nonlocal_video.cli import compose as edge
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.norm import FrozenAffine
-from nonlocal_video.models.options import named_options
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.models.zoo import build_network
-from nonlocal_video.recipe import make_recipe
-from nonlocal_video.science import words_of
+from nonlocal_video.runs import videos as build
+from nonlocal_video.runs.network import composed_network
+from nonlocal_video.runs.recipe import make_recipe
 from nonlocal_video.settings import DataConfig, InitConfig, ProtocolConfig, TrainConfig
+from nonlocal_video.settings.checks import check_protocol
+from nonlocal_video.settings.identity import words_of
+from nonlocal_video.settings.network import named_options
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = sorted(
@@ -50,7 +51,7 @@ def composed(*overrides: str) -> TrainConfig:
 
 def on_meta(config: TrainConfig) -> Classifier:
     with torch.device("meta"):
-        return edge.build_model(config)
+        return composed_network(config.model)
 
 
 def check_network(config: TrainConfig, name: str) -> None:
@@ -351,7 +352,7 @@ def test_network_of_an_experiment_trains_two_steps(name: str) -> None:
 @pytest.mark.slow
 def test_full_size_8x8_network_trains_a_step() -> None:
     config = composed("experiment=kinetics/nl_i3d_r50_8x8", STARTS)
-    model = edge.build_model(config)
+    model = composed_network(config.model)
     clips = torch.randint(0, 256, (1, 3, 8, 224, 224), dtype=torch.uint8)
     (loss,) = trained(model, config, clips=clips, steps=1)
     assert loss == pytest.approx(math.log(400), abs=1)
@@ -375,7 +376,7 @@ def test_clip_chooses_the_network_that_goes_with_it(clip: str) -> None:
 @pytest.mark.parametrize("target", ["_target_: {0}", "_target_: {0}, _partial_: true"])
 def test_pairwise_function_of_ones_own_comes_from_its_target(target: str) -> None:
     own = "tests.models.test_nonlocal_block.Nearest"
-    model = edge.build_model(composed("model.pairwise={" + target.format(own) + "}"))
+    model = composed_network(composed("model.pairwise={" + target.format(own) + "}").model)
     (place,) = built_places(model)
     assert place.pairwise == own
 

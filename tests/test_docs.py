@@ -16,12 +16,13 @@ import torch
 from omegaconf import OmegaConf
 from torch._subclasses import FakeTensorMode
 
-from nonlocal_video import config as edge
+from nonlocal_video.cli import compose as edge
+from nonlocal_video.cli.tables import composed, read_table, row_config, table_of
 from nonlocal_video.models import NonLocalBlock, build_model, pairwise
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.placement import built_places
+from nonlocal_video.runs.network import composed_network
 from nonlocal_video.settings import TableConfig
-from nonlocal_video.tables import composed, read_table, row_config, table_of
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "your_own_function.md").read_text()
@@ -159,6 +160,6 @@ def test_function_of_ones_own_stays_outside_the_project(example: Example, monkey
     )
     for config in (on_command_line, row_config(table, table.rows[0])):
         with torch.device("meta"):
-            (place,) = built_places(edge.build_model(config))
+            (place,) = built_places(composed_network(config.model))
         assert place.pairwise == "my_package.EfficientAttention"
     assert NonLocalBlock(8, pairwise=example.functions.EfficientAttention).pairwise_name == place.pairwise

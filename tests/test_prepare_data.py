@@ -15,9 +15,9 @@ import av
 import numpy as np
 import pytest
 
-from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.types import Entry, TimedLabel
 from tests.conftest import numbered_frames
 

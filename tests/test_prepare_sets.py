@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-import nonlocal_video.config  # noqa: F401  # It tells Hydra of the settings.
+import nonlocal_video.cli.compose  # noqa: F401  # It tells Hydra of the settings.
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.settings import DataConfig

@@ -9,7 +9,7 @@ import pytest
 from nonlocal_video.data.lists.classes import KINETICS400
 from nonlocal_video.models.weights.published import Published
 from tests.models.standins import stand_in
-from tests.test_main_job import ROOT, tool
+from tests.runs.test_main_job import ROOT, tool
 
 MODELS: dict[str, Published] = runpy.run_path(str(ROOT / "tools" / "import_weights.py"))["published_models"]()
 NAMES = ["caffe2_c2d_r50_8x8", "pyslowfast_i3d_r50_8x8", "pytorchvideo_c2d_r50_8x8", "mmaction2_c2d_r50_8x8"]

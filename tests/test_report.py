@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video.config import write_run
-from nonlocal_video.reports.unfinished import write_failure
-from nonlocal_video.science import flat
-from nonlocal_video.tables import read_table, row_config
+from nonlocal_video.cli.tables import read_table, row_config
+from nonlocal_video.reports.tables.unfinished import write_failure
+from nonlocal_video.runs.folder import write_run
+from nonlocal_video.settings.identity import flat
 from tests.reports.made_runs import PROTOCOL, add_records, made_run
 from tests.test_compare import tool
 

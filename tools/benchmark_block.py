@@ -1,6 +1,6 @@
 """Times the non-local block beside public ones in one run: python tools/benchmark_block.py"""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse

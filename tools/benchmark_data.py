@@ -3,7 +3,7 @@
 Everything but the loader runs on one core. The files are made on first use, in data/benchmark/.
 """
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse

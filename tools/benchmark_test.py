@@ -4,7 +4,7 @@ Then how long the network waits for videos, whether sharing work between clips w
 The files are made on first use, in data/benchmark/.
 """
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse

@@ -4,7 +4,7 @@ Ours against pytorchvideo's I3D R50 (without non-local blocks) and, where its re
 I3D_NLN_8x8_R50; then what each option costs, how ranks scale, and the share of the device's matrix rate.
 """
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse

@@ -3,7 +3,7 @@
 python tools/check_data.py /data/kinetics400/val.csv --root /data/kinetics400 --out census/k400_val
 """
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse
@@ -24,9 +24,9 @@ from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.listing import format_list, listed_names
 from nonlocal_video.data.lists.manifest import FORMATS, read_list
 from nonlocal_video.data.workers import num_cpus
-from nonlocal_video.files import whole_file
-from nonlocal_video.reports.census import build_census, format_page, format_summary, write_census
-from nonlocal_video.reports.problems import Context, find_problems
+from nonlocal_video.reports.census.page import build_census, format_page, format_summary, write_census
+from nonlocal_video.reports.census.problems import Context, find_problems
+from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Entry, Label
 
 GOOD = "good.csv"

@@ -1,15 +1,15 @@
 """Compares two tests video by video: python tools/compare.py runs/A/test/full_10 runs/B/test/full_10"""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse
 import sys
 from pathlib import Path
 
-from nonlocal_video.reports.compare import compare
-from nonlocal_video.reports.predictions import read_predictions
-from nonlocal_video.reports.verdict import format_comparison
+from nonlocal_video.reports.test.compare import compare
+from nonlocal_video.reports.test.predictions import read_predictions
+from nonlocal_video.reports.test.verdict import format_comparison
 
 
 def main() -> None:

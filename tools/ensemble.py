@@ -1,6 +1,6 @@
 """Averages the scores of several tests: python tools/ensemble.py runs/A/test/full_10 runs/B/test/full_10 --out AB"""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from nonlocal_video.metrics.average_precision import mean_ap
 from nonlocal_video.metrics.intervals import paired_difference
-from nonlocal_video.reports.compare import precisions, share
-from nonlocal_video.reports.ensemble import average, lost_labels, shared_facts
-from nonlocal_video.reports.predictions import Tested, label_ranks_of, read_predictions, scores_and_targets
-from nonlocal_video.reports.report import build_report, format_report, write_report
+from nonlocal_video.reports.test.compare import precisions, share
+from nonlocal_video.reports.test.ensemble import average, lost_labels, shared_facts
+from nonlocal_video.reports.test.predictions import Tested, label_ranks_of, read_predictions, scores_and_targets
+from nonlocal_video.reports.test.report import build_report, format_report, write_report
 
 
 def parse() -> argparse.Namespace:

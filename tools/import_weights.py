@@ -4,7 +4,7 @@ python tools/import_weights.py FORMAT MODEL SOURCE OUT        any checkpoint
 python tools/import_weights.py --published NAME [FILE]        a published model
 """
 
-import nonlocal_video.waiting  # Before PyTorch.
+import nonlocal_video.system.waiting  # Before PyTorch.
 
 # isort: split
 import argparse
@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-import nonlocal_video.config  # noqa: F401  The schema of the configs.
+import nonlocal_video.cli.compose  # noqa: F401  The schema of the configs.
 from nonlocal_video.data.lists.classes import KINETICS400, read_classes
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.models.placement import format_places
@@ -27,7 +27,7 @@ from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.models.weights.foreign import Imported, build_imported
 from nonlocal_video.models.weights.published import Published, check_options, download, sha256
-from nonlocal_video.reports.published import accuracies, published_table
+from nonlocal_video.reports.test.published import accuracies, published_table
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 COMMAND = "python tools/import_weights.py --published"
@@ -83,7 +83,7 @@ def plain_order() -> Order:
     parser.add_argument("--classes", help="file of class names, one a line in the order of the labels")
     parser.add_argument(
         "--set", nargs="+", default=[], type=option, metavar="OPTION=VALUE",
-        help="fields of NetworkOptions (nonlocal_video/models/options.py) that differ from the name's and the format's",
+        help="fields of NetworkOptions (settings/network.py) that differ from those of the name and of the format",
     )  # fmt: skip
     parser.add_argument("--part", metavar="NAME", help="which network of a file that holds several, such as model_ema")
     given = parser.parse_args()

@@ -1,15 +1,15 @@
 """Writes a miniature data set: python tools/make_miniature.py, or with --tables or --charades another."""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse
 import sys
 from pathlib import Path
 
-from nonlocal_video.data.miniature import TWO_QUESTIONS, make_miniature
-from nonlocal_video.data.miniature_charades import ACTIONS
-from nonlocal_video.data.miniature_tables import FOUR_QUESTIONS
+from nonlocal_video.data.prepare.miniature import TWO_QUESTIONS, make_miniature
+from nonlocal_video.data.prepare.miniature_charades import ACTIONS
+from nonlocal_video.data.prepare.miniature_tables import FOUR_QUESTIONS
 from nonlocal_video.data.workers import num_cpus
 
 SETS = {

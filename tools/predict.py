@@ -1,6 +1,6 @@
 """Says what videos show: python tools/predict.py weights=FILE.safetensors video=PATH_OR_FOLDER_OR_LIST"""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import csv
@@ -21,17 +21,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from nonlocal_video.config import run_tool
-from nonlocal_video.files import whole_file
+from nonlocal_video.cli.compose import run_tool
+from nonlocal_video.cli.jobs import one_job
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import read_model_file
 from nonlocal_video.models.weights.given import SOURCES, check_network
-from nonlocal_video.network import function_for
-from nonlocal_video.predict import Predictor, Result
-from nonlocal_video.reports.page import protocol_words
-from nonlocal_video.reports.timeline import draw_timeline, write_timeline
+from nonlocal_video.reports.test.page import protocol_words
+from nonlocal_video.reports.test.timeline import draw_timeline, write_timeline
+from nonlocal_video.runs.network import function_for
+from nonlocal_video.runs.predict import Predictor, Result
 from nonlocal_video.settings import PredictConfig
-from nonlocal_video.sweep import one_job
+from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Entry
 
 Item = TypeVar("Item")

@@ -6,7 +6,7 @@ python tools/prepare_data.py kinetics400_val.csv --root /data/k400 --out lists/v
 python tools/prepare_data.py Charades_v1_train.csv Charades_v1_test.csv --root /data/charades --out trainval.csv
 """
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse
@@ -18,17 +18,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from nonlocal_video.checks import check_name
-from nonlocal_video.data.encode import Encoding
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.hmdb51 import has_splits
 from nonlocal_video.data.lists.listing import check_listable, format_list, listed_names
 from nonlocal_video.data.lists.manifest import FORMATS
-from nonlocal_video.data.lists.outputs import beside, format_preset, name_classes, name_lists, settings_of
-from nonlocal_video.data.lists.sources import Source, read_folders, read_hmdb51, read_lists
-from nonlocal_video.data.resize import plan_targets, resize
+from nonlocal_video.data.prepare.encode import Encoding
+from nonlocal_video.data.prepare.outputs import beside, format_preset, name_classes, name_lists, settings_of
+from nonlocal_video.data.prepare.resize import plan_targets, resize
+from nonlocal_video.data.prepare.sources import Source, read_folders, read_hmdb51, read_lists
 from nonlocal_video.data.workers import num_cpus
-from nonlocal_video.files import whole_file
+from nonlocal_video.settings.checks import check_name
+from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Entry
 
 PRESETS = Path(__file__).parent.parent / "configs/data/local"

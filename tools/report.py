@@ -1,6 +1,6 @@
 """Tables over tested runs: python tools/report.py kinetics/table2a runs, or --rows KEY runs; runs alone lists keys"""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.collect import Configs, Filled, cost_of, fill, tested_run
-from nonlocal_video.config import run_tool
-from nonlocal_video.folder import read_run
-from nonlocal_video.reports.cells import origin_sheet
-from nonlocal_video.reports.findings import FINDINGS, format_verdicts, judge
-from nonlocal_video.reports.paper import table_records, table_sheets
-from nonlocal_video.reports.pivot import grid, grid_records, grid_sheets, pick
-from nonlocal_video.reports.plots import draw
-from nonlocal_video.reports.runs import Found, Run, find_tests, left_out
-from nonlocal_video.reports.tables import Report, format_markdown, format_sheet, write_files, write_into
-from nonlocal_video.reports.varying import example, varying, varying_sheet
-from nonlocal_video.science import science
-from nonlocal_video.tables import CONFIGS, read_table
+from nonlocal_video.cli.collect import Configs, Filled, cost_of, fill, tested_run
+from nonlocal_video.cli.compose import run_tool
+from nonlocal_video.cli.tables import CONFIGS, read_table
+from nonlocal_video.reports.tables.cells import origin_sheet
+from nonlocal_video.reports.tables.findings import FINDINGS, format_verdicts, judge
+from nonlocal_video.reports.tables.paper import table_records, table_sheets
+from nonlocal_video.reports.tables.pivot import grid, grid_records, grid_sheets, pick
+from nonlocal_video.reports.tables.plots import draw
+from nonlocal_video.reports.tables.runs import Found, Run, find_tests, left_out
+from nonlocal_video.reports.tables.sheet import Report, format_markdown, format_sheet, write_files, write_into
+from nonlocal_video.reports.tables.varying import example, varying, varying_sheet
+from nonlocal_video.runs.folder import read_run
+from nonlocal_video.settings.identity import science
 
 
 def _parser() -> argparse.ArgumentParser:

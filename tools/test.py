@@ -1,14 +1,14 @@
 """Tests a trained network: python tools/test.py run=runs/NAME, or weights=FILE.safetensors data=NAME"""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import hydra
 from omegaconf import DictConfig
 
-from nonlocal_video.config import run_tool
-from nonlocal_video.jobs import test
-from nonlocal_video.sweep import one_job, test_job_config
+from nonlocal_video.cli.compose import run_tool
+from nonlocal_video.cli.jobs import one_job, test_job_config
+from nonlocal_video.runs.jobs import test
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="test")

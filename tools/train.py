@@ -1,15 +1,16 @@
 """Trains a network: python tools/train.py experiment=miniature/nl_c2d"""
 
-import nonlocal_video.waiting  # noqa: F401  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from nonlocal_video.config import run_tool
-from nonlocal_video.jobs import train, train_and_test
-from nonlocal_video.sweep import job_config, one_job, rehearse_job
+from nonlocal_video.cli.compose import run_tool
+from nonlocal_video.cli.jobs import job_config, one_job, train_and_test
+from nonlocal_video.cli.sweep import rehearse_job
+from nonlocal_video.runs.jobs import train
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")

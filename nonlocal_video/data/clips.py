@@ -13,7 +13,6 @@ import torch
 
 ROUNDING_S = 1.1e-3
 """Two times may be so much nearer than they were: Matroska keeps whole milliseconds."""
-SAMPLING = ("released", "clamped")
 
 
 def random_clip(

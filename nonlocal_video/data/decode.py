@@ -15,7 +15,7 @@ from nonlocal_video.data.decoders.container import AvError
 from nonlocal_video.data.decoders.decord import import_decord, open_decord
 from nonlocal_video.data.decoders.frames import open_frames
 from nonlocal_video.data.decoders.pyav import open_pyav
-from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source
+from nonlocal_video.data.decoders.source import MAX_ASPECT, Deadline, MisreadError, Source
 from nonlocal_video.data.decoders.torchcodec import import_torchcodec, open_torchcodec
 
 Pick = Callable[[np.ndarray], np.ndarray]
@@ -35,9 +35,6 @@ OPTIONAL: dict[str, tuple[Callable[[], object], str]] = {
 """Decoders that not every machine has: how to import them, and what to know if that fails."""
 MAX_READINGS = 3
 """A file may be read as its packets say, then from its beginning, and at last with its frames counted by a decode."""
-MAX_ASPECT = 32
-"""The long side of a frame over its short side. A file that says more would fill the memory when its short side is
-enlarged."""
 
 
 class DecodeError(ValueError):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from nonlocal_video.data.dataset import Started, TestingVideos, TrainingVideos, ValidationVideos
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.workers import START_METHOD, Board, Watch, kill
-from nonlocal_video.signals import deaf_children, end_with_parent, ignore_stopping
+from nonlocal_video.system.signals import deaf_children, end_with_parent, ignore_stopping
 from nonlocal_video.types import Batch, Failure, Sample
 
 GRACE_S = 10.0

@@ -6,9 +6,6 @@ from torch import Tensor
 
 from nonlocal_video.types import Classes, Label, TimedLabel
 
-LABELS = ("one", "clip", "video")
-"""What clips are taught: the one class of their video; of several those that the clip shows; or all of the video."""
-
 
 def classes_of(label: Label) -> Classes | None:
     """The class of a video, all of several whenever they are shown, or None if nobody says."""
@@ -42,7 +39,8 @@ def target(label: Label, seconds: np.ndarray, *, labels: str, num_classes: int) 
         label: of the video.
         seconds: (T,) when the frames of the clip are shown, since the beginning of the video. Between the first and the
             last also frames count that stride leaves out.
-        labels: one of `LABELS`.
+        labels: what clips are taught: the one class of their video; of several those that the clip shows (clip), or all
+            of the video (video).
         num_classes: K.
 
     Raises:

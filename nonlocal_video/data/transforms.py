@@ -53,9 +53,6 @@ class Crops(NamedTuple):
     """Height and width of all."""
 
 
-CROPS = ("full", "1", "3")
-
-
 def testing_crops(height: int, width: int, *, crops: str) -> Crops:
     """The crops of a frame.
 

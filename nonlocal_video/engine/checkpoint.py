@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from nonlocal_video.engine.state import TrainState
-from nonlocal_video.files import whole_file
 from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.models.weights.torch_file import read_torch_file
+from nonlocal_video.system.files import whole_file
 
 FORMAT = 2
 """1 had no `best`, `evaluated`, `num_skipped`, `precise_bn` and `random`."""

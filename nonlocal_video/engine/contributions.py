@@ -5,11 +5,11 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from nonlocal_video.distributed import local_device
 from nonlocal_video.engine.step import autocast
 from nonlocal_video.engine.validate import in_evaluation_mode
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.placement import built_places
+from nonlocal_video.system.distributed import local_device
 
 
 @torch.inference_mode()

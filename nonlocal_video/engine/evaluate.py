@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nonlocal_video.distributed import is_main, local_device
 from nonlocal_video.engine.step import autocast
 from nonlocal_video.metrics.views import combine_views, label_ranks
+from nonlocal_video.system.distributed import is_main, local_device
 from nonlocal_video.types import Classes, Failure, Prediction, TestItem, Views
 
 FULL = re.compile(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.plain import json_object
+from nonlocal_video.system.plain import json_object
 from nonlocal_video.types import Prediction
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.tensorboard.summary import image, scalar, text
 from torchvision.utils import make_grid
 
-from nonlocal_video.plain import json_object
+from nonlocal_video.system.plain import json_object
 from nonlocal_video.types import Failure
 
 MAX_CLIPS, MAX_FRAMES = 4, 8

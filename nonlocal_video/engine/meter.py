@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from nonlocal_video.distributed import all_reduce_sum, gather, local_device
+from nonlocal_video.system.distributed import all_reduce_sum, gather, local_device
 from nonlocal_video.types import Batch, Failure
 
 

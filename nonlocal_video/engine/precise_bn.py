@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nonlocal_video.distributed import all_reduce_sum, local_device, world_size
 from nonlocal_video.engine.step import autocast
+from nonlocal_video.system.distributed import all_reduce_sum, local_device, world_size
 from nonlocal_video.types import Batch
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nonlocal_video.distributed import local_device, no_sync, rank
 from nonlocal_video.engine.loss import count_right, loss_of
 from nonlocal_video.engine.state import TrainState
+from nonlocal_video.system.distributed import local_device, no_sync, rank
 from nonlocal_video.types import Batch
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nonlocal_video.distributed import Vote, all_gather, is_main, rank, world_size, wrap
 from nonlocal_video.engine.meter import Meter
 from nonlocal_video.engine.optim import train_mode
 from nonlocal_video.engine.state import TrainState
 from nonlocal_video.engine.step import StepOptions, train_step
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.signals import Stopped, StopRequest
+from nonlocal_video.system.distributed import Vote, all_gather, is_main, rank, world_size, wrap
+from nonlocal_video.system.signals import Stopped, StopRequest
 from nonlocal_video.types import Batch, Failure
 
 FEW_FAILURES = 10

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from nonlocal_video.distributed import all_reduce_sum, gather, is_main, local_device
 from nonlocal_video.engine.loss import loss_of
 from nonlocal_video.engine.step import autocast
 from nonlocal_video.metrics.average_precision import AveragePrecision
 from nonlocal_video.metrics.topk import TopK
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.system.distributed import all_reduce_sum, gather, is_main, local_device
 from nonlocal_video.types import Batch, Failure
 
 NUM_NAMED = 5

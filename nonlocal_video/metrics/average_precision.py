@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nonlocal_video.distributed import all_gather
 from nonlocal_video.metrics.intervals import Z
+from nonlocal_video.system.distributed import all_gather
 
 RESAMPLES = 1000
 """Draws of the bootstrap."""

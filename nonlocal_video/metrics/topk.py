@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nonlocal_video.distributed import all_reduce_sum
+from nonlocal_video.system.distributed import all_reduce_sum
 
 
 def ranks_of(scores: Tensor, labels: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nonlocal_video.models.capture import is_captured
-from nonlocal_video.models.options import NetworkOptions
 from nonlocal_video.models.resnet3d import ResNet3d
+from nonlocal_video.settings.network import NetworkOptions
 
 
 class Classifier(nn.Module):

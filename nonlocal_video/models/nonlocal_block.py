@@ -1,8 +1,7 @@
 """The non-local block: z_i = W_z y_i + x_i (Eq. 6 and Fig. 2 of the paper)."""
 
 import copy
-from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +10,8 @@ from nonlocal_video.models.capture import is_captured
 from nonlocal_video.models.layers import Convolution, MaxPool
 from nonlocal_video.models.norm import FrozenAffine
 from nonlocal_video.models.pairwise import PAIRWISE
-
-Axes = Literal["space", "time", "spacetime"]
-Subsample = Literal["before", "after", "none"]
-BlockNorm = Literal["batch", "affine", "none"]
-Pairwise = str | nn.Module | Callable[[int], nn.Module]
+from nonlocal_video.settings.network import Pairwise
+from nonlocal_video.settings.vocabulary import Axes, BlockNorm, Subsample
 
 
 class NonLocalBlock(nn.Module):

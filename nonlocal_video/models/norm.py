@@ -1,12 +1,11 @@
 """Normalisation layers: batch normalisation, and the frozen affine that it becomes for long clips."""
 
 from collections.abc import Container, Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Norm = Literal["batch", "affine"]
+from nonlocal_video.settings.vocabulary import Norm
 
 
 class FrozenAffine(nn.Module):

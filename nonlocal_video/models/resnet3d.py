@@ -6,21 +6,18 @@ Where the paper's Table 1 and the released code differ (pool1 without padding, t
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nonlocal_video.models.layers import Convolution, MaxPool
-from nonlocal_video.models.norm import Norm, make_norm
+from nonlocal_video.models.norm import make_norm
 from nonlocal_video.models.recompute import recomputed
+from nonlocal_video.settings.vocabulary import Added, Inflation, Norm, Stem, StrideIn
 
 STAGES = ("res2", "res3", "res4", "res5")
-Inflation = Literal["none", "3x1x1", "3x3x3"]
-Stem = Literal["strided", "dense", "skipping"]
-StrideIn = Literal["3x3", "1x1"]
-Added = Literal["nonlocal", "residual"]
 
 
 class _Stem(NamedTuple):

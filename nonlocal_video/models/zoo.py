@@ -9,9 +9,10 @@ from torch import nn
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import NonLocalBlock, name_of
 from nonlocal_video.models.norm import make_norm
-from nonlocal_video.models.options import DEPTHS, Activation, NetworkOptions, named_options
 from nonlocal_video.models.placement import places_for, residual_places, verify_places
-from nonlocal_video.models.resnet3d import Added, Bottleneck, ResNet3d
+from nonlocal_video.models.resnet3d import Bottleneck, ResNet3d
+from nonlocal_video.settings.network import DEPTHS, NetworkOptions, named_options
+from nonlocal_video.settings.vocabulary import Activation, Added
 
 
 def build_model(name: str, *, num_classes: int, **options: Any) -> Classifier:

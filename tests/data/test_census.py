@@ -28,7 +28,7 @@ from nonlocal_video.data.census.suspicions import (
 from nonlocal_video.data.census.usable import CENSUS, Census, format_census, hash_listed, split_broken, take_census
 from nonlocal_video.data.decode import DecodeError, decode
 from nonlocal_video.data.decoders.examine import FOLDER, Finding, examine
-from nonlocal_video.data.encode import write_video
+from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.types import Entry, TimedLabel
 from tests.conftest import numbered_frames
 

@@ -7,8 +7,8 @@ from PIL import Image
 from nonlocal_video.data.clips import random_clip
 from nonlocal_video.data.dataset import TrainingVideos
 from nonlocal_video.data.decode import decode
-from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.data.targets import target
 from nonlocal_video.data.transforms import training_crop
 from nonlocal_video.types import Entry, TimedLabel

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video import build
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, normalised, read_classes
+from nonlocal_video.runs import videos as build
 from nonlocal_video.settings import DataConfig
 from nonlocal_video.types import Entry, TimedLabel
 

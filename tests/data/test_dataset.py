@@ -20,8 +20,8 @@ from nonlocal_video.data.dataset import (
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.decoders import index as index_module
 from nonlocal_video.data.decoders import pyav as pyav_module
-from nonlocal_video.data.encode import write_video
 from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
 from nonlocal_video.types import Entry, Failure, Sample, TestItem, TimedLabel, Views
 from tests.conftest import numbered_frames, numbers_in

@@ -26,7 +26,7 @@ from nonlocal_video.data.decoders import pyav as pyav_module
 from nonlocal_video.data.decoders import torchcodec as torchcodec_module
 from nonlocal_video.data.decoders.examine import examine
 from nonlocal_video.data.decoders.source import Deadline
-from nonlocal_video.data.encode import Encoding, reencode, write_video
+from nonlocal_video.data.prepare.encode import Encoding, reencode, write_video
 from tests.conftest import numbered_frames, numbers_in
 from tests.data import bad_videos, fuzz, videos
 from tests.data.robustness import usable as can_use

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from av.sidedata.sidedata import Type
 
-from nonlocal_video.data.encode import Encoding, reencode, small_size, write_video
-from nonlocal_video.data.miniature import draw_scene, render
+from nonlocal_video.data.prepare.encode import Encoding, reencode, small_size, write_video
+from nonlocal_video.data.prepare.miniature import draw_scene, render
 from tests.conftest import numbered_frames, numbers_in
 from tests.data import fuzz
 from tests.data.videos import ORIENTATIONS, orient
@@ -233,6 +233,6 @@ def test_equal_frames_give_equal_bytes_whatever_else_is_in_the_memory(tmp_path: 
 
 def test_the_encoder_needs_no_torch() -> None:
     """Many processes run it."""
-    code = "import json, sys, nonlocal_video.data.encode; print(json.dumps('torch' in sys.modules))"
+    code = "import json, sys, nonlocal_video.data.prepare.encode; print(json.dumps('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert json.loads(done.stdout) is False

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video import build
 from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.runs import videos as build
 from nonlocal_video.settings import DataConfig
 from nonlocal_video.types import Entry
 

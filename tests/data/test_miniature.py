@@ -8,7 +8,7 @@ import pytest
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.data.miniature import GAP, QUESTIONS, Scene, draw_scene, make_miniature
+from nonlocal_video.data.prepare.miniature import GAP, QUESTIONS, Scene, draw_scene, make_miniature
 
 SCENES = [draw_scene(index, seed=0) for index in range(1280)]
 NUISANCES: dict[str, Callable[[Scene], float]] = {

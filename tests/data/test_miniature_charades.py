@@ -8,8 +8,8 @@ import pytest
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.data.miniature import COLOURS, GAP, Scene, make_miniature, render
-from nonlocal_video.data.miniature_charades import ACTIONS, CLASSES, FPS, FREQUENCY, HEADER, draw_action_scene
+from nonlocal_video.data.prepare.miniature import COLOURS, GAP, Scene, make_miniature, render
+from nonlocal_video.data.prepare.miniature_charades import ACTIONS, CLASSES, FPS, FREQUENCY, HEADER, draw_action_scene
 from nonlocal_video.types import TimedLabel
 
 SCENES = [draw_action_scene(index, seed=0) for index in range(600)]

@@ -6,8 +6,8 @@ import pytest
 
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.data.miniature import COLOURS, GAP, Scene, make_miniature, render
-from nonlocal_video.data.miniature_tables import CLASSES, FOUR_QUESTIONS, draw_table_scene
+from nonlocal_video.data.prepare.miniature import COLOURS, GAP, Scene, make_miniature, render
+from nonlocal_video.data.prepare.miniature_tables import CLASSES, FOUR_QUESTIONS, draw_table_scene
 
 SCENES = [draw_table_scene(index, seed=0) for index in range(1600)]
 PAIRS = [scene for scene in SCENES if scene.squares]

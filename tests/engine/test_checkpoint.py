@@ -23,9 +23,9 @@ from nonlocal_video.engine.checkpoint import (
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.engine.random_state import random_state, restore_random_state
 from nonlocal_video.engine.state import TrainState
-from nonlocal_video.files import locked, whole_file
 from nonlocal_video.models import build_model
 from nonlocal_video.models.weights.file import load_weights
+from nonlocal_video.system.files import locked, whole_file
 
 OLD = Path(__file__).parent / "checkpoints"
 
@@ -224,7 +224,7 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 
 def test_a_lock_is_for_one_process_and_ends_with_it(tmp_path: Path) -> None:
     holds = (
-        "import sys, time, pathlib; from nonlocal_video.files import locked\n"
+        "import sys, time, pathlib; from nonlocal_video.system.files import locked\n"
         "with locked(pathlib.Path(sys.argv[1]), wait_s=0, note=None):\n"
         "    print('held', flush=True); time.sleep(60)"
     )

@@ -13,7 +13,7 @@ from nonlocal_video.engine.step import StepOptions
 from nonlocal_video.engine.train import MAX_SKIPPED, Hooks, LoopOptions, train
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.signals import Stopped, StopRequest
+from nonlocal_video.system.signals import Stopped, StopRequest
 from nonlocal_video.types import Batch, Failure
 
 

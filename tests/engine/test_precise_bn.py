@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nonlocal_video.distributed import rank
 from nonlocal_video.engine.precise_bn import precise_statistics, with_statistics
 from nonlocal_video.models import build_model
+from nonlocal_video.system.distributed import rank
 from nonlocal_video.types import Batch
 from tests.engine.ranks import on_ranks
 

@@ -13,11 +13,11 @@ from nonlocal_video.data.dataset import ValidationVideos
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.loader import validation_loader
 from nonlocal_video.data.transforms import training_crop
-from nonlocal_video.distributed import rank
 from nonlocal_video.engine.validate import validate
 from nonlocal_video.metrics.average_precision import mean_ap
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.system.distributed import rank
 from nonlocal_video.types import Batch, Failure
 from tests.engine.ranks import on_ranks
 

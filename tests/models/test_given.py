@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from nonlocal_video.evaluation import check_given
 from nonlocal_video.models.weights.given import check_network, how_to_bring_in
+from nonlocal_video.runs.weights import check_given
 from nonlocal_video.settings import TestConfig
-from tests.test_main_job import tool
+from tests.runs.test_main_job import tool
 
 WHENCE = ["runs/NAME/model.safetensors", "tools/import_weights.py --published", "tools/import_weights.py --help"]
 

@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from nonlocal_video.data.lists.classes import KINETICS400
-from nonlocal_video.evaluation import published_of
 from nonlocal_video.models import build_model
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import load_model, read_model_file, save_model
 from nonlocal_video.models.weights.foreign import Foreign
 from nonlocal_video.models.weights.published import Published, check_options, download
-from nonlocal_video.reports.published import published_table
-from nonlocal_video.reports.tables import replace_block
+from nonlocal_video.reports.tables.sheet import replace_block
+from nonlocal_video.reports.test.published import published_table
+from nonlocal_video.runs.weights import published_of
 from tests.models.standins import random_clips, stand_in
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ import torch
 
 from nonlocal_video.metrics.classes import class_results
 from nonlocal_video.models.complexity import Cost
-from nonlocal_video.reports.accuracy import count_confusions
-from nonlocal_video.reports.predictions import write_classes, write_predictions
-from nonlocal_video.reports.report import build_report
-from nonlocal_video.reports.rows import Expected, PaperRow
-from nonlocal_video.reports.runs import Run
+from nonlocal_video.reports.tables.rows import Expected, PaperRow
+from nonlocal_video.reports.tables.runs import Run
+from nonlocal_video.reports.test.accuracy import count_confusions
+from nonlocal_video.reports.test.predictions import write_classes, write_predictions
+from nonlocal_video.reports.test.report import build_report
 from nonlocal_video.types import Evaluation, Failure, Prediction
 from tests.reports.tested import FACTS
 

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
-from nonlocal_video.reports.curves import Values, curves_figure, read_curves
-from nonlocal_video.reports.lines import Line
-from nonlocal_video.reports.looks import looks_of, names_of
+from nonlocal_video.reports.tables.curves import Values, curves_figure, read_curves
+from nonlocal_video.reports.tables.lines import Line
+from nonlocal_video.reports.tables.looks import looks_of, names_of
 from tests.reports.made_runs import add_records, made_run
 
 TOP1 = Values("validation.jsonl", "clip_top1", "single-clip top-1 (%)")

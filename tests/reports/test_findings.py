@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video.reports.findings import FINDINGS, Finding, format_verdicts, judge
-from nonlocal_video.reports.lines import Line
-from nonlocal_video.tables import read_table
+from nonlocal_video.cli.tables import read_table
+from nonlocal_video.reports.tables.findings import FINDINGS, Finding, format_verdicts, judge
+from nonlocal_video.reports.tables.lines import Line
 from tests.reports.made_runs import EXPECTED, made_run
 
 

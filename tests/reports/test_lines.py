@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nonlocal_video.metrics.intervals import paired_difference
-from nonlocal_video.reports.lines import Line, by_seed, class_gains, gain_of, spread
+from nonlocal_video.reports.tables.lines import Line, by_seed, class_gains, gain_of, spread
 from tests.reports.made_runs import made_run
 
 

@@ -5,7 +5,7 @@ import torch
 from matplotlib.colors import Normalize, PowerNorm
 from torch import Tensor
 
-from nonlocal_video.reports.pictures import clips_figure, confusions_figure
+from nonlocal_video.reports.test.pictures import clips_figure, confusions_figure
 
 
 def all_for_one() -> Tensor:

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from nonlocal_video.models.complexity import Cost
-from nonlocal_video.reports.pivot import Grid, grid, grid_records, grid_sheets, pick
-from nonlocal_video.reports.runs import Run
-from nonlocal_video.reports.tables import format_sheet
+from nonlocal_video.reports.tables.pivot import Grid, grid, grid_records, grid_sheets, pick
+from nonlocal_video.reports.tables.runs import Run
+from nonlocal_video.reports.tables.sheet import format_sheet
 from tests.reports.made_runs import PROTOCOL, made_run
 
 

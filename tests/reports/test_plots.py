@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from nonlocal_video.reports.lines import ClassGain, Line
-from nonlocal_video.reports.looks import looks_of
-from nonlocal_video.reports.plots import _extremes, classes_figure, cost_figure, draw, side_by_side
+from nonlocal_video.reports.tables.lines import ClassGain, Line
+from nonlocal_video.reports.tables.looks import looks_of
+from nonlocal_video.reports.tables.plots import _extremes, classes_figure, cost_figure, draw, side_by_side
 from tests.reports.made_runs import EXPECTED, add_records, made_run
 
 

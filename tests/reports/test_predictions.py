@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nonlocal_video.reports.predictions import read_predictions
+from nonlocal_video.reports.test.predictions import read_predictions
 from tests.reports.tested import predictions, write
 
 NAMES = [f"class {letter}" for letter in "abcdefgh"]

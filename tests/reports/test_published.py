@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nonlocal_video.reports.published import compare_published
+from nonlocal_video.reports.test.published import compare_published
 
 PROTOCOL = {
     "name": "10x3", "num_clips": 10, "placement": "released", "crops": "3", "short_side": 256, "flips": False,

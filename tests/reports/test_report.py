@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from nonlocal_video.reports import accuracy
-from nonlocal_video.reports.predictions import read_predictions
-from nonlocal_video.reports.report import build_report, format_report
+from nonlocal_video.reports.test import accuracy
+from nonlocal_video.reports.test.predictions import read_predictions
+from nonlocal_video.reports.test.report import build_report, format_report
 from nonlocal_video.types import Evaluation, Failure, Prediction
 from tests.reports.tested import FACTS, predictions, write
 

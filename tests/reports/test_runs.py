@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video.reports.runs import find_tests, left_out
+from nonlocal_video.reports.tables.runs import find_tests, left_out
 from tests.reports.made_runs import made_run
 
 

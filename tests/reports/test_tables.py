@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video.reports.tables import (
+from nonlocal_video.reports.tables.sheet import (
     Picture,
     Report,
     Sheet,

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nonlocal_video.data.pieces import Still
-from nonlocal_video.reports.timeline import Timeline, draw_timeline, timeline_figure, write_timeline
+from nonlocal_video.reports.test.timeline import Timeline, draw_timeline, timeline_figure, write_timeline
 
 CLASSES = ["walking, slowly", "waving", 'saying "$x_1$"', "never seen"]
 RED, BLUE = (220, 20, 20), (20, 20, 220)

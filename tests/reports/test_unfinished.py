@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video.files import LOCK, held_by, locked
-from nonlocal_video.reports.runs import find_tests, left_out
-from nonlocal_video.reports.unfinished import FAILED, unfinished_runs, write_failure
+from nonlocal_video.reports.tables.runs import find_tests, left_out
+from nonlocal_video.reports.tables.unfinished import FAILED, unfinished_runs, write_failure
+from nonlocal_video.system.files import LOCK, held_by, locked
 from tests.reports.made_runs import made_run
 
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.reports.runs import Run
-from nonlocal_video.reports.tables import format_sheet
-from nonlocal_video.reports.varying import example, varying, varying_sheet
+from nonlocal_video.reports.tables.runs import Run
+from nonlocal_video.reports.tables.sheet import format_sheet
+from nonlocal_video.reports.tables.varying import example, varying, varying_sheet
 from tests.reports.made_runs import made_run
 
 

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks import Way, prepare
-from nonlocal_video.distributed import all_reduce_sum, is_main, local_device, set_threads, world_size, wrap
 from nonlocal_video.engine.optim import build_sgd
-from nonlocal_video.launch import launch
 from nonlocal_video.models import build_model
+from nonlocal_video.system.distributed import all_reduce_sum, is_main, local_device, set_threads, world_size, wrap
+from nonlocal_video.system.launch import launch
 
 
 class Sizes(NamedTuple):

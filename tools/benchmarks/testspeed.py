@@ -12,17 +12,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.videos import moving_pictures
-from nonlocal_video.build import build_testing_videos
 from nonlocal_video.data.clips import uniform_clips
 from nonlocal_video.data.dataset import TestingVideos
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.loader import START_METHOD, testing_loader
 from nonlocal_video.data.transforms import resize, short_side_size, testing_crops, testing_short_side
-from nonlocal_video.distributed import local_device
 from nonlocal_video.engine.evaluate import Scorer, Work, evaluate
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.runs.videos import build_testing_videos
 from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, RuntimeConfig, TrainConfig
+from nonlocal_video.system.distributed import local_device
 from nonlocal_video.types import Entry, Failure, Prediction
 
 NUM_CLASSES = 400

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from nonlocal_video.data.decoders.examine import Finding, examine
 from nonlocal_video.data.workers import START_METHOD
-from nonlocal_video.files import is_new, locked, whole_file
-from nonlocal_video.plain import check_folder, json_object
-from nonlocal_video.signals import end_with_parent
+from nonlocal_video.system.files import is_new, locked, whole_file
+from nonlocal_video.system.plain import check_folder, json_object
+from nonlocal_video.system.signals import end_with_parent
 from nonlocal_video.types import Entry, Label, TimedLabel
 
 VIDEOS = "videos.jsonl"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nonlocal_video.data.census.survey import Record
 from nonlocal_video.data.lists.manifest import hash_entries
-from nonlocal_video.plain import read_json
+from nonlocal_video.system.plain import read_json
 from nonlocal_video.types import Entry
 
 CENSUS = "census.json"

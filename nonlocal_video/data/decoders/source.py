@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+MAX_ASPECT = 32
+"""The long side of a frame over its short side. A file that says more would fill the memory when its short side is
+enlarged."""
+
 
 class Source(NamedTuple):
     """A video that is open."""

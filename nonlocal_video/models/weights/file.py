@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from nonlocal_video.files import whole_file
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import Pairwise, name_of
-from nonlocal_video.models.options import NetworkOptions
 from nonlocal_video.models.zoo import build_network
+from nonlocal_video.settings.network import NetworkOptions
+from nonlocal_video.system.files import whole_file
 
 FORMAT = "nonlocal_video 1"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.files import whole_file
 from nonlocal_video.models.weights.foreign import Foreign
+from nonlocal_video.system.files import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)

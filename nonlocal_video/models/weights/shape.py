@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from nonlocal_video.models.options import DEPTHS, NetworkOptions
+from nonlocal_video.settings.network import DEPTHS, NetworkOptions
 
 UNTOLD = (
     "no tensor shows which convolution has the strides of res3 to res5 and whether pool1 rounds up; who knows the code "
@@ -43,7 +43,7 @@ def misfit(weights: Mapping[str, Tensor], options: NetworkOptions, *, for_import
     told = f"a network of another shape: got {there}, expected {here}"
     depths = [depth for depth, shape in DEPTHS.items() if shape == (there.blocks, there.width)]
     if not depths:
-        return f"{told}; such a depth is one line of DEPTHS in nonlocal_video/models/options.py"
+        return f"{told}; such a depth is one line of DEPTHS in nonlocal_video/settings/network.py"
     named = re.match(r"((?:nl_)?(?:c2d|i3d))_.*?_?(\d+x\d+)?$", options.name)
     kind, clip = (named[1], named[2]) if named else ("c2d", None)
     network = f"{kind}_{depths[0]}"

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.initialise import initialise
 from nonlocal_video.models.nonlocal_block import name_of
-from nonlocal_video.models.options import LATER
 from nonlocal_video.models.weights import TRANSLATORS
 from nonlocal_video.models.weights.caffe2 import read_caffe2
 from nonlocal_video.models.weights.file import (
@@ -22,9 +20,11 @@ from nonlocal_video.models.weights.file import (
     read_model_file,
     read_tensors,
 )
+from nonlocal_video.models.weights.initialise import initialise
 from nonlocal_video.models.weights.state import OURS, check_tensors, state_of
 from nonlocal_video.models.weights.torch_file import read_torch_file
-from nonlocal_video.plain import one_line
+from nonlocal_video.settings.network import LATER
+from nonlocal_video.system.plain import one_line
 
 KINDS = (
     "a checkpoint of a run, a .safetensors file that training or tools/import_weights.py wrote, a ResNet-50 or -101 of "

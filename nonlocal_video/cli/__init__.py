@@ -1,0 +1,1 @@
+"""The Hydra edge: from words of a command line to settings, and to jobs."""

@@ -1,0 +1,1 @@
+"""Makes data: small copies of videos, lists, miniatures."""

@@ -1,0 +1,242 @@
+"""The miniature: small real videos of scenes that are drawn at random, and the lists that go with them.
+
+Here are the two questions for newcomers, one for each idea of the paper; `miniature_tables.py` has the
+four for the tables of ablations.
+
+Every video shows a grey textured scene that drifts up or down, a coloured square in its first part
+and another, elsewhere in the frame, in its last part.
+
+relation: have the two squares the same colour? The squares never share a frame, nor the few frames
+    that temporal pooling joins, so a sum over local features cannot tell; comparing all pairs of
+    positions can.
+motion: does the scene drift up or down? Up is down played backwards, and C2D, which pools time but
+    never convolves it, cannot tell one from the other, with non-local blocks or without.
+
+Everything else (sizes, length, places, times, colours, speed, texture) is drawn apart from both
+answers, and all four pairs of answers are equally frequent.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from nonlocal_video.data.prepare.encode import write_video
+from nonlocal_video.types import TimedLabel
+
+VERSION = 2
+QUESTIONS = {"relation": ("different", "same"), "motion": ("down", "up")}
+SIZES = ((64, 80), (80, 64), (64, 64), (80, 80), (80, 96), (96, 80))
+"""Height and width in pixels: multiples of 16, since decord fails on some others (72 wide, say)."""
+NUM_FRAMES = (70, 88)
+"""Shortest and longest video; a 32x2 clip spans 64 frames."""
+GAP = 16
+"""Frames without a square between the first and the second: more than temporal pooling joins."""
+QUARTERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+"""Of the frame: down and right of its centre."""
+COLOURS = ((220, 40, 40), (40, 80, 230))
+
+
+class Square(NamedTuple):
+    """A coloured shape: pixels from (top, left), frames from first up to, not including, last."""
+
+    colour: int
+    top: int
+    left: int
+    side: int
+    first: int
+    last: int
+    shape: str = "square"
+    """square, disc or ring (a square with a square hole)."""
+
+    def mask(self) -> np.ndarray:
+        """The pixels (side, side) that are coloured."""
+        across = np.abs(np.arange(self.side) - (self.side - 1) / 2)
+        if self.shape == "disc":
+            return np.hypot(across[:, None], across) <= self.side / 2
+        if self.shape == "ring":
+            return np.maximum(across[:, None], across) > self.side / 4
+        return np.ones((self.side, self.side), bool)
+
+
+class Scene(NamedTuple):
+    """All that a video shows."""
+
+    height: int
+    width: int
+    num_frames: int
+    squares: tuple[Square, ...]
+    drift: float
+    """Pixels per frame, downwards."""
+    texture_seed: int
+    labels: dict[str, int]
+    """The answer to each question, as an index into its classes."""
+    actions: tuple[TimedLabel, ...] = ()
+    """Of scenes that show several things: what, and when."""
+    drifting: tuple[int, int] | None = None
+    """The frames, from and up to, in which the scene drifts; None for all."""
+
+    def shift(self, t: int) -> int:
+        """How many pixels the scene has drifted downwards at frame t."""
+        first, last = self.drifting or (0, self.num_frames)
+        return round(self.drift * (min(max(t, first), last) - first))
+
+
+def draw_scene(index: int, *, seed: int) -> Scene:
+    """Scene `index` of the endless series of this seed; four in a row hold all pairs of answers."""
+    rng = np.random.default_rng((seed, index))
+    same, up = index % 2, index // 2 % 2
+    height, width = SIZES[rng.integers(len(SIZES))]
+    num_frames = int(rng.integers(NUM_FRAMES[0], NUM_FRAMES[1] + 1))
+    first_colour, other_colour = draw_colours(rng)
+    quarters = draw_quarters(rng)
+    middle = num_frames // 2
+    times = (
+        (int(rng.integers(0, 5)), middle - GAP // 2 - int(rng.integers(0, 4))),
+        (middle + GAP // 2 + int(rng.integers(0, 4)), num_frames - int(rng.integers(0, 5))),
+    )
+    colours = (first_colour, first_colour if same else other_colour)
+    squares = [
+        draw_square(rng, height, width, quarter=quarter, colour=colour, time=time)
+        for colour, quarter, time in zip(colours, quarters, times, strict=True)
+    ]
+    speed = draw_speed(rng, height, width)
+    texture_seed = int(rng.integers(2**31))
+    labels = {"relation": same, "motion": up}
+    return Scene(height, width, num_frames, tuple(squares), -speed if up else speed, texture_seed, labels)
+
+
+def draw_colours(rng: np.random.Generator) -> tuple[int, int]:
+    """Two different ones."""
+    first = int(rng.integers(len(COLOURS)))
+    return first, (first + int(rng.integers(1, len(COLOURS)))) % len(COLOURS)
+
+
+def draw_quarters(rng: np.random.Generator) -> np.ndarray:
+    """Two neighbouring or opposite quarters (2, 2) around the centre: visible whatever the training crop."""
+    return rng.permutation(QUARTERS)[:2]
+
+
+def draw_square(
+    rng: np.random.Generator, height: int, width: int, *, quarter: np.ndarray, colour: int, time: tuple[int, int]
+) -> Square:
+    """A square in a quarter of the frame."""
+    short_side = min(height, width)
+    side = int(short_side * rng.uniform(0.26, 0.32))
+    centre = np.array([height, width]) / 2 + quarter * short_side * rng.uniform(0.17, 0.23, 2)
+    top, left = (centre - side / 2).astype(int)
+    return Square(colour, int(top), int(left), side, *time)
+
+
+def draw_speed(rng: np.random.Generator, height: int, width: int) -> float:
+    """In pixels a frame."""
+    return float(rng.uniform(0.8, 1.2)) * min(height, width) / 80
+
+
+def render(scene: Scene) -> Iterator[np.ndarray]:
+    """The frames (H, W, 3) uint8 of a scene."""
+    texture = _texture(2 * scene.height, scene.width, np.random.default_rng(scene.texture_seed))
+    for t in range(scene.num_frames):
+        shifted = np.roll(texture, scene.shift(t), axis=0)[: scene.height]
+        frame = np.repeat(shifted[..., None], 3, axis=2)
+        for square in scene.squares:
+            if square.first <= t < square.last:
+                rows, columns = (
+                    slice(square.top, square.top + square.side),
+                    slice(square.left, square.left + square.side),
+                )
+                frame[rows, columns][square.mask()] = COLOURS[square.colour]
+        yield frame
+
+
+def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Grey noise (height, width) uint8 with waves of 8 to 24 pixels, periodic in both directions."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
+    band = (frequency > 1 / 24) & (frequency < 1 / 8)
+    noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((height, width))) * band).real
+    return np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
+
+
+class Series(NamedTuple):
+    """An endless series of scenes, and what is asked about them."""
+
+    name: str
+    draw: Callable[..., Scene]
+    """draw(index, seed=...)."""
+    write_lists: Callable[[Path, Sequence[str], Sequence[Scene], int], None]
+    """write_lists(folder, names of the videos, their scenes, how many of them are for training)."""
+    fps: int = 30
+
+
+def write_questions(
+    folder: Path,
+    names: Sequence[str],
+    scenes: Sequence[Scene],
+    num_train: int,
+    *,
+    questions: Mapping[str, tuple[str, ...]],
+) -> None:
+    """For each question `<question>_train.txt`, `_val.txt` and `_classes.txt`.
+
+    Args:
+        questions: the classes of each.
+    """
+    for question, classes in questions.items():
+        (folder / f"{question}_classes.txt").write_text("".join(f"{name}\n" for name in classes))
+        lines = [f"{name} {scene.labels[question]}\n" for name, scene in zip(names, scenes, strict=True)]
+        (folder / f"{question}_train.txt").write_text("".join(lines[:num_train]))
+        (folder / f"{question}_val.txt").write_text("".join(lines[num_train:]))
+
+
+TWO_QUESTIONS = Series("two questions", draw_scene, partial(write_questions, questions=QUESTIONS))
+
+
+def make_miniature(
+    folder: Path,
+    series: Series = TWO_QUESTIONS,
+    *,
+    num_train: int = 1024,
+    num_val: int = 256,
+    seed: int = 0,
+    processes: int = 2,
+) -> None:
+    """Writes videos, lists and class files below `folder`; a data set made from the same arguments is kept.
+
+    `videos/*.mp4`, and the lists of the series: for questions `<question>_train.txt`, `<question>_val.txt` (lines
+    `videos/name.mp4 label`) and `<question>_classes.txt` (one class name a line).
+
+    Raises:
+        ValueError: the folder holds something that this function did not make.
+    """
+    made_from = {"version": VERSION, "series": series.name, "num_train": num_train, "num_val": num_val, "seed": seed}
+    stamp = folder / "miniature.json"
+    if stamp.is_file() and json.loads(stamp.read_text()) == {**made_from, "complete": True}:
+        return
+    if folder.exists() and any(folder.iterdir()) and not stamp.is_file():
+        raise ValueError(f"{folder}: got a folder with other files, expected an empty one or a miniature data set")
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(json.dumps({**made_from, "complete": False}))
+    shutil.rmtree(folder / "videos", ignore_errors=True)
+    (folder / "videos").mkdir()
+    names = [f"videos/train_{i:04d}.mp4" for i in range(num_train)] + [
+        f"videos/val_{i:04d}.mp4" for i in range(num_val)
+    ]
+    jobs = [(folder / name, series, index, seed) for index, name in enumerate(names)]
+    with get_context("spawn").Pool(processes) as pool:
+        scenes = list(tqdm(pool.imap(_write, jobs, chunksize=8), total=len(jobs), desc=folder.name, unit="video"))
+    series.write_lists(folder, names, scenes, num_train)
+    stamp.write_text(json.dumps({**made_from, "complete": True}))
+
+
+def _write(job: tuple[Path, Series, int, int]) -> Scene:
+    path, series, index, seed = job
+    scene = series.draw(index, seed=seed)
+    # A key frame falls into every gap: no trace of the first square is left when the second appears.
+    write_video(path, render(scene), fps=series.fps, gop=GAP - 4)
+    return scene

@@ -1,0 +1,138 @@
+"""What the paper found, and whether runs of the same tables show it: a verdict by a rule, with its numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import NamedTuple
+
+from nonlocal_video.reports.tables.lines import Gain, Line, gain_of
+
+METRIC = "top1"
+AT_THE_CEILING = 1.0
+"""Percent: a row that is this close to all that its network can answer leaves nothing to gain."""
+RULE = (
+    "A gain of one row over another is shown if the paired 95% interval over the videos lies above 0 and every seed "
+    "has it; rows are alike if the intervals between all of them contain 0. Where the lower row is within "
+    f"{AT_THE_CEILING:g} point of what its network can reach at all, a gain is not testable."
+)
+
+
+class Finding(NamedTuple):
+    """A sentence of the paper, and the rows that it is about, by TABLE/ROW."""
+
+    claim: str
+    better: Sequence[tuple[str, str]] = ()
+    """Pairs of which the first one should reach more."""
+    alike: Sequence[str] = ()
+    """Rows that should not differ."""
+    cheaper: Sequence[tuple[str, str]] = ()
+    """Pairs of which the first one should need fewer FLOPs."""
+
+
+FINDINGS = (
+    Finding(
+        "All pairwise functions do alike (Table 2a)",
+        alike=("table2a/gaussian", "table2a/embedded_gaussian", "table2a/dot_product", "table2a/concatenation"),
+    ),
+    Finding(
+        "Attention is not essential: functions without a softmax help, too (Table 2a)",
+        better=(("table2a/dot_product", "table2a/c2d"), ("table2a/concatenation", "table2a/c2d")),
+    ),
+    Finding(
+        "A block helps in any stage, and least in the last (Table 2b)",
+        better=(
+            *((f"table2b/res{stage}", "table2b/c2d") for stage in (2, 3, 4, 5)),
+            *((f"table2b/res{stage}", "table2b/res5") for stage in (2, 3, 4)),
+        ),
+    ),
+    Finding(
+        "More blocks help (Table 2c)",
+        better=(("table2c/nl_5", "table2c/nl_1"), ("table2c/nl_10", "table2c/nl_5")),
+    ),
+    Finding(
+        "Residual blocks in place of non-local ones bring nothing (Sec. 4.1)",
+        alike=("table2c/c2d", "table2c/residual_1", "table2c/residual_5"),
+    ),
+    Finding(
+        "Space alone and time alone help, spacetime helps more (Table 2d)",
+        better=(
+            ("table2d/space", "table2d/c2d"),
+            ("table2d/time", "table2d/c2d"),
+            ("table2d/spacetime", "table2d/space"),
+            ("table2d/spacetime", "table2d/time"),
+        ),
+    ),
+    Finding(
+        "NL C2D beats I3D at fewer FLOPs (Table 2e)",
+        better=(("table2e/nl_c2d", "table2e/i3d_3x3x3"), ("table2e/nl_c2d", "table2e/i3d")),
+        cheaper=(("table2e/nl_c2d", "table2e/i3d_3x3x3"), ("table2e/nl_c2d", "table2e/i3d")),
+    ),
+    Finding(
+        "Non-local blocks and 3-D convolutions are complementary (Table 2f)",
+        better=(("table2f/nl_i3d", "table2f/i3d"), ("table2f/nl_i3d", "table2e/nl_c2d")),
+    ),
+    Finding("Longer clips keep the gain (Table 2g)", better=(("table2g/nl_i3d", "table2g/i3d"),)),
+)
+"""Those of Section 4.1 that tables 2a to 2g are about."""
+
+
+class Verdict(NamedTuple):
+    """What runs say of a finding."""
+
+    finding: Finding
+    word: str
+    """shown, not shown, not testable, or not run."""
+    numbers: tuple[str, ...]
+
+
+def judge(finding: Finding, lines: Mapping[str, Line], *, ceilings: Mapping[str, float]) -> Verdict:
+    """Whether the runs of these rows show a finding.
+
+    Args:
+        lines: all rows, by TABLE/ROW.
+        ceilings: the accuracy in percent that a row's network can reach at all, where that is less than 100.
+    """
+    words, numbers = [], []
+    for row, over in finding.better:
+        gain = _gain(lines[row], lines[over])
+        words.append(_word(gain, lines[row], lines[over], ceiling=ceilings.get(row, 100.0)))
+        numbers.append(f"{lines[row].name} over {lines[over].name} {_numbers(gain)}")
+    for one, other in combinations(finding.alike, 2):
+        gain = _gain(lines[one], lines[other])
+        videos = None if gain is None else gain.videos
+        words.append("not run" if videos is None else "shown" if videos.low <= 0 <= videos.high else "not shown")
+        numbers.append(f"{lines[one].name} over {lines[other].name} {_numbers(gain)}")
+    for row, than in finding.cheaper:
+        ours, theirs = (lines[key].cost for key in (row, than))
+        assert ours is not None, "the networks of rows that can be run are known"
+        assert theirs is not None, "the same"
+        words.append("shown" if ours.macs < theirs.macs else "not shown")
+        numbers.append(f"{lines[row].name} needs {ours.macs / theirs.macs:.2f} of the FLOPs of {lines[than].name}")
+    worst = next((word for word in ("not run", "not shown", "not testable") if word in words), "shown")
+    return Verdict(finding, worst, tuple(numbers))
+
+
+def _gain(line: Line, over: Line) -> Gain | None:
+    return gain_of(replace(line, baseline=over), METRIC)
+
+
+def _word(gain: Gain | None, line: Line, over: Line, *, ceiling: float = 100.0) -> str:
+    base = over.accuracy(METRIC)
+    if gain is None or gain.videos is None or base is None:
+        return "not run"
+    seeds = [_gain(replace(line, runs=(run,)), over) for run in line.runs]
+    if gain.videos.low > 0 and all(one is None or one.seeds.mean > 0 for one in seeds):
+        return "shown"
+    return "not testable" if base.mean >= ceiling - AT_THE_CEILING else "not shown"
+
+
+def _numbers(gain: Gain | None) -> str:
+    if gain is None or gain.videos is None:
+        return "not run"
+    return f"{gain.seeds.signed()} ({gain.videos.low:+.1f} to {gain.videos.high:+.1f})"
+
+
+def format_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """A Markdown list, a sentence each, and the rule."""
+    lines = [f"- **{one.finding.claim}: {one.word}.** {'; '.join(one.numbers)}." for one in verdicts]
+    return "\n".join([*lines, "", f"{RULE} Numbers: mean ± standard deviation over the seeds (interval)."])

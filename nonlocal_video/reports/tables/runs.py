@@ -1,0 +1,167 @@
+"""Tested runs, as a table over many of them needs them."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nonlocal_video.reports.tables.unfinished import SETTINGS, unfinished_runs
+from nonlocal_video.reports.test.predictions import REPORT, label_ranks_of, read_predictions, scores_and_targets
+from nonlocal_video.system.plain import json_object, read_json
+
+
+class Scored(NamedTuple):
+    """How a test's videos did, of one class each without their scores: 60 tests of Kinetics would fill the memory."""
+
+    videos: tuple[str, ...]
+    labels: Tensor
+    """(N,) of one class a video; (N, K) bool of several."""
+    ranks: Tensor
+    """(N,) how many classes a video's scores put above its label; of one class a video."""
+    clip_ranks: Tensor
+    """(N, V') those of its single clips."""
+    scores: Tensor
+    """(N, K) of several classes a video; else nothing."""
+    classes: tuple[str, ...] | None
+
+    def right(self, metric: str) -> Tensor:
+        """How far each video is right by a metric that is a mean over videos, (N,) in [0, 1]."""
+        kind, _, k = metric.rpartition("top")
+        ranks = {"": self.ranks[:, None], "clip_": self.clip_ranks, "first_clip_": self.clip_ranks[:, :1]}[kind]
+        return (ranks < int(k)).double().mean(dim=1)
+
+
+def is_of_videos(metric: str) -> bool:
+    """Whether a metric is a mean over the videos, so that these can be set side by side."""
+    return re.fullmatch(r"(clip_|first_clip_)?top\d+", metric) is not None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and one test of it."""
+
+    folder: Path
+    test: Path
+    """The test's folder, below the run's."""
+    report: dict[str, Any]
+    settings: dict[str, Any]
+    """All, by their dotted names."""
+
+    @property
+    def seed(self) -> int:
+        return int(self.settings["seed"])
+
+    @cached_property
+    def scored(self) -> Scored:
+        """Read when it is needed.
+
+        Raises:
+            ValueError: the files of the test do not fit each other.
+        """
+        test = read_predictions(self.test)
+        predictions, nothing = test.predictions, torch.empty(0)
+        videos = tuple(prediction.video for prediction in predictions)
+        classes = tuple(test.classes) if test.classes else None
+        if self.report.get("multi_label"):
+            scores, targets = scores_and_targets(predictions)
+            return Scored(videos, targets, nothing, nothing, scores, classes)
+        labels = torch.tensor([prediction.label for prediction in predictions])
+        clip_ranks = torch.tensor([prediction.clip_ranks for prediction in predictions])
+        return Scored(videos, labels, label_ranks_of(predictions), clip_ranks, nothing, classes)
+
+    @cached_property
+    def listed(self) -> frozenset[str]:
+        """The videos of the test's list, whether they could be tested or not."""
+        return frozenset(self.scored.videos) | {failure["video"] for failure in self.report["failures"]}
+
+    def records(self, name: str) -> list[dict[str, float]]:
+        """Those of metrics.jsonl or validation.jsonl, up to what a killed run left half written; none without it."""
+        return list(_records(self.folder / name))
+
+    def value(self, metric: str) -> float | None:
+        """A metric of the report in percent; of all listed videos where the report has it so. None if it is not known.
+
+        Raises:
+            ValueError: the report has no such metric; lists those that it has.
+        """
+        known = [
+            key
+            for key, value in self.report.items()
+            if re.search("top[0-9]|map", key) and isinstance(value, float | int | None)
+        ]
+        if metric not in known:
+            raise ValueError(f"{self.test / REPORT}: has no {metric}; expected one of {', '.join(known)}")
+        value: float | None = self.report.get(f"{metric}_of_listed", self.report[metric])
+        return value
+
+
+def _records(path: Path) -> Iterator[dict[str, float]]:
+    for line in path.read_bytes().split(b"\n")[:-1] if path.is_file() else []:
+        try:
+            yield json_object(line, where=str(path))
+        except ValueError:  # After a loss of power a file can end in zeros.
+            return
+
+
+class Found(NamedTuple):
+    """What lies below some folders."""
+
+    tests: list[Path]
+    """Folders of tests that a table can hold."""
+    left_out: dict[str, list[Path]]
+    """Folders of others, by the reason."""
+
+
+def find_tests(folders: Iterable[Path]) -> Found:
+    """The tests of runs in these folders or below, each once.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folders, tests, others = list(folders), list[Path](), dict[str, list[Path]]()
+    for path in _below(folders, REPORT):
+        why = _why_not(path)
+        (others.setdefault(why, []) if why else tests).append(path.parent)
+    others = {**unfinished_runs(folders, tested={test.parent.parent.resolve() for test in tests}), **others}
+    if not tests:
+        reasons = "".join(f"; {line}" for line in left_out(others))
+        raise ValueError(f"{', '.join(map(str, folders))}: no {REPORT} of a tested run here or below{reasons}")
+    return Found(tests, others)
+
+
+def left_out(others: Mapping[str, Sequence[Path]]) -> list[str]:
+    """How many folders are left out, why, and which."""
+    lines = []
+    for why, paths in others.items():
+        if paths:
+            alike = len({path.is_absolute() for path in paths}) == 1
+            common = os.path.commonpath([path.parent for path in paths]) if alike else ""
+            names = ", ".join(os.path.relpath(path, common) for path in paths)
+            lines.append(f"{len(paths)} {why}, in {common or '.'}: {names}")
+    return lines
+
+
+def _below(folders: Sequence[Path], name: str) -> list[Path]:
+    """The files of this name, each once, in the order of the folders."""
+    found = {path.resolve(): path for folder in folders for path in sorted(folder.rglob(name))}
+    return [path for path in found.values() if path.is_file()]  # Not a pipe, which would be waited for.
+
+
+def _why_not(path: Path) -> str | None:
+    """Why a table over runs cannot hold a report."""
+    report = read_json(path)
+    if "ensemble" in report:
+        return "of ensembles, not of runs"
+    if "protocol" not in report:
+        return "of an older version (test those runs again)"
+    if not report["labels"]:
+        return "without accuracies, since their lists have no labels"
+    if not (path.parent.parent.parent / SETTINGS).is_file():
+        return f"of weights without a run (no {SETTINGS} above them)"
+    return None

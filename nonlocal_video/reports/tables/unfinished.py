@@ -1,0 +1,64 @@
+"""Runs that a table cannot hold, and why: they failed, were killed, are at work, or wait for their test."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from nonlocal_video.system.files import LOCK, held_by, is_new, whole_file
+
+SETTINGS = "config.yaml"
+"""The file of a run's settings, which training writes before its first step."""
+WEIGHTS = "model.safetensors"
+"""What training writes at its end."""
+FAILED = "failed.txt"
+"""Why the last job of a run failed; the next one that begins to train deletes it."""
+SHOWN = 200
+"""Characters of an error that a list of runs shows."""
+
+
+def write_failure(folder: Path, error: BaseException) -> None:
+    """Keeps why a run's job failed; where its folder cannot be written, it has no other place."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / FAILED) as file:
+            file.write(f"{str(error) or type(error).__name__}\n".encode("utf-8", "surrogateescape"))
+
+
+def unfinished_runs(folders: Iterable[Path], *, tested: set[Path]) -> dict[str, list[Path]]:
+    """The runs in these folders or below that are not tested, by the reason; those that failed first.
+
+    Args:
+        tested: resolved folders of the runs that are.
+    """
+    reasons: dict[str, list[Path]] = {}
+    for run in _run_folders(folders):
+        if run.resolve() not in tested:
+            reasons.setdefault(_why(run), []).append(run)
+    return dict(sorted(reasons.items(), key=lambda reason: not reason[0].startswith("failed")))
+
+
+def _run_folders(folders: Iterable[Path]) -> Iterator[Path]:
+    """Folders with settings, a failure, or nothing but a lock, each once; those of tests lie below a run's."""
+    seen = set()
+    for folder in folders:
+        files = sorted(path for name in (SETTINGS, FAILED, LOCK) for path in folder.rglob(name))
+        for path in sorted(files, key=lambda path: path.parent):
+            run = path.parent
+            is_run = path.name != LOCK or (is_new(run) and run.parent.name != "test")
+            if is_run and run.resolve() not in seen:
+                seen.add(run.resolve())
+                yield run
+
+
+def _why(run: Path) -> str:
+    """Why a run is not tested."""
+    if held_by(run) is not None:
+        return "at work now"
+    if (run / FAILED).is_file():
+        said = " ".join((run / FAILED).read_text(encoding="utf-8", errors="replace").split())
+        return f"failed ({said if len(said) <= SHOWN else f'{said[:SHOWN]}...'})"
+    if not (run / SETTINGS).is_file():
+        return f"failed or killed before the first step (nothing but the file {LOCK} is there)"
+    if not (run / WEIGHTS).is_file():
+        return "not trained to the end (the same command goes on)"
+    return "trained, but not tested yet (tools/test.py)"

@@ -1,0 +1,172 @@
+"""A dry run: all that a start does before its first step, and then steps on noise, which tell what a run would cost."""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+
+from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.step import StepOptions, train_step
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.runs.folder import check_run, run_folder
+from nonlocal_video.runs.jobs import check_start, find_videos
+from nonlocal_video.runs.network import composed_network
+from nonlocal_video.runs.recipe import Recipe, describe, make_recipe
+from nonlocal_video.runs.start import begin, begin_anew, facts_of, fresh_state
+from nonlocal_video.runs.train import Job
+from nonlocal_video.settings import NOT_GIVEN, TrainConfig
+from nonlocal_video.system.distributed import local_device, set_threads
+from nonlocal_video.types import Batch
+
+LIMIT_S = 30.0
+MEASURED_STEPS = 20
+WARMING_STEPS = 2
+"""They choose kernels and fill caches."""
+
+
+def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
+    """Checks what a start checks, tells what it tells, for the devices asked for, and times steps for half a minute.
+
+    Nothing is written. Videos and weights that nobody named are not looked for, and that is said.
+
+    Args:
+        awaited: the run that is to leave the weights which this one begins with, if it is not trained yet.
+
+    Raises:
+        ValueError: what the start would refuse.
+    """
+    check_run(config, run_folder(config))
+    weights_lack = None
+    if config.init.weights == NOT_GIVEN:
+        weights_lack = "note: init.weights is not given: the weights to start from were not looked at"
+    elif awaited is not None:
+        weights_lack = f"starts from what {awaited} leaves, which is not trained yet: {config.init.weights}"
+    else:
+        check_start(config)
+    job = None if config.data.root == NOT_GIVEN else find_videos(config)
+    set_threads(config.runtime.threads)
+    torch.manual_seed(config.seed)
+    model = composed_network(config.model)
+    model.lay_out(channels_last=config.runtime.channels_last)
+    model.backbone.recompute = config.runtime.recompute
+    recipe = make_recipe(config, processes=config.runtime.devices)
+    said = ["note: data.root is not given: no list of videos was looked at"] if job is None else []
+    state = _state(config, model, recipe, job, said) if weights_lack is None else fresh_state(config, model, recipe)
+    census = None if job is None else job.train.census._asdict()
+    _say(describe(config, model, recipe, census=census, device=local_device().type))
+    for line in [*said, *([weights_lack] if weights_lack else [])]:
+        _say(line)
+    _say(_cost(config, recipe, state, model))
+
+
+def _state(config: TrainConfig, model: Classifier, recipe: Recipe, job: Job | None, said: list[str]) -> TrainState:
+    """What the run would begin with; `said` gets the lines on it."""
+    if job is None:
+        said += begin_anew(config, model)
+        return fresh_state(config, model, recipe)
+    facts, checkpoints = facts_of(config, model, job.train, recipe), run_folder(config) / "checkpoints"
+    return begin(config, model, recipe, folder=checkpoints, facts=facts, say=said.append)
+
+
+def _cost(config: TrainConfig, recipe: Recipe, state: TrainState, model: Classifier) -> str:
+    """Of all steps, from some; data and communication are not in it."""
+    device, devices, steps = local_device().type, recipe.processes, config.optim.steps
+    timed = time_steps(
+        lambda clips, side: _step_seconds(config, state, clips=clips, side=side), _sizes(config, recipe, model)
+    )
+    clips, side = recipe.clips_per_rank, config.clip.crop
+    seconds = timed.seconds * timed.work_of(clips, side)
+    whole = (timed.clips, timed.side) == (clips, side)
+    about, of_what = ("", "") if whole else ("about ", f", from {_clips(timed.clips, timed.side)}")
+    how = f"median of {timed.steps} on noise{of_what}, without loading and communication"
+    told = f"cost: {about}{_number(seconds)} s a step ({how}) x {steps} steps"
+    hours = seconds * steps / 3600
+    if device == "cuda":
+        return f"{told} = {_number(hours)} h on {devices} x {device} = {_number(hours * devices)} GPU hours"
+    told += f" x {devices} processes" if devices > 1 else ""
+    return f"{told} = {_number(hours * devices)} hours of this CPU, no GPU is here"
+
+
+def _number(value: float) -> str:
+    """0.692, 6.73, 67,300."""
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):,.0f}"
+
+
+def _sizes(config: TrainConfig, recipe: Recipe, model: Classifier) -> list[tuple[int, int]]:
+    """Clips and sides of steps that grow up to the one that training takes."""
+    full, crop = recipe.clips_per_rank, config.clip.crop
+
+    def is_possible(side: int) -> bool:
+        """With 2x2 positions at the end, keys can be pooled, and one clip has a variance to normalise by."""
+        try:
+            return min(model.backbone.final_map(config.clip.length, side, side)[1:]) > 1
+        except ValueError:
+            return False
+
+    smaller = [(1, crop // 4), (1, crop // 2), *([(1, crop)] if full > 1 else [])]
+    return [*(size for size in smaller if is_possible(size[1])), (full, crop)]
+
+
+class Timed(NamedTuple):
+    """A step that was timed."""
+
+    clips: int
+    side: int
+    """Of the clips, in pixels."""
+    seconds: float
+    """The median of `steps`."""
+    steps: int
+
+    def work_of(self, clips: int, side: int) -> float:
+        """How many times the pixels of this step another one has."""
+        return clips * side**2 / (self.clips * self.side**2)
+
+
+def time_steps(
+    take: Callable[[int, int], float], sizes: Sequence[tuple[int, int]], *, limit_s: float = LIMIT_S
+) -> Timed:
+    """Times steps of growing size while they fit into the time, and the last size as often as it does.
+
+    Args:
+        take: takes a step of so many clips of such a side; its seconds.
+        sizes: clips and sides, the smallest first.
+
+    Returns:
+        The largest step that fitted.
+    """
+    spent, timed = 0.0, None
+    for number, (clips, side) in enumerate(sizes):
+        expected = 0.0 if timed is None else timed.seconds * timed.work_of(clips, side)
+        if spent + expected > limit_s:
+            break
+        _say(f"timing a step of {_clips(clips, side)}" + (f", about {expected:.1f} s each" if expected > 0.1 else ""))
+        times = list[float]()
+        wanted = WARMING_STEPS + MEASURED_STEPS if number == len(sizes) - 1 else WARMING_STEPS
+        while len(times) < wanted and (not times or spent + times[-1] <= limit_s):
+            times.append(take(clips, side))
+            spent += times[-1]
+        measured = times[min(WARMING_STEPS, len(times) - 1) :]
+        timed = Timed(clips, side, median(measured), len(measured))
+    assert timed is not None, "the first size is always tried"
+    return timed
+
+
+def _clips(clips: int, side: int) -> str:
+    return f"{clips} {'clip' if clips == 1 else 'clips'} of {side}x{side}"
+
+
+def _step_seconds(config: TrainConfig, state: TrainState, *, clips: int, side: int) -> float:
+    """Takes a step on noise."""
+    options = StepOptions(config.seed, precision=config.runtime.precision, accumulate=config.runtime.accumulate)
+    noise = torch.randint(0, 256, (clips, 3, config.clip.length, side, side), dtype=torch.uint8)
+    batch = Batch(noise, torch.zeros(clips, dtype=torch.int64))
+    state.model.train()
+    began = perf_counter()
+    train_step(state, state.model, batch, call=state.model, lr=0.0, options=options).tolist()  # Waits for the device.
+    return perf_counter() - began
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

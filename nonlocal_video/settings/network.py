@@ -1,0 +1,167 @@
+"""The networks by name, {c2d,i3d,nl_c2d,nl_i3d}_{r50,r101}_{32x2,128x1,8x8,32x4}, and all that can be varied."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+from torch import nn
+
+from nonlocal_video.settings.vocabulary import (
+    Activation,
+    Added,
+    Axes,
+    BlockNorm,
+    Inflation,
+    Norm,
+    Stem,
+    StrideIn,
+    Subsample,
+)
+
+Pairwise = str | nn.Module | Callable[[int], nn.Module]
+
+DEPTHS: dict[str, tuple[tuple[int, int, int, int], int]] = {
+    "small": ((1, 2, 2, 1), 16),
+    "r50_narrow": ((3, 4, 6, 3), 16),
+    "r50_half": ((3, 4, 6, 3), 32),
+    "r50": ((3, 4, 6, 3), 64),
+    "r101": ((3, 4, 23, 3), 64),
+}
+"""Residual blocks of res2..res5 and the width of res2; "small" and "r50_narrow" are for the miniature data set, and
+"r50_half" for image networks of half the width."""
+
+LATER = {"stem_width": 0, "stride_in": "3x3", "pool1_rounds_up": False}
+"""Options that came later, with their defaults: those of files and hashes that do not have them."""
+
+LIMITS = {
+    "num_classes": 1_000_000, "clip_length": 10_000, "clip_stride": 10_000, "crop": 10_000, "stem_width": 4096,
+    "res3_group_frames": 10_000,
+}  # fmt: skip
+"""Larger values come from damaged files, or from files that want all of the memory."""
+MAX_PIXELS = 2**30
+"""Of a training clip: 3.2 GB, 167 times those of 128 frames of 224x224."""
+
+LONG_CLIPS = ("128x1", "32x4")
+"""Clips whose released networks have frozen affines for normalisation and groups of 4 frames in res3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """All that makes a network what it is, in plain values."""
+
+    name: str = ""
+    """What it was built as; "" for a network without a name."""
+    depth: str
+    """A key of `DEPTHS`."""
+    num_classes: int
+    clip_length: int
+    """Frames of a training clip. With `crop` it sets the head's pooling window."""
+    clip_stride: int = 1
+    """From one frame of a training clip to the next, in frames of the video; for testing, not for the network."""
+    crop: int = 224
+    """Side of a training clip in pixels."""
+    stem: Stem = "strided"
+    stem_width: int = 0
+    """Channels of conv1; 0: those of res2's 1x3x3 convolutions, as in nearly all ResNets."""
+    stride_in: StrideIn = "3x3"
+    """Which convolution of the first residual block of res3, res4 and res5 has the spatial stride: the second as in
+    torchvision and the released code, or with "1x1" the first as in Caffe's ResNets. No tensor shows it."""
+    pool1_padding: int = 0
+    pool1_rounds_up: bool = False
+    """pool1 also takes windows that reach over the edge, as Caffe's does. No tensor shows it."""
+    pool2: bool = True
+    inflation: Inflation = "none"
+    """"none" is C2D, "3x1x1" and "3x3x3" are I3D."""
+    norm: Norm = "batch"
+    bn_eps: float = 1e-5
+    nonlocal_blocks: int | Sequence[str] = 0
+    """How many, or where: see `places_for`."""
+    added: Added = "nonlocal"
+    """What is added there: "residual" is the paper's control, a standard residual block in place of each."""
+    pairwise: Pairwise = "embedded_gaussian"
+    axes: Axes = "spacetime"
+    subsample: Subsample = "before"
+    res3_group_frames: int = 0
+    """In res3 positions see only their own group of so many frames; 0: all of them."""
+    nonlocal_norm: BlockNorm = "batch"
+    w_z_bias: bool = True
+    activation: Activation = "softmax"
+    """Of the scores: "softmax" for one label a video, "sigmoid" for several."""
+    global_pool: bool = False
+    """The head pools the whole final map in testing too, instead of a window of a training clip's size."""
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses values of another type ("false" is true) or of impossible sizes.
+
+        Raises:
+            ValueError: says which option, what was got and what is expected.
+        """
+        for item in fields(self):
+            _check_type(item.name, getattr(self, item.name), item.type)
+        for name, most in LIMITS.items():
+            least = 0 if name in ("stem_width", "res3_group_frames") else 1
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: got {_shown(getattr(self, name))}, expected {least} to {most}")
+        if self.clip_length * self.crop**2 > MAX_PIXELS:
+            raise ValueError(
+                f"clip_length, crop: got {self.clip_length} frames of {self.crop}x{self.crop}, expected up to "
+                f"{MAX_PIXELS} pixels in a training clip"
+            )
+        if not 0 < self.bn_eps <= 1:
+            raise ValueError(f"bn_eps: got {self.bn_eps}, expected more than 0, up to 1")
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout: got {self.dropout}, expected a share from 0 to 1")
+
+
+def _check_type(name: str, value: object, kind: object) -> None:
+    """Raises: ValueError: a value of another type than its field's."""
+    if kind in (bool, int, float):
+        fits, expected = type(value) is kind or (kind, type(value)) == (float, int), getattr(kind, "__name__", "")
+    elif name == "nonlocal_blocks":
+        many = isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+        fits, expected = type(value) is int or many, "a number or a list of places such as [res3.1, res4.5]"
+    else:
+        fits, expected = (isinstance(value, str) and len(value) <= 100) or name == "pairwise", "a word"
+    if not fits:
+        raise ValueError(f"{name}: got {_shown(value)}, expected {expected}")
+
+
+def _shown(value: object) -> str:
+    """A value as it is written, cut where it is long."""
+    text = f"a number of {value.bit_length()} bits" if isinstance(value, int) and value > 1 << 99 else repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def named_options(name: str, *, num_classes: int) -> NetworkOptions:
+    """The options that a name stands for, such as nl_i3d_r50_32x2.
+
+    [nl_](c2d|i3d)_(small|r50_narrow|r50|r101)_(frames)x(stride). 32x2 and 128x1 have the paper's stem,
+    8x8 and 32x4 the released code's dense one; for other clips it is the strided one up to a stride of 2.
+    "nl" is five blocks (one in small). 128x1 and 32x4 are the released long-clip networks: frozen affines
+    instead of batch normalisation, none of either in non-local blocks, res3's blocks in groups of 4 frames.
+
+    Raises:
+        ValueError: not such a name.
+    """
+    match = re.fullmatch(rf"(nl_)?(c2d|i3d)_({'|'.join(DEPTHS)})_(([1-9]\d*)x([1-9]\d*))", name)
+    if not match:
+        raise ValueError(
+            f"got the network {name!r}, expected a name such as nl_i3d_r50_32x2: "
+            f"[nl_](c2d|i3d)_({'|'.join(DEPTHS)})_(32x2|128x1|8x8|32x4)"
+        )
+    nonlocal_, kind, depth, clip, length, stride = match.groups()
+    long = clip in LONG_CLIPS
+    return NetworkOptions(
+        name=name,
+        depth=depth,
+        num_classes=num_classes,
+        clip_length=int(length),
+        clip_stride=int(stride),
+        stem="strided" if int(stride) <= 2 else "dense",
+        inflation="none" if kind == "c2d" else "3x1x1",
+        norm="affine" if long else "batch",
+        nonlocal_blocks=0 if not nonlocal_ else 1 if depth == "small" else 5,
+        res3_group_frames=4 if long else 0,
+        nonlocal_norm="none" if long else "batch",
+    )

@@ -1,0 +1,218 @@
+"""tools/test.py as a user runs it: resumed, unlabelled, under other protocols."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import torch
+
+from nonlocal_video.engine.journal import journals
+from nonlocal_video.models.weights.file import load_model, save_model
+from nonlocal_video.models.zoo import build_network
+from tests.runs.test_main_job import ENVIRONMENT, ROOT, THREE, error_of, evaluate, tool, train
+
+ALL = [f"videos/val_{number:04d}.mp4" for number in range(9)]
+
+
+@pytest.fixture(scope="module")
+def run(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained NL-C2D."""
+    runs = tmp_path_factory.mktemp("runs")
+    train(miniature, runs, "experiment=miniature/nl_c2d", "name=run")
+    return runs / "run"
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+
+
+def scores(folder: Path) -> dict[str, list[float]]:
+    return {line["video"]: line["scores"] for line in lines(folder)}
+
+
+def command(run: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "tools/test.py", f"run={run}", THREE, "runtime.threads=1", *arguments]
+
+
+def test_a_killed_test_goes_on_where_it_was(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = evaluate(run, "name=whole")
+    folder = run / "test/killed"
+    arguments = command(run, "name=killed", "runtime.workers=0")
+    process = subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (found := journals(folder)) or found[0].read_bytes().count(b"\n") < 3:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (journal,) = journals(folder)
+    kept = journal.read_text().count("\n") - 1
+    assert 2 <= kept < 9
+    assert not (folder / "report.json").exists()
+    capsys.readouterr()
+    report = evaluate(run, "name=killed", "runtime.devices=1")
+    assert f"goes on: {kept} videos were scored before" in capsys.readouterr().out
+    assert scores(folder) == scores(run / "test/whole")
+    assert {key: report[key] for key in ("top1", "clip_top1", "after_clips", "videos")} == {
+        key: whole[key] for key in ("top1", "clip_top1", "after_clips", "videos")
+    }
+    assert report["time"]["resumed_videos"] == kept
+    assert not journals(folder)
+
+
+def test_what_was_left_of_another_test_is_said_and_not_gone_on_with(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(run, "name=changed")
+    folder = run / "test/changed"
+    header = {"test": {"weights": "of before"}}
+    (folder / "unfinished.rank0.jsonl").write_text(json.dumps(header) + "\n")
+    capsys.readouterr()
+    report = evaluate(run, "name=changed")
+    out = capsys.readouterr().out
+    assert "begins anew: " in out
+    assert "weights: was of before, now" in out
+    assert report["time"]["resumed_videos"] == 0
+    assert not journals(folder)
+
+
+def without_costs(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in report.items() if key not in ("time", "processes", "cost")}
+
+
+@pytest.mark.slow
+def test_reports_are_the_same_on_1_2_and_3_processes_and_when_killed_between(run: Path) -> None:
+    """Bit for bit, with and without loader processes: one, two, and two that were killed, finished by three."""
+    reports = [evaluate(run, "name=one")]
+    two = command(run, "name=two", "runtime.devices=2", "runtime.workers=1")
+    subprocess.run(two, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
+    many = command(run, "name=many", "runtime.workers=0")
+    process = subprocess.Popen(
+        [*many, "runtime.devices=2"],
+        cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while sum(path.read_bytes().count(b"\n") for path in journals(run / "test/many")) < 4:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = subprocess.run(
+        [*many, "runtime.devices=3"], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=300
+    )
+    assert "goes on: " in done.stdout
+    reports += [json.loads((run / "test" / name / "report.json").read_text()) for name in ("two", "many")]
+    assert without_costs(reports[0]) == without_costs(reports[1]) == without_costs(reports[2])
+    kept = [(run / "test" / name / "predictions.jsonl").read_text() for name in ("one", "two", "many")]
+    assert kept[0] == kept[1] == kept[2]
+    assert sorted(scores(run / "test/many")) == ALL
+
+
+def test_a_list_without_labels_gives_predictions_only(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unlabelled.txt").write_text("\n".join(ALL[:4]))
+    capsys.readouterr()
+    report = evaluate(run, "name=unlabelled", f"data.val={tmp_path}/unlabelled.txt")
+    assert "predictions only" in capsys.readouterr().out
+    assert report["labels"] is False
+    assert not {key for key in report if "top1" in key} - {"train_top1"}
+    assert [(line["video"], line["label"]) for line in lines(run / "test/unlabelled")] == [
+        (name, None) for name in ALL[:4]
+    ]
+    evaluate(run, "name=labelled")
+    labelled = scores(run / "test/labelled")
+    assert scores(run / "test/unlabelled") == {name: labelled[name] for name in ALL[:4]}
+
+
+def test_the_newest_whole_checkpoint_of_an_unfinished_run_is_tested_and_named(
+    run: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(miniature, tmp_path, "experiment=miniature/nl_c2d", "name=cut", "runtime.checkpoint_every=1", "optim.steps=3")
+    (config := tmp_path / "cut/config.yaml").write_text(config.read_text().replace("steps: 3", "steps: 9"))
+    newest = tmp_path / "cut/checkpoints/step_00000003.pt"
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    capsys.readouterr()
+    report = evaluate(tmp_path / "cut")
+    out = capsys.readouterr().out
+    assert "step 2 of 9" in out
+    assert "this run is not finished: its newest whole checkpoint is of step 2 of 9" in out
+    assert f"passed over: {newest}" in out
+    assert report["weights"].endswith("step_00000002.pt")
+
+
+def is_square(path: Path) -> bool:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.height == stream.width
+
+
+def test_square_videos_have_the_same_scores_under_full_frame_and_crops(run: Path, miniature: Path) -> None:
+    """To float32's rounding; other videos have other ones."""
+    reports = {name: evaluate(run, f"name={name}", f"protocol={name}") for name in ("full_10", "10x3", "10x1")}
+    full = scores(run / "test/full_10")
+    for name, report in reports.items():
+        assert report["protocol"]["name"] == name
+        for video, values in scores(run / "test" / name).items():
+            agrees = values == pytest.approx(full[video], abs=1e-6)
+            assert agrees == (name == "full_10" or is_square(miniature / video)), video
+    assert reports["10x3"]["cost"]["pixels_per_video"] == 3 * reports["10x1"]["cost"]["pixels_per_video"]
+    assert reports["10x1"]["cost"]["pixels_per_video"] < reports["full_10"]["cost"]["pixels_per_video"]
+
+
+def test_the_default_protocol_has_ten_clips_of_the_whole_frame_and_names_the_folder(run: Path) -> None:
+    tool("test.py", f"run={run}", "runtime.workers=0", "protocol.flips=true")
+    report = json.loads((run / "test/full_10-flips_true/report.json").read_text())
+    assert report["protocol"] == {
+        "name": "full_10", "num_clips": 10, "placement": "released", "crops": "full", "short_side": 55, "flips": True,
+        "combine": "mean", "fps": None,
+    }  # fmt: skip
+    assert [row["clips"] for row in report["after_clips"]] == list(range(1, 11))
+
+
+def test_views_are_kept_where_asked_and_half_precision_is_near(run: Path) -> None:
+    """Weights of four steps: bfloat16 moves scores by less than 0.02."""
+    evaluate(run, "name=views", "save_views=true")
+    evaluate(run, "name=half", "runtime.precision=bf16")
+    half = scores(run / "test/half")
+    for line in lines(run / "test/views"):
+        views = torch.tensor(line["views"], dtype=torch.float64)
+        assert views.shape == (3, 2)
+        assert views.mean(0).tolist() == pytest.approx(line["scores"], abs=1e-7)
+        assert half[line["video"]] == pytest.approx(line["scores"], abs=0.02)
+        assert half[line["video"]] != line["scores"]
+
+
+def test_runs_of_before_the_protocols_are_tested(run: Path) -> None:
+    path = run / "config.yaml"
+    kept = path.read_text()
+    path.write_text(kept.replace("clip:\n", "clip:\n  short_side: 55\n  num_clips: 10\n  num_crops: 1\n"))
+    try:
+        assert evaluate(run, "name=before")["videos"]["decoded"] == 9
+    finally:
+        path.write_text(kept)
+
+
+def test_a_file_of_weights_of_another_network_than_the_run_s_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would fit: 8x2 and 8x4 networks have the same tensors."""
+    model = load_model(run / "model.safetensors")
+    for stride in (2, 4):
+        options = dataclasses.replace(model.options, clip_stride=stride, name=f"nl_c2d_small_8x{stride}")
+        other = build_network(options)
+        other.load_state_dict(model.state_dict())
+        save_model(tmp_path / f"stride{stride}.safetensors", other, origin="a test")
+    assert evaluate(run, "name=own", f"weights={tmp_path}/stride2.safetensors")["videos"]["decoded"] == 9
+    message = error_of(capsys, "test.py", f"run={run}", f"weights={tmp_path}/stride4.safetensors")
+    assert "weights of another network than that of the run: clip_stride: got 4, expected 2" in message
