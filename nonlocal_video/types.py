@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class TimedLabel(NamedTuple):
@@ -133,6 +133,11 @@ class Prediction(NamedTuple):
     views: Tensor | None = None
     """(V, K) float32, if they were asked for."""
 
+    @property
+    def name(self) -> str:
+        """The video."""
+        return self.video
+
     def to_json(self) -> dict[str, Any]:
         """For a line of predictions.jsonl; every digit of the scores is kept."""
         plain = {**self._asdict(), "scores": self.scores.tolist()}
@@ -170,5 +175,20 @@ class Batch(NamedTuple):
     clips: Tensor
     labels: Tensor
     failures: tuple[Failure, ...] = ()
-    videos: tuple[str, ...] = ()
-    """Those of the clips, in their order."""
+    names: tuple[str, ...] = ()
+    """Of the clips' videos, in their order."""
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.labels)
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters of a network that are trained alike."""
+
+    parameters: list[nn.Parameter]
+    rate: float
+    """Factor of the learning rate; 0: they are not trained."""
+    decays: bool
+    """Whether weight decay applies."""

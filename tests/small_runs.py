@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from nonlocal_video.settings import OptimConfig
+
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
 SMALL = [
@@ -36,6 +38,11 @@ OF_THE_RUN = (
 """The parts of a checkpoint that do not depend on how often it was interrupted."""
 MEASURED = ("clips_per_s", "data_wait")
 """The values of a log record that depend on the clock."""
+
+
+def optim_of(**changes: Any) -> OptimConfig:
+    """Settings of an optimiser, of which those that a test does not say do not matter to it."""
+    return OptimConfig(**{"lr": 0.1, "reference_batch": 1, "clips_per_device": 1, "steps": 1, **changes})
 
 
 def train_command(miniature: Path, runs: Path, *overrides: str) -> list[str]:

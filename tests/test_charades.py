@@ -65,7 +65,7 @@ WANTED = {
 @pytest.mark.parametrize("name", WANTED)
 def test_recipe_is_the_paper_s_or_that_of_long_term_feature_banks(name: str) -> None:
     wanted = WANTED[name]
-    start = "+starts.nl_i3d_r101_32x4=start.pkl"
+    start = "machine.starts.nl_i3d_r101_32x4=start.pkl"
     cfg, hydra = composed("train", [f"experiment=charades/{name}", "data.root=data", start])
     config = edge.train_config(cfg, hydra)
     with torch.device("meta"):
@@ -104,7 +104,7 @@ def test_table_4_is_the_paper_s() -> None:
         "i3d": (35.5,), "nl_i3d": (37.5,),
     }  # fmt: skip
     configs = [row_config(table, table.job(name), ["data.root=data"]) for name in ("i3d", "nl_i3d")]
-    assert [config.model["name"] for config in configs] == ["i3d_r101_128x1", "nl_i3d_r101_128x1"]
+    assert [config.model.name for config in configs] == ["i3d_r101_128x1", "nl_i3d_r101_128x1"]
     assert [config.test for config in configs] == ["charades_full"] * 2
     assert {config.test for config in configs} == {"charades_full"}
 
@@ -113,7 +113,7 @@ def test_scores_that_are_not_for_the_labels_are_refused(capsys: pytest.CaptureFi
     message = error_of(capsys, "train.py", "experiment=miniature/charades_i3d", "model.activation=softmax")
     assert "model.activation: got softmax, expected sigmoid with data.labels=clip" in message
     message = error_of(capsys, "train.py", "experiment=miniature/charades_i3d", "data.labels=some")
-    assert "data.labels: got some, expected one or clip or video" in message
+    assert "data.labels: got some, expected one, clip or video" in message
 
 
 # Bad input

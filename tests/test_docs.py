@@ -22,7 +22,7 @@ from nonlocal_video.models import NonLocalBlock, build_model, pairwise
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.runs.network import composed_network
-from nonlocal_video.settings import TableConfig
+from nonlocal_video.settings import TableConfig, settings_of
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "your_own_function.md").read_text()
@@ -142,8 +142,8 @@ def test_table_of_the_example_has_the_row(example: Example) -> None:
     row = table.rows[-1]
     assert (row.name, row.baseline, row.paper) == ("efficient", "c2d", None)
     config = row_config(table, row, ["seed=0"])
-    assert config.model["pairwise"] == "efficient"
-    assert config.model["nonlocal_blocks"] == 1
+    assert config.model.pairwise == "efficient"
+    assert config.model.nonlocal_blocks == 1
     assert f"/{config.name} " in PAGE
     assert f"x {config.optim.steps} steps" in PAGE
 
@@ -153,8 +153,8 @@ def test_function_of_ones_own_stays_outside_the_project(example: Example, monkey
     monkeypatch.setitem(sys.modules, "my_package", example.functions)
     (own,) = re.findall(r" (model\.pairwise=my_package\.\w+)$", PAGE, re.MULTILINE)
     (written,) = blocks("yaml")
-    content = OmegaConf.merge(OmegaConf.structured(TableConfig), {"title": "", "rows": OmegaConf.create(written)})
-    table = table_of("page", OmegaConf.to_object(content))
+    rows = OmegaConf.to_container(OmegaConf.create(written))
+    table = table_of("page", settings_of(TableConfig, {"title": "", "rows": rows}))
     on_command_line = edge.train_config(
         *composed("train", ["experiment=miniature/narrow", "model.nonlocal_blocks=1", own])
     )
@@ -163,3 +163,13 @@ def test_function_of_ones_own_stays_outside_the_project(example: Example, monkey
             (place,) = built_places(composed_network(config.model))
         assert place.pairwise == "my_package.EfficientAttention"
     assert NonLocalBlock(8, pairwise=example.functions.EfficientAttention).pairwise_name == place.pairwise
+
+
+@pytest.mark.slow
+def test_map_lists_the_files_that_a_sample_passes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.trace_sample"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all(f"- {line}" in (ROOT / "nonlocal_video/README.md").read_text() for line in lines)

@@ -100,13 +100,13 @@ def test_any_sweep_is_a_table_and_goes_into_a_file(
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- mine -->\n<!-- /mine -->\nafter\n")
     arguments = (
-        *(runs / name for name in ("c0", "c1", "e0", "e1")), "--rows", "model.nonlocal_blocks", "--baseline", "null",
+        *(runs / name for name in ("c0", "c1", "e0", "e1")), "--rows", "model.nonlocal_blocks", "--baseline", "0",
         "--into", readme, "--block", "mine",
     )  # fmt: skip
     tool("report.py", *arguments)
     capsys.readouterr()
     text = readme.read_text()
-    assert "| not set | 25.0 ± 17.7 |" in text
+    assert "| 0 | 25.0 ± 17.7 |" in text
     assert "| 1 | 62.5 ± 17.7 |" in text
     assert "| 1 | +37.5 ± 0.0 |" in text
     assert text.endswith("<!-- /mine -->\nafter\n")
@@ -144,7 +144,7 @@ def test_folders_alone_list_what_differs_and_what_is_not_there(
     tool("report.py", runs, tmp_path)
     out = capsys.readouterr().out
     assert out.startswith("# What differs between 6 tested runs\n")
-    assert "| model.nonlocal_blocks | 1 (3), null (3) |" in out
+    assert "| model.nonlocal_blocks | 0 (3), 1 (3) |" in out
     assert "| optim.lr | 0.05 (5), 1.0 (1) |" in out
     assert "| protocol.name | 10x3 (1), full_10 (5) |" in out
     assert "| seed | 0 (4), 1 (2) |" in out

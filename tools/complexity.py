@@ -13,8 +13,8 @@ from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.placement import format_places
-from nonlocal_video.runs.network import composed_network
-from nonlocal_video.settings.network import NetworkOptions
+from nonlocal_video.runs.network import composed_network, plain_model
+from nonlocal_video.settings.network import NetworkOptions, options_of
 
 TABLE_2E = {"c2d": (1.0, 1.0), "i3d 3x3x3": (1.5, 1.8), "i3d 3x1x1": (1.2, 1.5), "nl_c2d": (1.2, 1.2)}
 """Parameters and FLOPs relative to C2D R101, as the paper prints them; "nl_c2d" has five blocks."""
@@ -23,7 +23,8 @@ TABLE_2E = {"c2d": (1.0, 1.0), "i3d 3x3x3": (1.5, 1.8), "i3d 3x1x1": (1.2, 1.5),
 @hydra.main(version_base="1.3", config_path="../configs", config_name="complexity")
 def main(cfg: DictConfig) -> None:
     with one_job(), FakeTensorMode():  # Shapes without numbers or memory.
-        model = composed_network(OmegaConf.to_container(cfg.model, resolve=True))
+        options = plain_model(OmegaConf.to_container(cfg.model, resolve=True), where="model")
+        model = composed_network(options_of(options))
         options = model.options
         clip = f"{options.clip_length}x{options.clip_stride}"
         name = f"c2d_{options.depth}_{clip}"

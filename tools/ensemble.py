@@ -64,7 +64,7 @@ def write(tests: Sequence[Tested], weights: Sequence[float], *, common: bool, ou
         seconds=sum(test.report["time"]["seconds"] for test in tests),
         num_classes=tests[0].num_classes,
         classes=classes,
-        lost=lost_labels(tests),
+        known=lost_labels(tests),
     )
     write_report(out, report, evaluation, classes=classes)
     print(format_report(report))

@@ -28,6 +28,7 @@ from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.models.weights.foreign import Imported, build_imported
 from nonlocal_video.models.weights.published import Published, check_options, download, sha256
 from nonlocal_video.reports.test.published import accuracies, published_table
+from nonlocal_video.settings import ProtocolConfig, settings_of
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 COMMAND = "python tools/import_weights.py --published"
@@ -214,10 +215,10 @@ def resolved(model: Published, done: Imported) -> dict[str, Any]:
     name, crop = model.protocol["name"], done.model.options.crop
     changes = [f"protocol.{key}={value}" for key, value in model.protocol.items() if key != "name"]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        protocol = OmegaConf.to_object(compose("test", overrides=[f"protocol={name}", *changes]).protocol)
-    if protocol.short_side is None:
-        protocol.short_side = testing_short_side(crop)
-    return asdict(replace(model, protocol=asdict(replace(protocol, name=name))))
+        composed = compose("test", overrides=[f"protocol={name}", *changes]).protocol
+    protocol = settings_of(ProtocolConfig, OmegaConf.to_container(composed))
+    side = protocol.short_side or testing_short_side(crop)
+    return asdict(replace(model, protocol=asdict(replace(protocol, name=name, short_side=side))))
 
 
 def tell_published(model: Published, source: Path) -> None:

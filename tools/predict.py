@@ -30,7 +30,7 @@ from nonlocal_video.reports.test.page import protocol_words
 from nonlocal_video.reports.test.timeline import draw_timeline, write_timeline
 from nonlocal_video.runs.network import function_for
 from nonlocal_video.runs.predict import Predictor, Result
-from nonlocal_video.settings import PredictConfig
+from nonlocal_video.settings import PredictConfig, settings_of
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Entry
 
@@ -74,16 +74,7 @@ def settings(cfg: DictConfig) -> PredictConfig:
     if missing:
         hint = f"; {SOURCES}" if "weights" in missing else ""
         raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}{hint}")
-    config: PredictConfig = OmegaConf.to_object(cfg)
-    config.video = [str(one) for one in config.video] if isinstance(config.video, list) else str(config.video)
-    if config.format not in LINES:
-        raise ValueError(f"format: got {config.format}, expected {', '.join(LINES)}")
-    if config.top < 1:
-        raise ValueError(f"top: got {config.top}, expected 1 or more")
-    if config.every_s is not None and config.every_s <= 0:
-        raise ValueError(f"every_s: got {config.every_s}, expected more than 0 seconds")
-    if config.features and (config.over_time or config.out):
-        raise ValueError("features=FILE is instead of predictions: give it without out and over_time")
+    config = settings_of(PredictConfig, OmegaConf.to_container(cfg, resolve=True))
     for path in (config.out, config.features):
         if path and not Path(path).absolute().parent.is_dir():
             raise ValueError(f"{path}: its folder is not there")

@@ -27,7 +27,7 @@ from nonlocal_video.data.prepare.outputs import beside, format_preset, name_clas
 from nonlocal_video.data.prepare.resize import plan_targets, resize
 from nonlocal_video.data.prepare.sources import Source, read_folders, read_hmdb51, read_lists
 from nonlocal_video.data.workers import num_cpus
-from nonlocal_video.settings.checks import check_name
+from nonlocal_video.settings.parts import check_name
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Entry
 

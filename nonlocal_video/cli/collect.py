@@ -19,6 +19,7 @@ from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.network import is_foreign, network_of, own_function
 from nonlocal_video.settings import ProtocolConfig, TrainConfig
 from nonlocal_video.settings.identity import flat, row_key
+from nonlocal_video.settings.network import options_of
 from nonlocal_video.system.plain import read_json
 
 Configs = Mapping[Path, TrainConfig]
@@ -75,8 +76,8 @@ def _paper_row(row: Row, config: TrainConfig | None, protocol: str | None, metri
     optim, data, protocol = config.optim, config.data, protocol or config.test or ProtocolConfig().name
     expected = Expected(
         steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=data.subset,
-        num_classes=config.model["num_classes"], protocol=protocol,
-        cost=cost_of(config, own_function(config.model.get("pairwise"))),
+        num_classes=config.model.num_classes, protocol=protocol,
+        cost=cost_of(config, own_function(config.model.pairwise)),
     )  # fmt: skip
     return PaperRow(row.name, row.label, paper, row.baseline, expected)
 
@@ -88,15 +89,15 @@ def cost_of(config: TrainConfig, pairwise: Pairwise | None = None) -> Cost | Non
         config: of a run's folder, which names no code, or of a table.
         pairwise: the function that a table names, if it is not one of the project's.
     """
-    if pairwise is None and is_foreign(config.model.get("pairwise")):
+    if pairwise is None and is_foreign(config.model.pairwise):
         return None
-    return _cost(json.dumps(config.model, sort_keys=True), pairwise)
+    return _cost(json.dumps(asdict(config.model), sort_keys=True), pairwise)
 
 
 @cache
 def _cost(model: str, pairwise: Pairwise | None) -> Cost | None:
     with FakeTensorMode():  # Shapes without numbers or memory.
-        network = network_of(json.loads(model), where="model", pairwise=pairwise)
+        network = network_of(options_of(json.loads(model)), where="model", pairwise=pairwise)
         options = network.options
         try:
             costs = complexity(network, length=options.clip_length, height=options.crop, width=options.crop)

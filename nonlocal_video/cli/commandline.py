@@ -2,19 +2,30 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import get_args, get_origin, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
 
-PATHS = frozenset(
-    [
-        *("run", "weights", "video", "out", "over_time", "features", "init.weights", "runtime.runs"),
-        *(f"data.{key}" for key in ("root", "train", "val", "train_census", "val_census", "classes", "subset")),
-    ]
-)
-"""Settings that name files and folders."""
-PATHS_BY_NAME = ("roots.", "lists.", "starts.")
+from nonlocal_video.settings import MachineConfig, PredictConfig, TestConfig, TrainConfig
+from nonlocal_video.settings.values import File, Files
+
+
+def _paths(settings: type, prefix: str = "") -> set[str]:
+    """The settings below a dataclass that name files and folders."""
+    found = set[str]()
+    for name, kind in get_type_hints(settings, include_extras=True).items():
+        if isinstance(kind, type) and is_dataclass(kind):
+            found |= _paths(kind, f"{prefix}{name}.")
+        elif get_origin(kind) is not dict and {File, Files} & {kind, *get_args(kind)}:
+            found.add(prefix + name)
+    return found
+
+
+PATHS = frozenset().union(*map(_paths, (TrainConfig, TestConfig, PredictConfig)))
+PATHS_BY_NAME = tuple(f"machine.{name}." for name in get_type_hints(MachineConfig))
 """How the settings begin that name files and folders, one for each data set."""
 
 

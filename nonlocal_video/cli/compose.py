@@ -4,50 +4,34 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.conf import HydraConf
-from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.cli.commandline import expected_instead, with_quotes
 from nonlocal_video.cli.refusals import explain
+from nonlocal_video.cli.schema import MISSING
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.runs.folder import read_run
-from nonlocal_video.runs.network import function_for, plain_model, plain_word
+from nonlocal_video.runs.machine import check_machine
+from nonlocal_video.runs.network import function_for, plain_model
 from nonlocal_video.runs.recipe import CONFIGS, shorten
 from nonlocal_video.runs.videos import count_classes
 from nonlocal_video.runs.weights import check_given, move, published_of, run_of_file
-from nonlocal_video.settings import (
-    MISSING,
-    NOT_GIVEN,
-    DataConfig,
-    PredictConfig,
-    ProtocolConfig,
-    TestConfig,
-    TrainConfig,
-)
-from nonlocal_video.settings.checks import (
-    SCHEDULES,
-    check_known,
-    check_name,
-    check_protocol,
-    check_shared,
-    check_training,
-    scores_for,
-)
+from nonlocal_video.settings import NOT_GIVEN, RUNS, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
 from nonlocal_video.settings.identity import UNNAMED, flat, name_of, words_of
+from nonlocal_video.settings.parts import check_name
+from nonlocal_video.tasks import task_of
 
-OmegaConf.register_new_resolver("scores_for", scores_for, replace=True)
-ConfigStore.instance().store("train_schema", TrainConfig)
-ConfigStore.instance().store("test_schema", TestConfig)
-ConfigStore.instance().store("predict_schema", PredictConfig)
+SCHEDULES = {"full": 1, "half": 2, "quarter": 4}
+"""By what the steps of a schedule are divided."""
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -105,17 +89,20 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
     }
     if cfg.dry_run:
         _stand_in(cfg)
-    if (
-        not any(OmegaConf.is_missing(cfg.data, key) for key in ("num_classes", "classes"))
-        and cfg.data.num_classes is None
-    ):
-        cfg.data.num_classes = count_classes(DataConfig(num_classes=None, classes=cfg.data.classes))
-    config: TrainConfig = _to_settings(cfg)
-    config.model = plain_model(config.model, where="model")
-    config.name = check_name(
-        config.name if config.name is not None else name_of(words_of(hydra.overrides.task)) or "default"
-    )
-    check_training(config)
+    plain = _plain(cfg)
+    name, data, model = plain["name"], plain["data"], plain_model(plain["model"], where="model")
+    plain["name"] = check_name(str(name) if name is not None else name_of(words_of(hydra.overrides.task)) or "default")
+    if data["num_classes"] is None:
+        data["num_classes"] = model["num_classes"] = count_classes(data["classes"])
+    task = task_of(settings_of(DataConfig, data, where="data."))
+    model["activation"] = model["activation"] or task.activation
+    config = settings_of(RUNS[task.name], {**plain, "model": model, "task": task.name})
+    if config.model.activation != task.activation:
+        raise ValueError(
+            f"model.activation: got {config.model.activation}, expected {task.activation} with "
+            f"data.labels={config.data.labels}"
+        )
+    check_machine(config.runtime, config.optim, elsewhere=config.dry_run)
     shorten(config.optim, SCHEDULES[config.schedule])
     return config
 
@@ -136,23 +123,13 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
     Raises:
         ValueError: a missing or impossible value, or a folder that is not a run.
     """
-    config: TestConfig = _to_settings(cfg)
+    config = settings_of(TestConfig, _plain(cfg))
     check_given(config)
     alone = config.run is None
     run = run_of_file(config) if config.run is None else read_run(Path(config.run))
     _name_function(config, run)
     config.run = config.run or str(Path(config.runtime.runs) / str(run.name))
-    choice = run.choices["data"]
-    move(run.data, config.data.root or config.roots.get(choice))
-    run.data.val = config.lists.get(choice, {}).get("val", run.data.val)
-    for item in fields(config.data):
-        if getattr(config.data, item.name) is not None:
-            setattr(run.data, item.name, getattr(config.data, item.name))
-    if config.data.val is not None:
-        run.data.val_census = config.data.val_census  # The run's own is that of its list.
-    if config.data.val is not None and config.data.name is None:
-        run.data.name = Path(config.data.val).stem
-    run.runtime = config.runtime
+    run.data, run.runtime = _data(config, run), config.runtime
     overrides = list(hydra.overrides.task)
     config.protocol = _protocol(config, run, overrides, name=hydra.runtime.choices["protocol"])
     if config.name is None:
@@ -161,9 +138,22 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
         changes = words_of([one for one in overrides if one.startswith("protocol.")])
         config.name = name_of([*([run.data.name] if alone else []), config.protocol.name, *changes, *words])
     check_name(config.name)
-    check_shared(run.data, run.clip, config.runtime)
-    check_protocol(config.protocol)
+    check_machine(config.runtime)
     return config, run
+
+
+def _data(config: TestConfig, run: TrainConfig) -> DataConfig:
+    """The run's videos, where they are on this machine, with what the testing job says of them.
+
+    Raises:
+        ValueError: an impossible value.
+    """
+    given, choice = {key: value for key, value in config.data.items() if value is not None}, run.choices["data"]
+    move(run.data, given.get("root") or config.machine.roots.get(choice))
+    val = config.machine.lists.get(choice, {}).get("val", run.data.val)
+    if "val" in given:  # The run's own census and name are those of its list.
+        given = {"val_census": None, "name": Path(str(given["val"])).stem, **given}
+    return settings_of(DataConfig, {**asdict(run.data), "val": val, **given}, where="data.")
 
 
 def _name_function(config: TestConfig, run: TrainConfig) -> None:
@@ -172,11 +162,10 @@ def _name_function(config: TestConfig, run: TrainConfig) -> None:
     Raises:
         ValueError: he has not, or another one; says what to type.
     """
-    config.model.pairwise = plain_word(config.model.pairwise)
     given = [f"{key}={value}" for key, value in (("run", config.run), ("weights", config.weights)) if value is not None]
     where = config.weights if config.run is None else Path(config.run) / SETTINGS
     command = shlex.join(["python", "tools/test.py", *given])
-    function_for(run.model.get("pairwise"), config.model.pairwise, where=str(where), command=command)
+    function_for(run.model.pairwise, config.model.pairwise, where=str(where), command=command)
 
 
 def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, name: str) -> ProtocolConfig:
@@ -185,31 +174,24 @@ def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, nam
     Raises:
         ValueError: one that this network cannot be tested with.
     """
-    protocol, published = config.protocol, published_of(config.weights)
-    protocol.name = name
+    published = published_of(config.weights)
     named = {override.lstrip("+").partition("=")[0] for override in overrides}
-    if published is not None and "protocol" not in named:
-        for key, value in published["protocol"].items():
-            if f"protocol.{key}" not in named:
-                setattr(protocol, key, value)
-    if protocol.short_side is None:
-        protocol.short_side = testing_short_side(run.clip.crop)
-    if protocol.fps is None:
-        protocol.fps = run.clip.fps
-    return protocol
+    told = published["protocol"] if published is not None and "protocol" not in named else {}
+    told = {key: value for key, value in told.items() if f"protocol.{key}" not in named}
+    protocol = replace(config.protocol, **{"name": name, **told})
+    side, fps = protocol.short_side or testing_short_side(run.clip.crop), protocol.fps or run.clip.fps
+    return replace(protocol, short_side=side, fps=fps)
 
 
-def _to_settings(cfg: Any) -> Any:
-    """The dataclasses of a composed config, resolved.
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    """The values of a composed config, resolved.
 
     Raises:
         ValueError: a value that nobody gave.
     """
-    plain = flat(OmegaConf.to_container(cfg, resolve=True))
-    missing = [key for key, value in plain.items() if value == MISSING]
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    missing = [key for key, value in flat(plain).items() if value == MISSING]
     if missing:
         hint = " (null begins with random weights)" if missing[-1] == "init.weights" else ""
         raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}{hint}")
-    settings = OmegaConf.to_object(cfg)
-    check_known(settings)
-    return settings
+    return plain

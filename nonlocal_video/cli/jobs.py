@@ -18,8 +18,8 @@ from nonlocal_video.cli.tables import Table, composed, row_config, table_of
 from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.runs.folder import is_tested, is_trained, read_run, run_folder
 from nonlocal_video.runs.jobs import failure_kept, test, train_steps
-from nonlocal_video.settings import TestConfig, TrainConfig
-from nonlocal_video.system.launch import started_by_srun, started_by_torchrun
+from nonlocal_video.settings import TableConfig, TestConfig, TrainConfig, settings_of
+from nonlocal_video.system.launchers import started_by_srun, started_by_torchrun
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
 
 
 def job_table(cfg: DictConfig, hydra: Any) -> Table:
-    return table_of(hydra.runtime.choices["experiment"], OmegaConf.to_object(cfg.table))
+    return table_of(hydra.runtime.choices["experiment"], settings_of(TableConfig, OmegaConf.to_container(cfg.table)))
 
 
 def row_job(cfg: DictConfig, table: Table, overrides: list[str]) -> TrainConfig:
@@ -106,5 +106,5 @@ def train_and_test(config: TrainConfig, overrides: list[str]) -> None:
         if not is_tested(config):
             runtime = [one for one in overrides if one.startswith(("runtime=", "runtime."))]
             cfg, hydra = composed("test", [f"run={run_folder(config)}", f"protocol={config.test}", *runtime])
-            cfg.model.pairwise = config.model.get("pairwise")  # The user's word, if it is one.
+            cfg.model.pairwise = config.model.pairwise  # The user's word, if it is one.
             test(*evaluation_config(cfg, hydra))

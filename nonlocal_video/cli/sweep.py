@@ -60,16 +60,15 @@ def rehearse_job(cfg: DictConfig, config: TrainConfig) -> None:
     """
     lines, awaited = [f"{cfg.row or config.name}: {run_folder(config)} ({_state(config)})"], None
     if cfg.table is not None:
-        hydra = HydraConfig.get()
-        table = job_table(cfg, hydra)
-        row, overrides = table.job(cfg.row), list(hydra.overrides.task)
-        lines += [f"  {row.run} {' '.join(row.change)}".rstrip()]
+        table, overrides = job_table(cfg, HydraConfig.get()), list(HydraConfig.get().overrides.task)
+        row = table.job(cfg.row)
+        lines.append(f"  {row.run} {' '.join(row.change)}".rstrip())
         if row.start is not None:
             lines.append(f"  begins with the weights of {row.start}: {config.init.weights}")
             awaited = None if Path(str(config.init.weights)).is_file() else row.start
         if row.baseline is not None:
-            base = row_config(table, table.job(row.baseline), overrides)
-            lines += [f"  against {row.baseline}: {change}" for change in _changes(base, config)]
+            changes = _changes(row_config(table, table.job(row.baseline), overrides), config)
+            lines += [f"  against {row.baseline}: {change}" for change in changes]
         if row.paper is not None:
             lines.append("  in the paper: " + ", ".join(map("{} {:g}".format, table.metrics, row.paper)))
     print("\n".join(lines), flush=True)

@@ -11,12 +11,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nonlocal_video.cli.compose import train_config
-from nonlocal_video.settings import RowConfig, TableConfig, TrainConfig
+from nonlocal_video.settings import RowConfig, TableConfig, TrainConfig, settings_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NOT_OF_A_ROW = ("experiment", "row", "hydra")
 """What the command line of a sweep says of the table, and not of its rows."""
-EVERY_START = "+starts={imagenet_r50: imagenet_r50, imagenet_r101: imagenet_r101}"
+EVERY_START = "machine.starts={imagenet_r50: imagenet_r50, imagenet_r101: imagenet_r101}"
 """For reading about a row where its weights are not."""
 
 
@@ -75,10 +75,10 @@ def read_table(name: str, *, configs: Path = CONFIGS) -> Table:
     if "table" not in content:
         known = sorted(f"{path.parent.name}/{path.stem}" for path in configs.glob("experiment/*/table*.yaml"))
         raise ValueError(f"got the table {name}, expected one of {', '.join(known)}")
-    return table_of(name, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableConfig), content.table)))
+    return table_of(name, settings_of(TableConfig, OmegaConf.to_container(content.table)))
 
 
-def table_of(name: str, config: Any) -> Table:
+def table_of(name: str, config: TableConfig) -> Table:
     """A table from its settings.
 
     Raises:
@@ -105,12 +105,12 @@ def table_of(name: str, config: Any) -> Table:
 
 def _jobs(table: DictConfig) -> str:
     """The jobs of a sweep over a table, parents first, as Hydra's sweeper wants them."""
-    return ",".join([*table.parents, *(name for name, row in table.rows.items() if row.run is not None)])
+    return ",".join([*table.get("parents", {}), *(name for name, row in table.rows.items() if row.get("run"))])
 
 
 def _num_parents(table: DictConfig) -> int | None:
     """How many jobs a launcher may start together: not a row beside the parent that it waits for."""
-    return len(table.parents) or None
+    return len(table.get("parents", {})) or None
 
 
 OmegaConf.register_new_resolver("jobs_of", _jobs, replace=True)

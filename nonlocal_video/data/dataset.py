@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, Fit, Pick, decode
-from nonlocal_video.data.targets import classes_of, target
+from nonlocal_video.data.lists.labels import classes_of
 from nonlocal_video.data.transforms import Crops
 from nonlocal_video.types import Entry, Failure, Label, Sample, TestItem, Views
 
@@ -22,9 +22,8 @@ MAX_ATTEMPTS = 10
 
 Started = Callable[[int], None]
 """Hears the number of each attempt at an item before it begins."""
-Teach = Callable[[Label, np.ndarray], Tensor]
-"""From the label of a video and the times (T,) of a clip's frames to what the clip is taught; see targets.py."""
-ONE_CLASS: Teach = partial(target, labels="one", num_classes=0)
+Target = Callable[[Label, np.ndarray], Tensor]
+"""From the label of a video and the times (T,) of a clip's frames to what the clip is taught; of a task."""
 
 
 class SharedEntries(Sequence[Entry]):
@@ -53,7 +52,7 @@ class TrainingVideos:
         stream: TRAIN, or PRECISE_BN for the statistics of batch normalisation.
         pick: frame indices (1, T) from the times of the frames and a generator `rng`.
         fit: from a video's height and width and a generator `rng` to what becomes of each frame.
-        teach: what each clip is taught.
+        target: what each clip is taught.
         decode: reads a file; `decode.decode` with its settings.
     """
 
@@ -64,12 +63,12 @@ class TrainingVideos:
         seed: int,
         pick: Callable[..., np.ndarray],
         fit: Callable[..., Callable[[Tensor], Tensor]],
-        teach: Teach = ONE_CLASS,
+        target: Target,
         decode: Callable[..., Decoded] = decode,
         stream: int = TRAIN,
     ) -> None:
         self.entries, self.seed = SharedEntries(entries), seed
-        self.pick, self.fit, self.teach, self.decode = pick, fit, teach, decode
+        self.pick, self.fit, self.target, self.decode = pick, fit, target, decode
         self.stream = stream
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample:
@@ -93,7 +92,7 @@ class TrainingVideos:
             except DecodeError as error:
                 failures.append(_failure(entry, error))
                 continue
-            return Sample(_clip(decoded), self.teach(entry.label, decoded.seconds[0]), entry.video, tuple(failures))
+            return Sample(_clip(decoded), self.target(entry.label, decoded.seconds[0]), entry.video, tuple(failures))
         causes = "\n".join(f"  {failure.cause}" for failure in failures)
         raise DecodeError(f"{MAX_ATTEMPTS} videos in a row cannot be decoded:\n{causes}")
 
@@ -123,7 +122,7 @@ class ValidationVideos:
     Every validation sees the same clips. A video that cannot be decoded is a failure.
 
     Args:
-        pick, fit, teach, decode: as in `TrainingVideos`.
+        pick, fit, target, decode: as in `TrainingVideos`.
     """
 
     def __init__(
@@ -133,11 +132,11 @@ class ValidationVideos:
         seed: int,
         pick: Callable[..., np.ndarray],
         fit: Callable[..., Callable[[Tensor], Tensor]],
-        teach: Teach = ONE_CLASS,
+        target: Target,
         decode: Callable[..., Decoded] = decode,
     ) -> None:
         self.entries, self.seed = SharedEntries(entries), seed
-        self.pick, self.fit, self.teach, self.decode = pick, fit, teach, decode
+        self.pick, self.fit, self.target, self.decode = pick, fit, target, decode
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample | Failure:
         """The clip of video `index`; why there is none if it cannot be decoded, or if its process was lost."""
@@ -149,7 +148,7 @@ class ValidationVideos:
             decoded = self.decode(entry.path, *_chosen(self.pick, self.fit, rng))
         except DecodeError as error:
             return _failure(entry, error)
-        return Sample(_clip(decoded), self.teach(entry.label, decoded.seconds[0]), entry.video)
+        return Sample(_clip(decoded), self.target(entry.label, decoded.seconds[0]), entry.video)
 
     def name(self, index: int, _attempt: int) -> str:
         """The video of an item."""

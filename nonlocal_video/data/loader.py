@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from nonlocal_video.data.dataset import Started, TestingVideos, TrainingVideos, ValidationVideos
+from nonlocal_video.data.dataset import Started, TestingVideos
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.workers import START_METHOD, Board, Watch, kill
 from nonlocal_video.system.signals import deaf_children, end_with_parent, ignore_stopping
-from nonlocal_video.types import Batch, Failure, Sample
+from nonlocal_video.types import Failure
 
 GRACE_S = 10.0
 """A worker is ended so long after the limit at which the decoder should have given up by itself."""
@@ -138,11 +138,6 @@ def _begin(_worker: int) -> None:
     end_with_parent()
 
 
-def training_loader(videos: TrainingVideos, plan: list[range], *, workers: int, limit_s: float | None) -> Loader:
-    """Batches of training clips; see `step_plan`."""
-    return Loader(videos, plan, collate=collate, workers=workers, limit_s=limit_s)
-
-
 def testing_loader(
     videos: TestingVideos, todo: Sequence[int], *, rank: int, world_size: int, workers: int, limit_s: float | None
 ) -> Loader:
@@ -151,13 +146,10 @@ def testing_loader(
     return Loader(videos, plan, collate=itemgetter(0), workers=workers, limit_s=limit_s)
 
 
-def validation_loader(
-    videos: ValidationVideos, *, clips: int, rank: int, world_size: int, workers: int, limit_s: float | None
-) -> Loader:
-    """Every world_size-th video from the rank-th, `clips` a batch: each video once, no padding."""
-    shard = range(rank, len(videos), world_size)
-    plan = [shard[start : start + clips] for start in range(0, len(shard), clips)]
-    return Loader(videos, plan, collate=collate, workers=workers, limit_s=limit_s)
+def shard_plan(num_videos: int, *, clips: int, rank: int, world_size: int) -> list[range]:
+    """Every world_size-th of the videos from the rank-th, `clips` a batch: each once, no padding."""
+    shard = range(rank, num_videos, world_size)
+    return [shard[start : start + clips] for start in range(0, len(shard), clips)]
 
 
 def step_plan(*, first_step: int, last_step: int, clips_per_rank: int, rank: int, world_size: int) -> list[range]:
@@ -167,15 +159,3 @@ def step_plan(*, first_step: int, last_step: int, clips_per_rank: int, rank: int
     """
     starts = [(step * world_size + rank) * clips_per_rank for step in range(first_step, last_step)]
     return [range(start, start + clips_per_rank) for start in starts]
-
-
-def collate(items: Sequence[Sample | Failure]) -> Batch:
-    """Samples -> a batch (B, 3, T, S, S); of items that are failures only these, and B may be 0."""
-    samples = [item for item in items if isinstance(item, Sample)]
-    replaced = tuple(failure for sample in samples for failure in sample.failures)
-    return Batch(
-        torch.cat([sample.clip for sample in samples]) if samples else torch.empty(0, dtype=torch.uint8),
-        torch.stack([sample.target for sample in samples]) if samples else torch.empty(0, dtype=torch.int64),
-        replaced + tuple(item for item in items if isinstance(item, Failure)),
-        tuple(sample.video for sample in samples),
-    )

@@ -2,7 +2,6 @@
 
 import io
 import reprlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,20 @@ from nonlocal_video.models.weights.torch_file import read_torch_file
 from nonlocal_video.system.files import whole_file
 
 FORMAT = 2
-"""1 had no `best`, `evaluated`, `num_skipped`, `precise_bn` and `random`."""
 PARTS: dict[str, Any] = {
-    "step": int, "facts": dict, "model": dict, "optimizer": dict, "scaler": dict, "random": list, "evaluated": int,
+    "step": int, "facts": dict, "model": dict, "optimizer": dict, "scaler": dict, "evaluated": int,
     "num_failures": int, "num_by_chance": int, "num_skipped": int, "best": dict | None, "precise_bn": dict | None,
 }  # fmt: skip
 """What a checkpoint holds."""
 
 
-def save_checkpoint(
-    folder: Path, state: TrainState, *, facts: dict[str, Any], random: Sequence[dict[str, Any]], keep: int
-) -> Path:
+def save_checkpoint(folder: Path, state: TrainState, *, facts: dict[str, Any], keep: int) -> Path:
     """Writes the state under its step and deletes all but the best and the newest `keep` checkpoints.
 
     The file appears under its name only when it is whole and on the disk.
 
     Args:
         facts: plain values that resuming compares and reports show.
-        random: the random state of each rank.
 
     Raises:
         OSError: it cannot be written; those before are still there.
@@ -51,7 +46,6 @@ def save_checkpoint(
         "precise_bn": state.precise_bn,
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
-        "random": list(random),
     }
     packed = io.BytesIO()  # PyTorch's own writer hides a full disk behind an internal error.
     torch.save(content, packed)
@@ -89,17 +83,14 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any], list[s
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint of this or an earlier format; no code in the file is run.
+    """The content of a checkpoint; no code in the file is run.
 
     Raises:
         ValueError: not one of our checkpoints, or damaged.
     """
     content = read_torch_file(path)
-    known = isinstance(content, dict) and content.get("format") in range(1, FORMAT + 1) and "model" in content
-    if not known:
-        raise ValueError(f"{path}: not a checkpoint of this project (formats 1 to {FORMAT})")
-    new = {"num_skipped": 0, "best": None, "evaluated": content["step"], "precise_bn": None, "random": []}
-    content = {**new, **content}
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a checkpoint of this project (format {FORMAT})")
     for key, kind in PARTS.items():
         if not isinstance(content.get(key), kind):
             raise ValueError(f"{path}: not a checkpoint of this project: {key}: got {reprlib.repr(content.get(key))}")
@@ -122,7 +113,6 @@ def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
     state.optimizer.load_state_dict(content["optimizer"])
     for group, is_fused in zip(state.optimizer.param_groups, fused, strict=True):
         group["fused"] = is_fused  # As this process was told, not as the one that saved.
-        group.setdefault("lr_factor", 1.0)  # Format 1 had none.
     if content["scaler"]:  # Empty unless the precision was fp16.
         state.scaler.load_state_dict(content["scaler"])
     state.step, state.num_failures, state.num_by_chance, state.num_skipped = (

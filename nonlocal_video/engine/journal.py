@@ -1,16 +1,18 @@
 """What a test has found so far, on the disk as soon as it is known, so that a killed test goes on where it was."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from nonlocal_video.engine.task import Outcome
 from nonlocal_video.system.plain import json_object
-from nonlocal_video.types import Prediction
+
+AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
 
 class Journal:
-    """The predictions of one process: a line that says which test this is, and a line a video.
+    """The outcomes of one process: a line that says which test this is, and a line for each.
 
     What a process that was killed left of a line is cut off.
 
@@ -28,9 +30,9 @@ class Journal:
         if self.file.tell() == 0:
             self._write({"test": test})
 
-    def add(self, prediction: Prediction) -> None:
-        """Once this returns, the prediction outlives the process."""
-        self._write(prediction.to_json())
+    def add(self, outcome: Outcome) -> None:
+        """Once this returns, the outcome outlives the process."""
+        self._write(outcome.to_json())
 
     def _write(self, plain: dict[str, Any]) -> None:
         self.file.write((json.dumps(plain) + "\n").encode())
@@ -41,13 +43,18 @@ class Journal:
         self.file.close()
 
 
-def read_journals(folder: Path, *, test: dict[str, Any]) -> list[Prediction]:
-    """The predictions of all processes of this test, each video once; none if there are no journals.
+def read_journals(
+    folder: Path, *, test: dict[str, Any], read: Callable[[Mapping[str, Any]], AnyOutcome]
+) -> list[AnyOutcome]:
+    """The outcomes of all processes of this test, each item once; none if there are no journals.
+
+    Args:
+        read: makes an outcome of what its `to_json` gave.
 
     Raises:
         ValueError: they are of another test, and says how it differs; or no journals.
     """
-    found: dict[str, Prediction] = {}
+    found: dict[str, AnyOutcome] = {}
     for path in journals(folder):
         lines = _whole_lines(path)
         header = next(lines, {"test": test})
@@ -56,10 +63,10 @@ def read_journals(folder: Path, *, test: dict[str, Any]) -> list[Prediction]:
             raise ValueError("; ".join(changed))
         for plain in lines:
             try:
-                prediction = Prediction.from_json(plain)
+                outcome = read(plain)
             except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{path}: got a line that is no prediction: {error!r}") from error
-            found.setdefault(prediction.video, prediction)
+                raise ValueError(f"{path}: got a line that is no outcome: {error!r}") from error
+            found.setdefault(outcome.name, outcome)
     return list(found.values())
 
 

@@ -6,40 +6,36 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
 from torch.utils.tensorboard.summary import image, scalar, text
-from torchvision.utils import make_grid
 
 from nonlocal_video.system.plain import json_object
 from nonlocal_video.types import Failure
 
-MAX_CLIPS, MAX_FRAMES = 4, 8
-"""What TensorBoard shows of the first batch."""
-
 
 class RunLog:
-    """`metrics.jsonl`, `validation.jsonl`, `failed_videos.jsonl`, `train.log` and `tensorboard/` of a run.
+    """`metrics.jsonl`, `validation.jsonl`, `failed_SOURCE.jsonl`, `train.log` and `tensorboard/` of a run.
 
     A resumed run goes on as if never interrupted. Where nothing can be written, as on a full disk, this is told once,
     training goes on, and what waits in memory is written when it can be.
 
     Args:
         folder: the run folder.
+        source: what the run is trained on, in the plural.
         step: steps done; records of later steps, written after the checkpoint that the run resumes from, are dropped
             (but not from `train.log`).
     """
 
-    def __init__(self, folder: Path, *, step: int) -> None:
+    def __init__(self, folder: Path, *, source: str, step: int) -> None:
         self.folder, self.failing = folder, False
-        names = ("metrics.jsonl", "validation.jsonl", "failed_videos.jsonl")
+        names = ("metrics.jsonl", "validation.jsonl", f"failed_{source}.jsonl")
         for name in names:
             _cut(folder / name, step=step)
         self.metrics, self.validation, self.failures = (_GrowingFile(folder / name) for name in names)
@@ -56,7 +52,7 @@ class RunLog:
 
         Args:
             record: `step` and named values; TensorBoard shows those without a slash in their name below `train/`.
-            failures: the videos that could not be decoded since the last one.
+            failures: what could not be decoded since the last one.
         """
         step = int(record["step"])
         self.metrics.waiting += _line(record)
@@ -68,11 +64,11 @@ class RunLog:
         self._write()
 
     def write_validation(self, record: dict[str, float]) -> None:
-        """Adds a record of single-clip validation: `step` and what `validate` gives."""
+        """Adds a record of validation: `step` and what `validate` gives."""
         self.validation.waiting += _line(record)
         for name, value in record.items():
             if name != "step":
-                self._show(scalar(f"validation_single_clip/{name.removeprefix('clip_')}", value), int(record["step"]))
+                self._show(scalar(f"validation/{name}", value), int(record["step"]))
         self._write()
 
     def line(self, message: str) -> None:
@@ -80,15 +76,16 @@ class RunLog:
         self.lines.waiting += f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n".encode()
         self._write()
 
-    def introduce(self, config_text: str, clips: Tensor) -> None:
+    def introduce(self, config_text: str, pictures: Mapping[str, Tensor]) -> None:
         """Shows in TensorBoard what a new run is about.
 
         Args:
             config_text: the settings, as YAML.
-            clips: (B, 3, T, S, S) uint8, of which the first are shown.
+            pictures: (3, H, W) uint8, by their names.
         """
         self._show(text("config", f"```yaml\n{config_text}\n```"), 0)
-        self._show(image("clips", strips(clips), dataformats="CHW"), 0)
+        for name, picture in pictures.items():
+            self._show(image(name, picture, dataformats="CHW"), 0)
         self._write()
 
     def close(self) -> None:
@@ -143,13 +140,6 @@ class _GrowingFile:
                 file.truncate(size)
                 raise
         self.waiting = b""
-
-
-def strips(clips: Tensor) -> Tensor:
-    """Clips (B, 3, T, S, S) uint8 -> a picture (3, H, W): a row for each clip, with frames spread evenly over it."""
-    chosen = torch.linspace(0, clips.shape[2] - 1, min(clips.shape[2], MAX_FRAMES)).round().long()
-    frames = clips[:MAX_CLIPS, :, chosen].transpose(1, 2).flatten(0, 1)  # (clips x frames, 3, S, S)
-    return make_grid(frames, nrow=len(chosen), pad_value=255)
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

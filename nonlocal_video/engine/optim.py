@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.settings import OptimConfig
+from nonlocal_video.types import ParameterGroup
 
 
 @dataclass(frozen=True)
@@ -40,52 +39,32 @@ class Schedule:
 
 
 def build_sgd(
-    model: nn.Module,
-    *,
-    lr: float,
-    momentum: float,
-    nesterov: bool,
-    weight_decay: float,
-    backbone_lr: float = 1.0,
-    fused: bool = False,
+    groups: Sequence[ParameterGroup], optim: OptimConfig, *, lr: float, fused: bool = False
 ) -> torch.optim.SGD:
-    """SGD over the trained parameters; batch normalisation is not decayed (released WEIGHT_DECAY_BN 0).
+    """SGD over groups of parameters; those of rate 0 are frozen.
 
-    The biases of non-local blocks and of the classifier are decayed, as in the released code.
     PyTorch's momentum buffer holds gradients without the learning rate, which equals the released
     code's SCALE_MOMENTUM.
 
     Args:
-        backbone_lr: factor of the learning rate for all but the classifier; a group's own is its `lr_factor`.
+        lr: the learning rate to begin with; a group's factor is its `lr_factor`.
         fused: one kernel for all of a parameter's arithmetic, which the step is bound by the memory for.
     """
-    norms = {id(p) for module in model.modules() if isinstance(module, _BatchNorm) for p in module.parameters()}
-    head = {id(p) for p in model.fc.parameters()} if isinstance(model, Classifier) else set()
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            key = (id(parameter) in norms, 1.0 if id(parameter) in head else backbone_lr)
-            groups.setdefault(key, []).append(parameter)
+    for group in groups:
+        for parameter in group.parameters:
+            parameter.requires_grad_(group.rate > 0)
     return torch.optim.SGD(
         [
-            {"params": groups[norm, factor], "weight_decay": 0.0 if norm else weight_decay, "lr_factor": factor}
-            for norm, factor in sorted(groups)
+            {
+                "params": group.parameters,
+                "weight_decay": optim.weight_decay if group.decays else 0.0,
+                "lr_factor": group.rate,
+            }
+            for group in groups
+            if group.rate
         ],
         lr=lr,
-        momentum=momentum,
-        nesterov=nesterov,
+        momentum=optim.momentum,
+        nesterov=optim.nesterov,
         fused=fused,
     )
-
-
-def freeze_backbone(model: Classifier) -> None:
-    """Leaves only the classifier to train; `train_mode` keeps the statistics of the rest as they are."""
-    for parameter in model.backbone.parameters():
-        parameter.requires_grad_(False)
-
-
-def train_mode(model: Classifier) -> None:
-    """Training mode; a frozen backbone stays in evaluation mode, so that its batch normalisation is frozen, too."""
-    model.train()
-    if not any(parameter.requires_grad for parameter in model.backbone.parameters()):
-        model.backbone.eval()

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nonlocal_video.engine.step import autocast
+from nonlocal_video.engine.task import Batch, Task
 from nonlocal_video.system.distributed import all_reduce_sum, local_device, world_size
-from nonlocal_video.types import Batch
+from nonlocal_video.system.precision import at_precision
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def precise_statistics(
-    model: nn.Module, batches: Iterable[Batch], *, precision: str, stopped: Callable[[], bool]
+    model: nn.Module, batches: Iterable[Batch], *, task: Task, precision: str, stopped: Callable[[], bool]
 ) -> dict[str, Tensor] | None:
     """The mean and E[x^2] of each batch, averaged over the batches of all ranks; var = E[x^2] - mean^2, biased.
 
@@ -26,7 +26,7 @@ def precise_statistics(
 
     Args:
         model: the plain network, as it is trained. Layers in evaluation mode are frozen and not measured.
-        batches: of clips as in training, on every rank as many.
+        batches: as in training, on every rank as many.
         precision: fp32, bf16 or fp16.
         stopped: whether to give up.
 
@@ -38,19 +38,19 @@ def precise_statistics(
         ValueError: there are no batches.
     """
     assert model.training
-    device, num_batches = local_device(), 0
+    num_batches = 0
     trained = [name for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
     if not trained:
         return {}
     copied = copy.deepcopy(model).eval()
+    call = at_precision(copied, precision)
     moments = {name: _record(copied.get_submodule(name)) for name in trained}
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):  # A loader draws a seed as it starts.
         for batch in batches:
             # All ranks go on or none: synchronised layers meet in every pass.
             if all_reduce_sum(torch.tensor(int(stopped()))):
                 return None
-            with autocast(device, precision):
-                copied(batch.clips.to(device, non_blocking=True))
+            task.forward(call, batch)
             num_batches += 1
     if not num_batches:
         raise ValueError("precise batch normalisation: got no batches, expected 1 or more")

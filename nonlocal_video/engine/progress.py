@@ -10,6 +10,7 @@ from datetime import timedelta
 import torch
 from tqdm import tqdm
 
+from nonlocal_video.engine.task import Task
 from nonlocal_video.types import Failure
 
 
@@ -21,12 +22,12 @@ class Progress:
     Args:
         first_step: steps done before this process began.
         last_step: steps of the whole run.
-        right: what a record's `top1` is called: top-1 of one class a video, hit@1 of several.
+        task: says how its numbers are shown.
         keep: takes every line as well: `RunLog.line`.
     """
 
-    def __init__(self, first_step: int, last_step: int, *, right: str = "top-1", keep: Callable[[str], None]) -> None:
-        self.first_step, self.last_step, self.right, self.keep = first_step, last_step, right, keep
+    def __init__(self, first_step: int, last_step: int, *, task: Task, keep: Callable[[str], None]) -> None:
+        self.first_step, self.last_step, self.task, self.keep = first_step, last_step, task, keep
         self.began_s = time.monotonic()
         self.bar = tqdm(
             total=last_step,
@@ -45,12 +46,12 @@ class Progress:
 
         Args:
             record: as `format_line` takes it, and `step`.
-            failures: the videos that could not be decoded since the last one; those by chance are told.
+            failures: what could not be decoded since the last one; those by chance are told.
         """
         step = int(record["step"])
         eta_s = (time.monotonic() - self.began_s) / (step - self.first_step) * (self.last_step - step)
         peak = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
-        line = format_line(step, self.last_step, record=record, eta_s=eta_s, peak_gib=peak, right=self.right)
+        line = format_line(step, self.last_step, record=record, task=self.task, eta_s=eta_s, peak_gib=peak)
         with suppress(OSError):
             if self.bar.disable:
                 print(line, flush=True)
@@ -86,26 +87,26 @@ def format_line(
     last_step: int,
     *,
     record: Mapping[str, float],
+    task: Task,
     eta_s: float,
     peak_gib: float | None = None,
-    right: str = "top-1",
 ) -> str:
     """One line on how training goes.
 
     Args:
-        record: means since the last one: `loss` and `top1` (%), unless every step was skipped, `clips_per_s`, and
+        record: means since the last one: `loss` and what the task sums, unless every step was skipped; the speed, and
             `data_wait`, the share of the time (%) in which the process waited for data; the learning rate `lr`; and
             how many `skipped_steps` there were.
         eta_s: seconds that the rest will take.
         peak_gib: the most memory of the GPU that was ever taken.
-        right: as of `Progress`.
     """
     parts = [f"step {step}/{last_step}"]
     if "loss" in record:
-        parts += [f"loss {record['loss']:.4f}", f"{right} {record['top1']:.1f}%"]
+        parts += [f"loss {record['loss']:.4f}", *(words.format(record[name]) for name, words in task.shown.items())]
     if record.get("skipped_steps"):
         parts.append(f"{record['skipped_steps']:.0f} steps skipped")
-    parts += [f"lr {record['lr']:.4g}", f"{record['clips_per_s']:.1f} clips/s", f"data wait {record['data_wait']:.0f}%"]
+    speed = f"{record[f'{task.unit}_per_s']:.1f} {task.unit}/s"
+    parts += [f"lr {record['lr']:.4g}", speed, f"data wait {record['data_wait']:.0f}%"]
     parts.append(f"ETA {timedelta(seconds=round(eta_s))}")
     if peak_gib is not None:
         parts.append(f"GPU memory {peak_gib:.1f} GiB")

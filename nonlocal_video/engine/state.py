@@ -1,28 +1,30 @@
 """All that training knows: what a checkpoint holds and a resumed run continues from."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass
 class TrainState:
     """The progress of a run."""
 
-    model: nn.Module
+    model: Any
+    """A module that is a `Network`."""
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     step: int = 0
     """Steps done."""
     num_failures: int = 0
-    """Videos that could not be decoded and were replaced, on all ranks."""
+    """What could not be decoded and was replaced, on all ranks."""
     num_by_chance: int = 0
-    """Those of them that another run may decode (time-outs): it then sees other clips."""
+    """That of it which another run may decode (time-outs): it then sees something else."""
     num_skipped: int = 0
     """Steps that were not taken since their gradient was not finite."""
     best: dict[str, float] | None = None
-    """The best single-clip validation: `step` and `clip_top1`, or `clip_map` of several classes a video."""
+    """The best validation: `step` and the number of the task."""
     evaluated: int = 0
     """The step after which the network was evaluated last; a signal may come before that is done."""
     precise_bn: dict[str, Tensor] | None = None

@@ -1,34 +1,18 @@
 """One step of gradient descent."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nonlocal_video.engine.loss import count_right, loss_of
 from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.task import Batch, Call, Task
+from nonlocal_video.settings import OptimConfig, RuntimeConfig
 from nonlocal_video.system.distributed import local_device, no_sync, rank
-from nonlocal_video.types import Batch
-
-DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class StepOptions:
-    """How a step is taken."""
-
-    seed: int
-    precision: str = "fp32"
-    """fp32, or bf16 or fp16 for mixed precision."""
-    accumulate: int = 1
-    """Passes that the clips of a step are split into; their gradients add up."""
-    clip_norm: float | None = None
-    """Gradients of a larger norm are scaled down to it."""
-    skip_nonfinite: bool = False
-    """A step whose gradient is not finite is not taken."""
+from nonlocal_video.system.precision import at_precision
 
 
 def train_step(
@@ -36,11 +20,14 @@ def train_step(
     model: nn.Module,
     batch: Batch,
     *,
-    call: Callable[[Tensor], Tensor],
+    task: Task,
+    call: Callable[..., Any],
     lr: float,
-    options: StepOptions,
+    seed: int,
+    optim: OptimConfig,
+    runtime: RuntimeConfig,
 ) -> Tensor:
-    """Steps `state` on a batch (B, 3, T, S, S).
+    """Steps `state` on a batch.
 
     Dropout is seeded by (seed, step, place of the pass in it), so that a resumed run is the same run, also on half as
     many ranks with twice the passes.
@@ -50,18 +37,21 @@ def train_step(
         call: what runs its forward pass: it, or its compiled form.
 
     Returns:
-        (3,) float64 on the device: the sum of the losses, correct answers and clips; zeros if the step was not taken.
+        (2 + n,) float64 on the device: the sum of the losses, the size, and the n sums of the task; zeros if the step
+        was not taken.
     """
     for group in state.optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]
     state.optimizer.zero_grad(set_to_none=True)
-    buffers = [buffer.clone() for buffer in state.model.buffers()] if options.skip_nonfinite else []
-    sums = _gradients(state, model, batch, call=call, options=options)
+    skips = optim.nonfinite == "skip"
+    buffers = [buffer.clone() for buffer in state.model.buffers()] if skips else []
+    call = at_precision(call, runtime.precision)
+    sums = _gradients(state, model, batch, task=task, call=call, seed=seed, passes=runtime.accumulate)
     state.precise_bn = None
     state.step += 1
-    if options.skip_nonfinite or options.clip_norm is not None:
-        norm = _clip(state, options.clip_norm)
-        if options.skip_nonfinite and not torch.isfinite(norm):  # The same on all ranks: they share the gradient.
+    if skips or optim.clip_norm is not None:
+        norm = _clip(state, optim.clip_norm)
+        if skips and not torch.isfinite(norm):  # The same on all ranks: they share the gradient.
             for buffer, before in zip(state.model.buffers(), buffers, strict=True):
                 buffer.copy_(before)
             state.num_skipped += 1
@@ -73,24 +63,21 @@ def train_step(
 
 
 def _gradients(
-    state: TrainState, model: nn.Module, batch: Batch, *, call: Callable[[Tensor], Tensor], options: StepOptions
+    state: TrainState, model: nn.Module, batch: Batch, *, task: Task, call: Call, seed: int, passes: int
 ) -> Tensor:
     """Leaves the gradient of the batch in the parameters; returns the sums of `train_step`."""
-    device, passes = local_device(), options.accumulate
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
-    parts = list(zip(batch.clips.chunk(passes), batch.labels.chunk(passes), strict=True))
-    for number, (clips, labels) in enumerate(parts):
+    sums = torch.zeros(2 + len(task.shown), dtype=torch.float64, device=local_device())
+    parts = task.split(batch, passes)
+    for number, part in enumerate(parts):
         place = rank() * passes + number  # Of this pass among those of the step, whoever runs it.
-        torch.manual_seed(int(np.random.SeedSequence((options.seed, state.step, place)).generate_state(1)[0]))
-        clips, labels = clips.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        torch.manual_seed(int(np.random.SeedSequence((seed, state.step, place)).generate_state(1)[0]))
         last = number == len(parts) - 1
         with nullcontext() if last else no_sync(model):  # The ranks' gradients are averaged once a step.
-            with autocast(device, options.precision):
-                logits = call(clips)
-            loss = loss_of(logits.float(), labels)
+            loss, others = task.loss(call, part)
             state.scaler.scale(loss / len(parts)).backward()
-        correct = count_right(logits, labels)
-        sums += torch.stack([loss.detach().double() * len(labels), correct, torch.full_like(correct, len(labels))])
+        sums[0] += loss.detach().double() * part.size
+        sums[1] += part.size
+        sums[2:] += others
     return sums
 
 
@@ -101,9 +88,3 @@ def _clip(state: TrainState, max_norm: float | None) -> Tensor:
     if max_norm is None:
         return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     return nn.utils.clip_grad_norm_(parameters, max_norm)
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context that a forward pass runs in."""
-    dtype = DTYPES[precision]
-    return torch.autocast(device.type, dtype) if dtype else nullcontext()

@@ -1,12 +1,20 @@
 """A network from uint8 clips to logits and scores: normalisation, backbone, head."""
 
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nonlocal_video.models.capture import is_captured
+from nonlocal_video.models.groups import parameter_groups
+from nonlocal_video.models.nonlocal_block import name_of
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.settings.network import NetworkOptions
+from nonlocal_video.types import ParameterGroup
 
 
 class Classifier(nn.Module):
@@ -48,6 +56,37 @@ class Classifier(nn.Module):
                 conv.weight = nn.Parameter(
                     conv.weight.detach().contiguous(memory_format=self.memory_format), conv.weight.requires_grad
                 )
+
+    def groups(self, *, backbone_lr: float = 1.0) -> list[ParameterGroup]:
+        """The parameters by how they are trained; `backbone_lr` is the factor of the rate of all but the classifier."""
+        return parameter_groups(self, head=self.fc, backbone_lr=backbone_lr)
+
+    def train_mode(self) -> None:
+        """Training mode; a frozen backbone stays in evaluation mode, so that its batch normalisation is frozen, too."""
+        self.train()
+        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            self.backbone.eval()
+
+    def compiled(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The whole forward pass, as one graph."""
+        return torch.compile(call)
+
+    def plain_options(self) -> dict[str, Any]:
+        """The fields of `NetworkOptions` in values that any file can hold."""
+        places = self.options.nonlocal_blocks
+        return {
+            **{item.name: getattr(self.options, item.name) for item in fields(NetworkOptions)},
+            "pairwise": name_of(self.options.pairwise),
+            "nonlocal_blocks": places if isinstance(places, int) else list(places),
+        }
+
+    def smallest_side(self) -> int:
+        """Of the squares that leave 2x2 positions at the end, so that keys can be pooled and statistics be had."""
+        for side in range(1, self.options.crop):
+            with suppress(ValueError):  # Too small for the strides.
+                if min(self.backbone.final_map(self.options.clip_length, side, side)[1:]) > 1:
+                    return side
+        return self.options.crop
 
     def forward(self, clips: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) uint8 -> logits (B, K), averaged over the positions of the final map.

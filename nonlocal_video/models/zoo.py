@@ -1,6 +1,5 @@
 """Builds the networks: by name, from all their options, or from a file of weights."""
 
-from dataclasses import fields, replace
 from functools import partial
 from typing import Any, get_args
 
@@ -11,7 +10,7 @@ from nonlocal_video.models.nonlocal_block import NonLocalBlock, name_of
 from nonlocal_video.models.norm import make_norm
 from nonlocal_video.models.placement import places_for, residual_places, verify_places
 from nonlocal_video.models.resnet3d import Bottleneck, ResNet3d
-from nonlocal_video.settings.network import DEPTHS, NetworkOptions, named_options
+from nonlocal_video.settings.network import DEPTHS, NetworkOptions, options_of
 from nonlocal_video.settings.vocabulary import Activation, Added
 
 
@@ -24,12 +23,7 @@ def build_model(name: str, *, num_classes: int, **options: Any) -> Classifier:
     Raises:
         ValueError: an unknown name or option, or one that cannot be.
     """
-    known = [item.name for item in fields(NetworkOptions) if item.name not in ("name", "num_classes")]
-    unknown = sorted(options.keys() - set(known))
-    if unknown:
-        raise ValueError(f"got the option {', '.join(unknown)}, expected one of {', '.join(known)}")
-    given = {key: value for key, value in options.items() if value is not None}
-    return build_network(replace(named_options(name, num_classes=num_classes), **given))
+    return build_network(options_of({"name": name, "num_classes": num_classes, **options}))
 
 
 def build_network(options: NetworkOptions) -> Classifier:

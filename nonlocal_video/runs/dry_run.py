@@ -8,16 +8,16 @@ from typing import NamedTuple
 import torch
 
 from nonlocal_video.engine.state import TrainState
-from nonlocal_video.engine.step import StepOptions, train_step
+from nonlocal_video.engine.step import train_step
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.runs.clips import ClipJob, ClipRun, find_job
 from nonlocal_video.runs.folder import check_run, run_folder
-from nonlocal_video.runs.jobs import check_start, find_videos
-from nonlocal_video.runs.network import composed_network
-from nonlocal_video.runs.recipe import Recipe, describe, make_recipe
+from nonlocal_video.runs.jobs import check_start
+from nonlocal_video.runs.recipe import Recipe, make_recipe
 from nonlocal_video.runs.start import begin, begin_anew, facts_of, fresh_state
-from nonlocal_video.runs.train import Job
 from nonlocal_video.settings import NOT_GIVEN, TrainConfig
 from nonlocal_video.system.distributed import local_device, set_threads
+from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import Batch
 
 LIMIT_S = 30.0
@@ -45,29 +45,27 @@ def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
         weights_lack = f"starts from what {awaited} leaves, which is not trained yet: {config.init.weights}"
     else:
         check_start(config)
-    job = None if config.data.root == NOT_GIVEN else find_videos(config)
+    job = ClipJob(config, None, None) if config.data.root == NOT_GIVEN else find_job(config)
     set_threads(config.runtime.threads)
     torch.manual_seed(config.seed)
-    model = composed_network(config.model)
-    model.lay_out(channels_last=config.runtime.channels_last)
-    model.backbone.recompute = config.runtime.recompute
+    subject = job.subject()
     recipe = make_recipe(config, processes=config.runtime.devices)
-    said = ["note: data.root is not given: no list of videos was looked at"] if job is None else []
-    state = _state(config, model, recipe, job, said) if weights_lack is None else fresh_state(config, model, recipe)
-    census = None if job is None else job.train.census._asdict()
-    _say(describe(config, model, recipe, census=census, device=local_device().type))
+    said = ["note: data.root is not given: no list of videos was looked at"] if job.train is None else []
+    state = fresh_state(config, subject.network, recipe) if weights_lack else _state(subject, recipe, said)
+    _say(subject.describe(recipe))
     for line in [*said, *([weights_lack] if weights_lack else [])]:
         _say(line)
-    _say(_cost(config, recipe, state, model))
+    _say(_cost(config, recipe, state, subject.network))
 
 
-def _state(config: TrainConfig, model: Classifier, recipe: Recipe, job: Job | None, said: list[str]) -> TrainState:
+def _state(subject: ClipRun, recipe: Recipe, said: list[str]) -> TrainState:
     """What the run would begin with; `said` gets the lines on it."""
-    if job is None:
+    config, model = subject.config, subject.network
+    if subject.job.train is None:
         said += begin_anew(config, model)
         return fresh_state(config, model, recipe)
-    facts, checkpoints = facts_of(config, model, job.train, recipe), run_folder(config) / "checkpoints"
-    return begin(config, model, recipe, folder=checkpoints, facts=facts, say=said.append)
+    facts, checkpoints = facts_of(config, recipe, subject.facts()), run_folder(config) / "checkpoints"
+    return begin(config, model, recipe, folder=checkpoints, facts=facts, task=subject.task, say=said.append)
 
 
 def _cost(config: TrainConfig, recipe: Recipe, state: TrainState, model: Classifier) -> str:
@@ -96,17 +94,9 @@ def _number(value: float) -> str:
 
 def _sizes(config: TrainConfig, recipe: Recipe, model: Classifier) -> list[tuple[int, int]]:
     """Clips and sides of steps that grow up to the one that training takes."""
-    full, crop = recipe.clips_per_rank, config.clip.crop
-
-    def is_possible(side: int) -> bool:
-        """With 2x2 positions at the end, keys can be pooled, and one clip has a variance to normalise by."""
-        try:
-            return min(model.backbone.final_map(config.clip.length, side, side)[1:]) > 1
-        except ValueError:
-            return False
-
+    full, crop, smallest = recipe.clips_per_rank, config.clip.crop, model.smallest_side()
     smaller = [(1, crop // 4), (1, crop // 2), *([(1, crop)] if full > 1 else [])]
-    return [*(size for size in smaller if is_possible(size[1])), (full, crop)]
+    return [*(size for size in smaller if size[1] >= smallest), (full, crop)]
 
 
 class Timed(NamedTuple):
@@ -158,13 +148,23 @@ def _clips(clips: int, side: int) -> str:
 
 
 def _step_seconds(config: TrainConfig, state: TrainState, *, clips: int, side: int) -> float:
-    """Takes a step on noise."""
-    options = StepOptions(config.seed, precision=config.runtime.precision, accumulate=config.runtime.accumulate)
+    """Takes a step on noise; of one class a clip, since its loss takes no time."""
     noise = torch.randint(0, 256, (clips, 3, config.clip.length, side, side), dtype=torch.uint8)
     batch = Batch(noise, torch.zeros(clips, dtype=torch.int64))
     state.model.train()
     began = perf_counter()
-    train_step(state, state.model, batch, call=state.model, lr=0.0, options=options).tolist()  # Waits for the device.
+    sums = train_step(
+        state,
+        state.model,
+        batch,
+        task=single_label(state.model.options.num_classes),
+        call=state.model,
+        lr=0.0,
+        seed=config.seed,
+        optim=config.optim,
+        runtime=config.runtime,
+    )
+    sums.tolist()  # Waits for the device.
     return perf_counter() - began
 
 

@@ -1,22 +1,23 @@
 """What a run folder says: its settings, which are plain data, whoever wrote them."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+import yaml
 
 from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.network import plain_model
-from nonlocal_video.settings import TrainConfig
-from nonlocal_video.settings.identity import science
+from nonlocal_video.settings import RUNS, TrainConfig, settings_of
+from nonlocal_video.settings.identity import flat, science
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.system.plain import check_folder, read_json, read_yaml
 
 MOVED = ("short_side", "num_clips", "num_crops")
 """What the clips of earlier runs said, and protocols say now."""
+ELSEWHERE = ("machine", "roots", "lists", "starts")
+"""What belongs to the machine that a run was trained on."""
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -37,20 +38,21 @@ def read_run(folder: Path) -> TrainConfig:
     content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("clip"), dict):
         raise ValueError(f"{path}: expected the settings of a run, which name model, data, clip and more")
+    missing = sorted(key for key, value in flat(content).items() if value == "???")
+    if missing:
+        raise ValueError(f"{path}: has no value of {', '.join(missing)}")
     for key in MOVED:
         content["clip"].pop(key, None)
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), content)
-        missing = sorted(OmegaConf.missing_keys(merged))
-        if missing:
-            raise ValueError(f"{path}: has no value of {', '.join(missing)}")
-        config: Any = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{path}: is of another version: {error}") from error
+    for key in ELSEWHERE:
+        content.pop(key, None)
+    content["model"] = plain_model(content.get("model") or {}, where=f"{path}: model")
+    task = content.get("task", "single_label")
+    if task not in RUNS:
+        raise ValueError(f"{path}: task: got {task!r}, expected one of {', '.join(RUNS)}")
+    config = settings_of(RUNS[task], content, where=f"{path}: is of another version: ")
     unknown = [key for key in ("model", "data") if key not in config.choices]
     if unknown:
         raise ValueError(f"{path}: has no value of {', '.join(f'choices.{key}' for key in unknown)}")
-    config.model = plain_model(config.model, where=f"{path}: model")
     return config
 
 
@@ -80,9 +82,14 @@ def write_run(config: TrainConfig, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / SETTINGS) as file:
-            file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+            file.write(_to_yaml(config).encode())
     except OSError as error:
         raise ValueError(f"the run folder {folder} cannot be written: {error}") from error
+
+
+def _to_yaml(config: TrainConfig) -> str:
+    content = {key: value for key, value in asdict(config).items() if key not in ELSEWHERE}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def is_trained(config: TrainConfig) -> bool:

@@ -9,7 +9,9 @@ from nonlocal_video.reports.tables.unfinished import FAILED, write_failure
 from nonlocal_video.runs import test as testing
 from nonlocal_video.runs import train as training
 from nonlocal_video.runs import videos
+from nonlocal_video.runs.clips import find_job
 from nonlocal_video.runs.folder import check_run, run_folder
+from nonlocal_video.runs.tested import TestJob
 from nonlocal_video.runs.weights import find_weights
 from nonlocal_video.settings import TestConfig, TrainConfig
 from nonlocal_video.system.launch import launch
@@ -29,7 +31,7 @@ def train_steps(config: TrainConfig) -> None:
     """The same; the caller keeps why it failed."""
     runtime = config.runtime
     check_start(config)
-    launch(training.run, find_videos(config), processes=runtime.devices, timeout_s=runtime.timeout_s)
+    launch(training.run, find_job(config), processes=runtime.devices, timeout_s=runtime.timeout_s)
 
 
 def check_start(config: TrainConfig) -> None:
@@ -42,20 +44,6 @@ def check_start(config: TrainConfig) -> None:
         videos.check_start(config.init)
 
 
-def find_videos(config: TrainConfig) -> training.Job:
-    """Looks for the videos of a run: those to train on, to validate with, and to test on as soon as it is trained.
-
-    Raises:
-        ValueError: as `videos.find_videos`.
-    """
-    found = videos.find_videos(config.data, "train")
-    if config.runtime.validate_every:
-        return training.Job(config, found, videos.find_videos(config.data, "val"))
-    if config.test is not None:  # A list that is not there is told now, and not when all is trained.
-        videos.find_videos(config.data, "val", labelled=False)
-    return training.Job(config, found, None)
-
-
 def test(config: TestConfig, settings: TrainConfig) -> None:
     """Tests the run of these settings.
 
@@ -64,7 +52,7 @@ def test(config: TestConfig, settings: TrainConfig) -> None:
     """
     weights = find_weights(Path(str(config.run)), config.weights, steps=settings.optim.steps)
     found = videos.find_videos(settings.data, "val", labelled=False)
-    job = testing.Job(config, settings, weights, found)
+    job = TestJob(config, settings, weights, found)
     launch(testing.run, job, processes=config.runtime.devices, timeout_s=config.runtime.timeout_s)
 
 

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 from nonlocal_video.engine.checkpoint import read_checkpoint
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import Pairwise, name_of
-from nonlocal_video.models.weights.file import load_model, load_weights, plain_options, read_model_file
+from nonlocal_video.models.weights.file import load_model, load_weights, network_options, read_model_file
 from nonlocal_video.runs.network import network_of
-from nonlocal_video.runs.videos import class_names
 from nonlocal_video.runs.weights import published_of
 from nonlocal_video.settings import TrainConfig
-from nonlocal_video.settings.checks import scores_for
 from nonlocal_video.settings.network import LATER
 from nonlocal_video.system.distributed import local_device
+from nonlocal_video.tasks import task_of
 
 
 class Loaded(NamedTuple):
@@ -36,23 +35,25 @@ class Loaded(NamedTuple):
     published: dict[str, Any] | None
 
 
-def load(path: Path, run: TrainConfig, *, pairwise: Pairwise | None, channels_last: bool) -> Loaded:
+def load(
+    path: Path, run: TrainConfig, *, classes: list[str] | None, pairwise: Pairwise | None, channels_last: bool
+) -> Loaded:
     """The network of a run with the weights of a file, on the device.
 
     Args:
         path: a checkpoint, or a .safetensors file, which says its network itself.
         run: a run's settings, or what such a file says.
+        classes: their names, where the data tell them.
         pairwise: the pairwise function of the network, where the user has named it: files do not name code.
 
     Raises:
         ValueError: not such a file, one of another network, or for other classes than those of the videos.
     """
-    classes = class_names(run.data)
     step, census, commit, batch_norm, published = None, None, None, "as in the file", None
     if path.suffix == ".safetensors":
         head = read_model_file(path, with_weights=False)
         model = load_model(path, pairwise=_checked(pairwise, head.options.get("pairwise"), path))
-        if head.options != run.model:  # The run that was named with it.
+        if network_options(head, where=path) != run.model:  # The run that was named with it.
             _check_network(model, network_of(run.model, where="model of the run", pairwise=pairwise), path)
         classes, published = classes or head.classes, published_of(str(path))
     else:
@@ -62,9 +63,10 @@ def load(path: Path, run: TrainConfig, *, pairwise: Pairwise | None, channels_la
         load_weights(model, {**content["model"], **(precise or {})}, where=path)
         step, census, commit = content["step"], content["facts"].get("census"), content["facts"].get("commit")
         batch_norm = "precise" if precise else "running averages"
-    if model.options.activation != scores_for(run.data.labels):
+    expected = task_of(run.data).activation
+    if model.options.activation != expected:
         raise ValueError(
-            f"{path}: its scores are of a {model.options.activation}, expected a {scores_for(run.data.labels)} with "
+            f"{path}: its scores are of a {model.options.activation}, expected a {expected} with "
             f"data.labels={run.data.labels}"
         )
     if model.options.num_classes != run.data.num_classes:
@@ -90,7 +92,7 @@ def _check_network(model: Classifier, of_run: Classifier, path: Path) -> None:
     Raises:
         ValueError: it is another one; says how.
     """
-    own, expected = (plain_options(one) for one in (model, of_run))
+    own, expected = (one.plain_options() for one in (model, of_run))
     differ = [key for key in own if key not in ("name", "dropout", "num_classes") and own[key] != expected[key]]
     if differ:
         told = "; ".join(f"{key}: got {own[key]}, expected {expected[key]}" for key in differ)
@@ -99,7 +101,7 @@ def _check_network(model: Classifier, of_run: Classifier, path: Path) -> None:
 
 def hash_weights(model: Classifier) -> str:
     """Names the weights of a network, its normalisation and its options in 12 characters."""
-    options = {key: value for key, value in plain_options(model).items() if (key, value) not in LATER.items()}
+    options = {key: value for key, value in model.plain_options().items() if (key, value) not in LATER.items()}
     sums = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         if not name.endswith("num_batches_tracked"):

@@ -23,16 +23,15 @@ from nonlocal_video.data.lists.classes import KINETICS400, read_classes
 from nonlocal_video.data.loader import Loader
 from nonlocal_video.data.pieces import Piece, Still, VideoPieces
 from nonlocal_video.data.transforms import testing_short_side
-from nonlocal_video.engine.evaluate import Scorer
 from nonlocal_video.metrics.views import combine_views
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import load_model, read_model_file
 from nonlocal_video.models.weights.given import check_network
 from nonlocal_video.reports.test.timeline import Timeline
 from nonlocal_video.runs.videos import clips_of, views_of
-from nonlocal_video.settings import ClipConfig, DataConfig, PredictDataConfig, ProtocolConfig, RuntimeConfig
-from nonlocal_video.settings.checks import check_protocol, check_shared
+from nonlocal_video.settings import ProtocolConfig, ReadConfig, RuntimeConfig
 from nonlocal_video.system.distributed import local_device, set_threads
+from nonlocal_video.tasks.views import Scorer
 from nonlocal_video.types import Entry, Failure
 
 
@@ -88,10 +87,10 @@ class Predictor:
         *,
         pairwise: Pairwise | None = None,
         protocol: ProtocolConfig | None = None,
-        data: PredictDataConfig | None = None,
+        data: ReadConfig | None = None,
         runtime: RuntimeConfig | None = None,
     ) -> None:
-        self.protocol, self.data = protocol or ProtocolConfig(), data or PredictDataConfig()
+        self.protocol, self.data = protocol or ProtocolConfig(), data or ReadConfig()
         self.runtime = runtime or RuntimeConfig(workers=0)
         if self.runtime.devices != 1:
             raise ValueError(f"runtime.devices: got {self.runtime.devices}, expected 1 to predict")
@@ -100,9 +99,6 @@ class Predictor:
         options = self.model.options
         if self.protocol.short_side is None:
             self.protocol = replace(self.protocol, short_side=testing_short_side(options.crop))
-        clip = ClipConfig(length=options.clip_length, stride=options.clip_stride)
-        check_shared(DataConfig(decode_limit_s=self.data.decode_limit_s), clip, self.runtime)
-        check_protocol(self.protocol)
         check_decoder(self.data.decoder)
         self.names, self.note = _class_names(weights, self.data.classes, options.num_classes)
         self.classes = self.names or [str(label) for label in range(options.num_classes)]

@@ -10,14 +10,9 @@ from nonlocal_video.engine.optim import Schedule
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.settings import OptimConfig, TrainConfig
+from nonlocal_video.tasks.clips import ClipTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-LABELS = {
-    "one": "",
-    "clip": ", several a video: a clip is taught those that it shows",
-    "video": ", several a video: a clip is taught all of its video",
-}
-"""What `data.labels` means, for the start-up screen."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,13 @@ def make_recipe(config: TrainConfig, *, processes: int) -> Recipe:
 
 
 def describe(
-    config: TrainConfig, model: Classifier, recipe: Recipe, *, census: dict[str, Any] | None, device: str
+    config: TrainConfig,
+    model: Classifier,
+    recipe: Recipe,
+    *,
+    task: ClipTask,
+    census: dict[str, Any] | None,
+    device: str,
 ) -> str:
     """One screen on what is about to run.
 
@@ -67,7 +68,7 @@ def describe(
     how += [name for name in ("compile", "recompute") if getattr(runtime, name)]
     classes = f"{data.num_classes} classes" + (f" of {data.classes}" if data.classes else "")
     classes += f", only videos of those in {data.subset}" if data.subset else ""
-    classes += LABELS[data.labels]
+    classes += task.words
     fps = f" at {clip.fps:g} frames a second" if clip.fps else ""
     return "\n".join(
         [

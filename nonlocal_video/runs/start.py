@@ -7,35 +7,32 @@ from typing import Any
 
 import torch
 
-from nonlocal_video.data.census.usable import hash_listed
-from nonlocal_video.data.lists.manifest import hash_entries
 from nonlocal_video.engine.checkpoint import newest_checkpoint, restore
-from nonlocal_video.engine.optim import build_sgd, freeze_backbone
-from nonlocal_video.engine.random_state import restore_random_state
+from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.task import Task
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.weights.file import plain_options
 from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.recipe import Recipe
-from nonlocal_video.runs.videos import Found
 from nonlocal_video.settings import TrainConfig
-from nonlocal_video.system.distributed import local_device, rank
+from nonlocal_video.system.distributed import local_device
 
 NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "threads")
 """Settings of the runtime that change the rounding."""
 
 
-def facts_of(config: TrainConfig, model: Classifier, found: Found, recipe: Recipe) -> dict[str, Any]:
-    """What a checkpoint says of its run, in plain values."""
+def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its run, in plain values.
+
+    Args:
+        facts: what it says of the data and the network.
+    """
     return {
+        **facts,
         "global_batch": recipe.global_batch,
-        "listed_videos": hash_listed(found.entries + found.missing + [entry for entry, _ in found.broken]),
-        "present_videos": hash_entries(found.entries),
-        "census": found.census._asdict(),
         "processes": recipe.processes,
         "schedule": {**asdict(recipe.schedule), "milestones": list(recipe.schedule.milestones)},
-        "options": plain_options(model),
         "config": asdict(config),
         "versions": versions(),
         "commit": commit(),
@@ -44,11 +41,12 @@ def facts_of(config: TrainConfig, model: Classifier, found: Found, recipe: Recip
 
 def begin(
     config: TrainConfig,
-    model: Classifier,
+    model: Any,
     recipe: Recipe,
     *,
     folder: Path,
     facts: dict[str, Any],
+    task: Task,
     say: Callable[[str], None],
 ) -> TrainState:
     """The state that training begins with.
@@ -70,7 +68,7 @@ def begin(
         for problem in problems:
             say(f"warning: {problem}; going back to {path.name}")
         try:
-            lines = resume(state, content, where=path, facts=facts, last_step=config.optim.steps)
+            lines = resume(state, content, where=path, facts=facts, source=task.source, last_step=config.optim.steps)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"{path}: not a checkpoint of this project: it lacks {error}") from error
         for line in lines:
@@ -89,36 +87,27 @@ def begin_anew(config: TrainConfig, model: Classifier) -> list[str]:
     return start_from(model, config.init.weights, part=config.init.part)
 
 
-def fresh_state(config: TrainConfig, model: Classifier, recipe: Recipe) -> TrainState:
+def fresh_state(config: TrainConfig, model: Any, recipe: Recipe) -> TrainState:
     """The state before the first step, on the device."""
     optim, runtime = config.optim, config.runtime
     model.to(local_device())
-    if optim.backbone_lr == 0:
-        freeze_backbone(model)
-    optimizer = build_sgd(
-        model,
-        lr=recipe.schedule.base_lr,
-        momentum=optim.momentum,
-        nesterov=optim.nesterov,
-        weight_decay=optim.weight_decay,
-        backbone_lr=optim.backbone_lr,
-        fused=runtime.fused,
-    )
+    groups = model.groups(backbone_lr=optim.backbone_lr)
+    optimizer = build_sgd(groups, optim, lr=recipe.schedule.base_lr, fused=runtime.fused)
     scaler = torch.amp.GradScaler(local_device().type, enabled=runtime.precision == "fp16")
     return TrainState(model, optimizer, scaler)
 
 
 def resume(
-    state: TrainState, content: dict[str, Any], *, where: Path, facts: dict[str, Any], last_step: int
+    state: TrainState, content: dict[str, Any], *, where: Path, facts: dict[str, Any], source: str, last_step: int
 ) -> list[str]:
     """Continues from a checkpoint of this run; what to say about it.
 
     Raises:
-        ValueError: other videos or another global batch than before, or more steps than asked for.
+        ValueError: another list or another global batch than before, or more steps than asked for.
     """
     before = content["facts"]
-    if before["listed_videos"] != facts["listed_videos"]:
-        raise ValueError(f"{where}: was trained on another list of videos; give this run another name=...")
+    if before[f"listed_{source}"] != facts[f"listed_{source}"]:
+        raise ValueError(f"{where}: was trained on another list of {source}; give this run another name=...")
     if before["global_batch"] != facts["global_batch"]:
         raise ValueError(
             f"{where}: was trained with a global batch of {before['global_batch']}, got {facts['global_batch']}: "
@@ -128,14 +117,12 @@ def resume(
     if state.step > last_step:
         raise ValueError(f"{where}: has {state.step} steps, got optim.steps={last_step}, expected as many or more")
     lines = [f"resumed from {where}"]
-    if before["present_videos"] != facts["present_videos"]:
-        lines.append("other videos are missing than before: from here on the stream of clips is another one")
+    if before[f"present_{source}"] != facts[f"present_{source}"]:
+        lines.append(f"other {source} are missing than before: from here on other ones are drawn")
     if before["processes"] != facts["processes"]:
         lines.append(
             "the number of processes changed: batch normalisation sees other clips together, dropout is another"
         )
-    elif content["random"]:
-        restore_random_state(content["random"][rank()])
     old, new = before.get("config", {}).get("runtime", {}), facts["config"]["runtime"]
     changed = [
         f"runtime.{name}: was {old[name]}, now {new[name]}"

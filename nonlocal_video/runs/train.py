@@ -1,46 +1,59 @@
-"""One training run, in one process: from settings and videos to the files of the run folder."""
+"""One training run, in one process: from what it is of to the files of the run folder."""
 
 import json
 import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from nonlocal_video.data.dataset import PRECISE_BN
-from nonlocal_video.data.loader import step_plan, training_loader, validation_loader
 from nonlocal_video.engine.checkpoint import save_checkpoint
 from nonlocal_video.engine.contributions import contributions
 from nonlocal_video.engine.log import RunLog
 from nonlocal_video.engine.precise_bn import precise_statistics, with_statistics
 from nonlocal_video.engine.progress import Progress
-from nonlocal_video.engine.random_state import random_state
-from nonlocal_video.engine.step import StepOptions
-from nonlocal_video.engine.train import Hooks, LoopOptions, train
+from nonlocal_video.engine.task import Task
+from nonlocal_video.engine.train import Callbacks, train
 from nonlocal_video.engine.validate import validate
-from nonlocal_video.models.weights.file import save_model
-from nonlocal_video.reports.tables.unfinished import FAILED
-from nonlocal_video.runs.folder import check_run, write_run
-from nonlocal_video.runs.network import as_setting, composed_network, is_foreign
-from nonlocal_video.runs.recipe import describe, make_recipe
+from nonlocal_video.reports.tables.unfinished import FAILED, SETTINGS
+from nonlocal_video.runs.folder import check_run, run_folder, write_run
+from nonlocal_video.runs.recipe import Recipe, make_recipe
 from nonlocal_video.runs.start import begin, facts_of
-from nonlocal_video.runs.videos import Found, build_training_videos, build_validation_videos, class_names
 from nonlocal_video.settings import TrainConfig
-from nonlocal_video.system.distributed import check_same, gather, is_main, local_device, rank, set_threads, world_size
+from nonlocal_video.system.distributed import check_same, is_main, set_threads, world_size
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.system.launch import only_job
 from nonlocal_video.system.signals import Stopped, StopRequest, listening
-from nonlocal_video.types import Batch, Failure
+from nonlocal_video.types import Failure
 
 
-class Job(NamedTuple):
-    """What every process gets: the settings, and the videos, which were looked for once."""
+class Subject(Protocol):
+    """What a run is of; all else of a run is the same for every task."""
 
-    config: TrainConfig
-    train: Found
-    val: Found | None
-    """For validation while training, if there is any."""
+    @property
+    def task(self) -> Task: ...
+    @property
+    def network(self) -> Any: ...
+    def describe(self, recipe: Recipe) -> str: ...
+    def facts(self) -> dict[str, Any]: ...
+    def note_missing(self, folder: Path) -> None: ...
+    def batches(self, first_step: int, recipe: Recipe) -> Iterable[Any]: ...
+    def statistics_batches(self) -> Iterable[Any]: ...
+    def validation_batches(self) -> Iterable[Any] | None: ...
+    def validated(self, numbers: dict[str, float], step: int) -> str: ...
+    def best(self, numbers: dict[str, float]) -> str: ...
+    def export(self, path: Path, network: Any, *, steps: int) -> None: ...
+    def test_command(self, folder: Path) -> str: ...
+
+
+class Job(Protocol):
+    """What every process gets."""
+
+    @property
+    def config(self) -> TrainConfig: ...
+    def subject(self) -> Subject: ...
 
 
 def run(job: Job) -> None:
@@ -50,7 +63,7 @@ def run(job: Job) -> None:
         ValueError: what a user can mend.
         Stopped: a signal came; all is saved.
     """
-    folder, stop = Path(job.config.runtime.runs) / str(job.config.name), StopRequest()
+    folder, stop = run_folder(job.config), StopRequest()
     with listening(stop), only_job(folder):
         training = _Training(job, folder, stop)
         try:
@@ -65,27 +78,26 @@ def run(job: Job) -> None:
 
 
 class _Training:
-    """What the loop has done: the log, evaluations and checkpoints of one run."""
+    """What others do for the loop: the log, evaluations and checkpoints of one run."""
 
     def __init__(self, job: Job, folder: Path, stop: StopRequest) -> None:
-        self.job, self.config, self.folder, self.stop = job, job.config, folder, stop
-        runtime = self.config.runtime
-        set_threads(runtime.threads)
+        self.config, self.folder, self.stop = job.config, folder, stop
+        set_threads(self.config.runtime.threads)
         torch.manual_seed(self.config.seed)
-        self.model = composed_network(self.config.model)
-        self.model.lay_out(channels_last=runtime.channels_last)
-        self.model.backbone.recompute = runtime.recompute
+        self.subject = job.subject()
+        self.task, self.model = self.subject.task, self.subject.network
         self.recipe = make_recipe(self.config, processes=world_size())
         self.log: RunLog | None = None
         self.progress: Progress | None = None  # Both on the main process only.
         check_run(self.config, folder)
-        census = job.train.census._asdict()
         if is_main():
-            print(describe(self.config, self.model, self.recipe, census=census, device=local_device().type), flush=True)
-        self.facts = facts_of(self.config, self.model, job.train, self.recipe)
+            print(self.subject.describe(self.recipe), flush=True)
+        self.facts = facts_of(self.config, self.recipe, self.subject.facts())
         checkpoints = folder / "checkpoints"
-        self.state = begin(self.config, self.model, self.recipe, folder=checkpoints, facts=self.facts, say=self.say)
-        check_same("videos or checkpoint", (self.facts["census"], self.facts["present_videos"], self.state.step))
+        self.state = begin(
+            self.config, self.model, self.recipe, folder=checkpoints, facts=self.facts, task=self.task, say=self.say
+        )
+        check_same("data or checkpoint", (self.subject.facts(), self.state.step))
         if is_main():
             self._open()
 
@@ -93,120 +105,83 @@ class _Training:
         """Makes the run folder this run's."""
         write_run(self.config, self.folder)
         (self.folder / FAILED).unlink(missing_ok=True)  # Of an earlier job.
-        (self.folder / "missing_videos.txt").write_text("".join(f"{e.video}\n" for e in self.job.train.missing))
+        self.subject.note_missing(self.folder)
         for path in (self.folder / "checkpoints").glob("*.tmp"):  # Of a process that was killed while it saved.
             path.unlink()
-        self.log = RunLog(self.folder, step=self.state.step)
-        right = "top-1" if self.config.data.labels == "one" else "hit@1"
-        self.progress = Progress(self.state.step, self.config.optim.steps, right=right, keep=self.log.line)
+        self.log = RunLog(self.folder, source=self.task.source, step=self.state.step)
+        self.progress = Progress(self.state.step, self.config.optim.steps, task=self.task, keep=self.log.line)
         if self.state.step == 0:
-            self.log.line((self.folder / "config.yaml").read_text())
+            self.log.line((self.folder / SETTINGS).read_text())
 
     def train(self) -> None:
         """The loop, from the state's step to the last."""
-        config, optim, runtime = self.config, self.config.optim, self.config.runtime
-        plan = step_plan(
-            first_step=self.state.step,
-            last_step=optim.steps,
-            clips_per_rank=self.recipe.clips_per_rank,
-            rank=rank(),
-            world_size=world_size(),
-        )
-        videos = build_training_videos(config, self.job.train.entries)
+        config = self.config
         train(
             self.state,
-            training_loader(videos, plan, workers=runtime.workers, limit_s=config.data.decode_limit_s),
+            self.subject.batches(self.state.step, self.recipe),
+            task=self.task,
             schedule=self.recipe.schedule,
-            step_options=StepOptions(
-                seed=config.seed,
-                precision=runtime.precision,
-                accumulate=runtime.accumulate,
-                clip_norm=optim.clip_norm,
-                skip_nonfinite=optim.nonfinite == "skip",
-            ),
-            options=LoopOptions(
-                last_step=optim.steps,
-                log_every=runtime.log_every,
-                checkpoint_every=runtime.checkpoint_every,
-                validate_every=runtime.validate_every,
-                max_failed=config.data.max_failed,
-                sync_bn=optim.sync_bn,
-                compile=runtime.compile,
-            ),
-            hooks=Hooks(self.advance, self.write, self.evaluate, self.save, self.keep_nonfinite, self.stop),
+            seed=config.seed,
+            optim=config.optim,
+            runtime=config.runtime,
+            max_failed=config.data.max_failed,
+            callbacks=Callbacks(self.advance, self.write, self.evaluate, self.save, self.keep_nonfinite, self.stop),
         )
 
-    def advance(self, batch: Batch) -> None:
+    def advance(self, batch: Any) -> None:
         """After each step."""
         if self.log and self.progress:
             if self.state.step == 1:
-                self.log.introduce((self.folder / "config.yaml").read_text(), batch.clips)
+                self.log.introduce((self.folder / SETTINGS).read_text(), self.task.pictures(batch))
             self.progress.advance()
 
-    def write(self, record: dict[str, float], failures: list[Failure], batch: Batch) -> None:
-        """A record of the loop, with what each non-local block adds to the first clip of the batch."""
+    def write(self, record: dict[str, float], failures: list[Failure], batch: Any) -> None:
+        """A record of the loop, with what each non-local block adds to the first of the batch."""
         assert self.log is not None
         assert self.progress is not None
-        blocks = contributions(self.model, batch.clips[:1], precision=self.config.runtime.precision)
+        first = self.task.split(batch, batch.size)[0]
+        blocks = contributions(self.model, first, task=self.task, precision=self.config.runtime.precision)
         record = {**record, **{f"nonlocal/{name}": value for name, value in blocks.items()}}
         self.log.write(record, failures)
         self.progress.show(record, failures)
 
     def evaluate(self) -> bool:
-        """Precise statistics, and a validation by single clips if there is one; False if a signal came."""
-        config, runtime = self.config, self.config.runtime
-        statistics: dict[str, torch.Tensor] = {}
-        if config.optim.precise_bn:
+        """Precise statistics, and a validation if there is one; False if a signal came."""
+        statistics, precision = dict[str, Tensor](), self.config.runtime.precision
+        if self.config.optim.precise_bn:
             measured = precise_statistics(
-                self.model, self._precise_bn_batches(), precision=runtime.precision, stopped=self.stop
+                self.model,
+                self.subject.statistics_batches(),
+                task=self.task,
+                precision=precision,
+                stopped=self.stop,
             )
             if measured is None:
                 return False
             statistics = measured
         self.state.precise_bn = statistics or None
-        return self.job.val is None or self._validate(self.job.val, statistics)
-
-    def _precise_bn_batches(self) -> Iterable[Batch]:
-        config, optim = self.config, self.config.optim
-        plan = step_plan(
-            first_step=0,
-            last_step=optim.precise_bn,
-            clips_per_rank=optim.clips_per_device,
-            rank=rank(),
-            world_size=world_size(),
+        batches = self.subject.validation_batches()
+        if batches is None:
+            return True
+        numbers = validate(
+            with_statistics(self.model, statistics),
+            batches,
+            task=self.task,
+            precision=precision,
+            stopped=self.stop,
+            note=self.say,
         )
-        videos = build_training_videos(config, self.job.train.entries, stream=PRECISE_BN)
-        return training_loader(videos, plan, workers=config.runtime.workers, limit_s=config.data.decode_limit_s)
+        if numbers is not None:
+            self._keep_validation(numbers)
+        return numbers is not None
 
-    def _validate(self, val: Found, statistics: dict[str, torch.Tensor]) -> bool:
-        config, runtime = self.config, self.config.runtime
-        loader = validation_loader(
-            build_validation_videos(config, val.entries),
-            clips=config.optim.clips_per_device,
-            rank=rank(),
-            world_size=world_size(),
-            workers=runtime.workers,
-            limit_s=config.data.decode_limit_s,
-        )
-        model = with_statistics(self.model, statistics)
-        outcome = validate(model, loader, precision=runtime.precision, stopped=self.stop, note=self.say)
-        if outcome is None:
-            return False
-        record = {"step": float(self.state.step), **outcome}
-        key, words = self._measure()
-        if self.state.best is None or outcome[key] > self.state.best[key]:
-            self.state.best = {"step": self.state.step, key: outcome[key]}
+    def _keep_validation(self, numbers: dict[str, float]) -> None:
+        key, sign = self.task.number, 1 if self.task.higher_is_better else -1
+        if self.state.best is None or sign * numbers[key] > sign * self.state.best[key]:
+            self.state.best = {"step": self.state.step, key: numbers[key]}
         if self.log and self.progress:
-            self.log.write_validation(record)
-            self.progress.note(
-                f"single-clip validation at step {self.state.step}: {words} {outcome[key]:.1f}% of "
-                f"{outcome['videos']:.0f} videos, one random clip each; that of videos is tools/test.py's"
-            )
-        return True
-
-    def _measure(self) -> tuple[str, str]:
-        """What a validation is judged by, and its name."""
-        return ("clip_top1", "top-1") if self.config.data.labels == "one" else ("clip_map", "mAP")
+            self.log.write_validation({"step": float(self.state.step), **numbers})
+            self.progress.note(self.subject.validated(numbers, self.state.step))
 
     def save(self) -> None:
         """A checkpoint; a disk that is full ends the run only where nothing could be tried again.
@@ -214,13 +189,12 @@ class _Training:
         Raises:
             ValueError: the last checkpoint cannot be written.
         """
-        random = gather(random_state())
         if not is_main():
             return
         facts = {**self.facts, "position": self.state.step * self.recipe.global_batch}
         keep = self.config.runtime.keep_checkpoints
         try:
-            save_checkpoint(self.folder / "checkpoints", self.state, facts=facts, random=random, keep=keep)
+            save_checkpoint(self.folder / "checkpoints", self.state, facts=facts, keep=keep)
         except OSError as error:
             text = f"step {self.state.step} cannot be saved: {error}; the checkpoints before are still there"
             if self.stop() or self.state.step == self.config.optim.steps:
@@ -239,28 +213,18 @@ class _Training:
         """Writes the weights for use, and says what was written and what comes next."""
         if not is_main():
             return
-        state, config = self.state, self.config
-        origin = f"run {config.name}, {state.step} steps on {config.data.name}"
-        model = with_statistics(self.model, state.precise_bn or {})
-        path = self.folder / "model.safetensors"
-        save_model(path, model, origin=origin, classes=class_names(config.data))
-        lines = [f"trained {state.step} steps, {state.num_failures} videos could not be decoded: {path}"]
+        state, path = self.state, self.folder / "model.safetensors"
+        self.subject.export(path, with_statistics(self.model, state.precise_bn or {}), steps=state.step)
+        lost = f"{state.num_failures} {self.task.source} could not be decoded"
+        lines = [f"trained {state.step} steps, {lost}: {path}"]
         if state.best:
-            key, words = self._measure()
-            lines.append(
-                f"best single-clip validation: {words} {state.best[key]:.1f}% at step {state.best['step']:.0f}"
-            )
+            lines.append(f"best validation: {self.subject.best(state.best)} at step {state.best['step']:.0f}")
         lines += [
             f"files in {self.folder}: {', '.join(sorted(file.name for file in self.folder.iterdir()))}",
-            f"next: python tools/test.py run={self.folder}{self._own_function()}",
-            f"      tensorboard --logdir {config.runtime.runs}",
+            f"next: {self.subject.test_command(self.folder)}",
+            f"      tensorboard --logdir {self.config.runtime.runs}",
         ]
         self.say("\n".join(lines))
-
-    def _own_function(self) -> str:
-        """What a test has to be told, since files do not name code."""
-        word = self.config.model.get("pairwise")
-        return f" {as_setting(word)}" if is_foreign(word) else ""
 
     def say(self, text: str) -> None:
         """On the screen and, once there is one, in the log; by the main process."""

@@ -13,18 +13,23 @@ from nonlocal_video.data.clips import random_clip, uniform_clips
 from nonlocal_video.data.dataset import TRAIN, TestingVideos, TrainingVideos, ValidationVideos
 from nonlocal_video.data.decode import Decoded, check_decoder, decode
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, normalised, read_classes
+from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
-from nonlocal_video.data.targets import classes_of, target
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
 from nonlocal_video.models.weights.given import SOURCES
-from nonlocal_video.settings import DataConfig, InitConfig, PredictDataConfig, ProtocolConfig, TrainConfig
+from nonlocal_video.settings import DataConfig, InitConfig, ProtocolConfig, ReadConfig, TrainConfig
+from nonlocal_video.tasks import task_of
+from nonlocal_video.tasks.clips import ClipTask
 from nonlocal_video.types import Entry
 
 
-def read_entries(config: DataConfig, which: str, *, labelled: bool = True) -> tuple[list[Entry], list[Entry]]:
+def read_entries(
+    config: DataConfig, which: str, *, classes: list[str] | None, labelled: bool = True
+) -> tuple[list[Entry], list[Entry]]:
     """The videos of `data.train` or `data.val` that are there, and those that are missing.
 
     Args:
+        classes: their names, if there are any.
         labelled: False takes a list of which no video has a label, too.
 
     Raises:
@@ -33,14 +38,13 @@ def read_entries(config: DataConfig, which: str, *, labelled: bool = True) -> tu
     """
     check_decoder(config.decoder)
     check_sources(getattr(config, which), root=config.root, setting=f"data.{which}")
-    classes = class_names(config)
     entries = read_list(
         getattr(config, which),
         root=config.root,
         num_classes=config.num_classes,
         classes=classes,
         form=config.format,
-        labels="one" if config.labels == "one" else "several",
+        labels=task_of(config).listed,
         required=labelled,
     )
     if isinstance(entries[0].label, int) and (classes is not None or config.num_classes == len(KINETICS400)):
@@ -61,6 +65,13 @@ class Found(NamedTuple):
     broken: list[tuple[Entry, str]]
     """Known from a census, with the causes."""
     census: Census
+    classes: list[str] | None
+    """Their names, if there is a file of them."""
+
+    @property
+    def listed(self) -> list[Entry]:
+        """All of the list."""
+        return self.entries + self.missing + [entry for entry, _ in self.broken]
 
 
 def find_videos(config: DataConfig, which: str, *, labelled: bool = True) -> Found:
@@ -72,14 +83,15 @@ def find_videos(config: DataConfig, which: str, *, labelled: bool = True) -> Fou
     Raises:
         ValueError: as `read_entries`; a census of another list; or too many videos are missing or broken.
     """
-    present, missing = read_entries(config, which, labelled=labelled)
+    classes = class_names(config)
+    present, missing = read_entries(config, which, classes=classes, labelled=labelled)
     entries, broken, census = split_broken(present, missing, getattr(config, f"{which}_census"))
     if len(missing) + len(broken) > config.max_missing * census.listed or not entries:
         raise ValueError(
             f"{getattr(config, which)}: {len(missing)} missing and {len(broken)} broken of {census.listed} videos "
             f"are more than data.max_missing={config.max_missing} allows; data.{which}_census names the broken ones"
         )
-    found = Found(entries, missing, broken, census)
+    found = Found(entries, missing, broken, census, classes)
     return found if config.subset is None else _of_classes(found, config, subset=config.subset)
 
 
@@ -89,7 +101,7 @@ def _of_classes(found: Found, config: DataConfig, *, subset: str) -> Found:
     Raises:
         ValueError: a bad file, a name that no class has, or no video of these.
     """
-    names = class_names(config) or (KINETICS400 if config.num_classes == len(KINETICS400) else [])
+    names = found.classes or (KINETICS400 if config.num_classes == len(KINETICS400) else [])
     if not names:
         raise ValueError(f"data.subset: got {subset}, expected data.classes=FILE, too: the classes have no names")
     labels = {normalised(name): label for label, name in enumerate(names)}
@@ -102,15 +114,14 @@ def _of_classes(found: Found, config: DataConfig, *, subset: str) -> Found:
     kept = {labels[normalised(name)] for name in wanted}
 
     def of_them(entry: Entry) -> bool:
-        classes = classes_of(entry.label)
-        return not kept.isdisjoint(classes if isinstance(classes, tuple) else (classes,))
+        return not kept.isdisjoint(numbers_of(entry.label))
 
     entries, missing = ([one for one in part if of_them(one)] for part in (found.entries, found.missing))
     broken = [(entry, cause) for entry, cause in found.broken if of_them(entry)]
     if not entries:
         raise ValueError(f"{subset}: no video of its {len(kept)} classes is there")
     census = take_census(entries, missing, (entry for entry, _ in broken), checked=found.census.checked)
-    return Found(entries, missing, broken, census)
+    return Found(entries, missing, broken, census, found.classes)
 
 
 def class_names(config: DataConfig) -> list[str] | None:
@@ -122,19 +133,17 @@ def class_names(config: DataConfig) -> list[str] | None:
     return read_classes(config.classes, num_classes=config.num_classes) if config.classes is not None else None
 
 
-def count_classes(config: DataConfig) -> int:
-    """The number of classes: `data.num_classes`, or where that is null, that of the names in the file `data.classes`.
+def count_classes(path: str | None) -> int:
+    """The number of the names in the file `data.classes`.
 
     Raises:
-        ValueError: neither is given, they differ, or a bad file.
+        ValueError: there is none, or a bad file.
     """
-    names = class_names(config)
-    number = len(names) if names is not None else config.num_classes
-    if number is None:
+    if path is None:
         raise ValueError(
             "data.num_classes: got null, expected the number of classes, or data.classes=FILE with their names"
         )
-    return number
+    return len(read_classes(path))
 
 
 def check_start(config: InitConfig) -> None:
@@ -153,23 +162,21 @@ def check_start(config: InitConfig) -> None:
     )
 
 
-def build_training_videos(config: TrainConfig, entries: list[Entry], *, stream: int = TRAIN) -> TrainingVideos:
+def build_training_videos(
+    config: TrainConfig, entries: list[Entry], *, task: ClipTask, stream: int = TRAIN
+) -> TrainingVideos:
     """A stream of training clips; `stream` as in `TrainingVideos`."""
-    clips = _training_clips(config, labels=config.data.labels)
-    return TrainingVideos(entries, seed=config.seed, stream=stream, **clips)
+    return TrainingVideos(entries, seed=config.seed, stream=stream, target=task.target, **_training_clips(config))
 
 
-def build_validation_videos(config: TrainConfig, entries: list[Entry]) -> ValidationVideos:
+def build_validation_videos(config: TrainConfig, entries: list[Entry], *, task: ClipTask) -> ValidationVideos:
     """One clip of each video, as in training, but asked about all classes of its video."""
-    labels = "one" if config.data.labels == "one" else "video"
-    return ValidationVideos(entries, seed=config.seed, **_training_clips(config, labels=labels))
+    return ValidationVideos(entries, seed=config.seed, target=task.asked, **_training_clips(config))
 
 
-def _training_clips(config: TrainConfig, *, labels: str) -> dict[str, Any]:
-    clip, data = config.clip, config.data
-    assert data.num_classes is not None, "config.py counts them"
+def _training_clips(config: TrainConfig) -> dict[str, Any]:
+    clip = config.clip
     return {
-        "teach": partial(target, labels=labels, num_classes=data.num_classes),
         "pick": partial(random_clip, length=clip.length, stride=clip.stride, sampling=clip.sampling, fps=clip.fps),
         "fit": partial(training_crop, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
         "decode": _decode_with(config.data),
@@ -194,7 +201,7 @@ def clips_of(protocol: ProtocolConfig, *, length: int, stride: int) -> Callable[
     )
 
 
-def views_of(protocol: ProtocolConfig, data: DataConfig | PredictDataConfig) -> Callable[..., TestingVideos]:
+def views_of(protocol: ProtocolConfig, data: ReadConfig) -> Callable[..., TestingVideos]:
     """`TestingVideos` but for its entries and `pick`, with the crops of a protocol, whose short side is known."""
     assert protocol.short_side is not None, "it is filled in where the network is known"
     return partial(
@@ -206,5 +213,5 @@ def views_of(protocol: ProtocolConfig, data: DataConfig | PredictDataConfig) -> 
     )
 
 
-def _decode_with(data: DataConfig | PredictDataConfig) -> Callable[..., Decoded]:
+def _decode_with(data: ReadConfig) -> Callable[..., Decoded]:
     return partial(decode, decoder=data.decoder, limit_s=data.decode_limit_s, frame_rate=data.frame_rate)

@@ -9,7 +9,15 @@ from nonlocal_video.models.weights.file import network_options, read_model_file
 from nonlocal_video.models.weights.given import SOURCES, check_network, check_there
 from nonlocal_video.models.weights.published import Published
 from nonlocal_video.runs.network import plain_model
-from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, TestConfig, TrainConfig
+from nonlocal_video.settings import (
+    ClipConfig,
+    DataConfig,
+    OptimConfig,
+    ProtocolConfig,
+    TestConfig,
+    TrainConfig,
+    settings_of,
+)
 from nonlocal_video.settings.network import NetworkOptions
 
 MAX_TESTED_PIXELS = 2**34
@@ -82,7 +90,7 @@ def published_of(weights: str | None) -> dict[str, Any] | None:
     head = read_model_file(weights, with_weights=False)
     if head.published is not None:
         _check_fields(head.published, Published, where=f"{weights}: published")
-        _check_fields(head.published["protocol"], ProtocolConfig, where=f"{weights}: published.protocol", some=True)
+        settings_of(ProtocolConfig, head.published["protocol"], where=f"{weights}: published.protocol.")
         _check_size(head.published["protocol"], network_options(head, where=weights), where=weights)
     return head.published
 
@@ -94,10 +102,10 @@ def _check_size(protocol: dict[str, Any], options: NetworkOptions, *, where: str
         raise ValueError(f"{where}: damaged: its published protocol has {frames} frames of {side} pixels")
 
 
-def _check_fields(content: Any, kind: type, *, where: str, some: bool = False) -> None:
-    """Raises: ValueError: something else than a value of its type for each (or `some`) of the fields of a dataclass."""
+def _check_fields(content: Any, kind: type, *, where: str) -> None:
+    """Raises: ValueError: something else than a value of its type for each of the fields of a dataclass."""
     hints = get_type_hints(kind)
-    if not isinstance(content, dict) or content.keys() - hints.keys() or (hints.keys() - content.keys() and not some):
+    if not isinstance(content, dict) or content.keys() != hints.keys():
         raise ValueError(f"{where}: got {reprlib.repr(content)}, expected values of {', '.join(hints)}")
     for name, value in content.items():
         hint = dict if get_origin(hints[name]) is dict else hints[name]
@@ -110,22 +118,21 @@ def _check_fields(content: Any, kind: type, *, where: str, some: bool = False) -
 def run_of_file(config: TestConfig) -> TrainConfig:
     """What a run with the network of a .safetensors file would be."""
     assert config.weights is not None, "it was checked"
-    data, head = config.data, read_model_file(config.weights, with_weights=False)
+    val, head = config.data["val"], read_model_file(config.weights, with_weights=False)
     plain_model(head.options, where=f"{config.weights}: model")
     options = network_options(head, where=config.weights)
-    if data.val is None:
+    if val is None:
         raise ValueError(
             "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"
         )
-    name, crop = data.name or Path(data.val).stem, options.crop
+    name, crop = str(config.data["name"] or Path(str(val)).stem), options.crop
     return TrainConfig(
         name=Path(config.weights).stem,
-        model=head.options,
+        model=options,
         data=DataConfig(
             name=name,
-            root=None,
             train="",
-            val=data.val,
+            val=str(val),
             num_classes=options.num_classes,
             labels="one" if options.activation == "softmax" else "video",
         ),
@@ -135,6 +142,7 @@ def run_of_file(config: TestConfig) -> TrainConfig:
             jitter=[crop, crop],
             crop=crop,
         ),
+        optim=OptimConfig(lr=0.0, reference_batch=1, clips_per_device=1, steps=1),
         choices={"model": options.name or options.depth, "data": name},
     )
 

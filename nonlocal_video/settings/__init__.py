@@ -1,36 +1,36 @@
-"""What can be set: the schema of the configs, one dataclass a group.
+"""What can be set: dataclasses that check themselves, one default in one place."""
 
-Settings are dataclasses, so that a typo fails while composing. A component (the model) is YAML with a
-`_target_`, and its schema is the signature of what it names.
-"""
-
+from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.settings.parts import (
-    MISSING,
-    NOT_GIVEN,
     ClipConfig,
     DataConfig,
     InitConfig,
+    MachineConfig,
     OptimConfig,
     ProtocolConfig,
+    ReadConfig,
     RuntimeConfig,
 )
 from nonlocal_video.settings.table import RowConfig, TableConfig
-from nonlocal_video.settings.tools import PredictConfig, PredictDataConfig, TestConfig, TestDataConfig, TrainConfig
+from nonlocal_video.settings.tools import RUNS, PredictConfig, TestConfig, TrainConfig
+from nonlocal_video.settings.values import NOT_GIVEN, settings_of
 
 __all__ = [
-    "MISSING",
     "NOT_GIVEN",
+    "RUNS",
     "ClipConfig",
     "DataConfig",
     "InitConfig",
+    "MachineConfig",
+    "NetworkOptions",
     "OptimConfig",
     "PredictConfig",
-    "PredictDataConfig",
     "ProtocolConfig",
+    "ReadConfig",
     "RowConfig",
     "RuntimeConfig",
     "TableConfig",
     "TestConfig",
-    "TestDataConfig",
     "TrainConfig",
+    "settings_of",
 ]

@@ -8,16 +8,15 @@ from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
-from nonlocal_video.settings import TrainConfig
 from nonlocal_video.settings.network import LATER as LATER_OPTIONS
+from nonlocal_video.settings.tools import TrainConfig
 
 OPERATIONAL = (
     "name",
+    "task",
     "runtime",
     "choices",
-    "roots",
-    "lists",
-    "starts",
+    "machine",
     "data.root",
     "data.train",
     "data.val",
@@ -42,7 +41,7 @@ OPERATIONAL = (
 LATER = {**{f"model.{name}": value for name, value in LATER_OPTIONS.items()}, "init.part": None}
 """Settings that came later, with their defaults; where nobody set them a run is the one that it was without them."""
 UNNAMED = (
-    "name", "run", "runtime", "roots", "lists", "starts", "data.root", "data.classes", "data.max_missing",
+    "name", "run", "runtime", "machine", "data.root", "data.classes", "data.max_missing",
     "data.train_census", "data.val_census", "save_views", "test", "dry_run", "row",
 )  # fmt: skip
 """Settings that do not go into the name of a run or of a report."""

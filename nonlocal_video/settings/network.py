@@ -1,9 +1,11 @@
 """The networks by name, {c2d,i3d,nl_c2d,nl_i3d}_{r50,r101}_{32x2,128x1,8x8,32x4}, and all that can be varied."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any
 
+from pydantic import PlainValidator
 from torch import nn
 
 from nonlocal_video.settings.vocabulary import (
@@ -67,9 +69,11 @@ class NetworkOptions:
     """Which convolution of the first residual block of res3, res4 and res5 has the spatial stride: the second as in
     torchvision and the released code, or with "1x1" the first as in Caffe's ResNets. No tensor shows it."""
     pool1_padding: int = 0
+    """1 as in other code bases."""
     pool1_rounds_up: bool = False
     """pool1 also takes windows that reach over the edge, as Caffe's does. No tensor shows it."""
     pool2: bool = True
+    """Pooling over time after res2."""
     inflation: Inflation = "none"
     """"none" is C2D, "3x1x1" and "3x3x3" are I3D."""
     norm: Norm = "batch"
@@ -79,8 +83,10 @@ class NetworkOptions:
     added: Added = "nonlocal"
     """What is added there: "residual" is the paper's control, a standard residual block in place of each."""
     pairwise: Pairwise = "embedded_gaussian"
+    """gaussian, embedded_gaussian, dot_product, concatenation, or one of your own: my_package.MyFunction."""
     axes: Axes = "spacetime"
     subsample: Subsample = "before"
+    """Keys max-pooled 2x2 in space: before or after phi and g."""
     res3_group_frames: int = 0
     """In res3 positions see only their own group of so many frames; 0: all of them."""
     nonlocal_norm: BlockNorm = "batch"
@@ -99,6 +105,8 @@ class NetworkOptions:
         """
         for item in fields(self):
             _check_type(item.name, getattr(self, item.name), item.type)
+        if not re.fullmatch(r"[\w.+-]*", self.name):
+            raise ValueError(f"name: got {_shown(self.name)}, expected letters, digits, '_', '.', '+' and '-'")
         for name, most in LIMITS.items():
             least = 0 if name in ("stem_width", "res3_group_frames") else 1
             if not least <= getattr(self, name) <= most:
@@ -165,3 +173,33 @@ def named_options(name: str, *, num_classes: int) -> NetworkOptions:
         res3_group_frames=4 if long else 0,
         nonlocal_norm="none" if long else "batch",
     )
+
+
+def options_of(model: Mapping[str, Any] | NetworkOptions) -> NetworkOptions:
+    """The options of a network, where they are not all given those that its name stands for.
+
+    Args:
+        model: `name`, `num_classes` and other fields of `NetworkOptions`; None is what the name says.
+
+    Raises:
+        ValueError: an unknown name or option, or one that cannot be.
+    """
+    if isinstance(model, NetworkOptions):
+        return model
+    if not isinstance(model, Mapping):
+        raise ValueError(f"got {_shown(model)}, expected the options of a network")
+    known = [item.name for item in fields(NetworkOptions)]
+    unknown = sorted(map(str, model.keys() - set(known)))
+    if unknown:
+        raise ValueError(f"got the option {', '.join(unknown)}, expected one of {', '.join(known)}")
+    given = {key: value for key, value in model.items() if value is not None}
+    for key, kind in (("name", str), ("num_classes", int)):
+        if not isinstance(given.get(key), kind):
+            raise ValueError(f"{key}: got {_shown(given.get(key))}, expected {kind.__name__}")
+    if given.keys() == set(known):
+        return NetworkOptions(**given)
+    return replace(named_options(given["name"], num_classes=given["num_classes"]), **given)
+
+
+Options = Annotated[NetworkOptions, PlainValidator(options_of)]
+"""As a part of other settings."""

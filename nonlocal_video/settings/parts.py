@@ -1,132 +1,186 @@
 """The groups of settings that tools share.
 
-`MISSING` values come from the YAML files in `configs/`, or must be given on the command line.
+What has no default here is said by the YAML files in `configs/`, or has to be given on the command line.
 """
 
-from dataclasses import dataclass
-from typing import Any
+import re
+from dataclasses import field
+from typing import Annotated
 
-MISSING: Any = "???"  # What OmegaConf takes for a value that was not given.
-NOT_GIVEN = "(not given)"  # What a dry run takes for the path of videos or weights that nobody gave.
+from pydantic import BeforeValidator
+from pydantic.dataclasses import dataclass
+
+from nonlocal_video.settings.values import (
+    CHECKED,
+    Count,
+    File,
+    Natural,
+    NotNegative,
+    Positive,
+    Share,
+    expect,
+)
+from nonlocal_video.settings.vocabulary import (
+    Combine,
+    Crops,
+    Decoder,
+    Labels,
+    LearningRate,
+    Nonfinite,
+    Placement,
+    Precision,
+    Sampling,
+)
 
 
-@dataclass
-class DataConfig:
-    """Which videos."""
+@dataclass(config=CHECKED)
+class MachineConfig:
+    """What belongs to this machine; meant for configs/local.yaml."""
 
-    name: str = MISSING
-    """What reports call the data set."""
-    root: str | None = MISSING
+    roots: dict[str, File] = field(default_factory=dict)
+    """The folders of data sets, by their names in configs/data: {kinetics400: FOLDER}."""
+    lists: dict[str, dict[str, File]] = field(default_factory=dict)
+    """Their lists, where they are not below the root: {kinetics400: {train: FILE, val: FILE}}."""
+    starts: dict[str, File] = field(default_factory=dict)
+    """Files of weights that experiments start from: {imagenet_r50: FILE}."""
+
+
+@dataclass(config=CHECKED, kw_only=True)
+class ReadConfig:
+    """How videos are read."""
+
+    root: File | None = None
     """The folder that relative paths of the lists start from; the working directory if null."""
-    train: str = MISSING
-    """List of training videos, in any of the forms of data/README.md."""
-    val: str = MISSING
-    """List of testing videos."""
-    train_census: str | None = None
-    """Folder of a census of `train` (tools/check_data.py); the videos that it found broken are taken out."""
-    val_census: str | None = None
-    """The same for `val`."""
-    num_classes: int | None = MISSING
-    """As many as there are names in `classes` if null."""
-    classes: str | None = None
+    classes: File | None = None
     """File of class names, in any of the forms of data/README.md."""
-    subset: str | None = None
-    """File of class names, one a line: only videos of these are used; the network keeps an output for every class."""
-    labels: str = "one"
-    """one: each video has one class, a softmax over all; or several, with a sigmoid each, of which a training clip is
-    taught those that it shows itself (clip) or all that its video shows at any time (video)."""
     format: str = "auto"
     """Of the lists, where their content leaves it open: one of FORMATS in data/lists/manifest.py."""
-    frame_rate: float | None = None
+    frame_rate: Positive | None = None
     """Of folders of frames, a second; null if nobody knows, and then they cannot be sampled by time."""
-    decoder: str = "pyav"
-    """pyav, decord or torchcodec."""
-    decode_limit_s: float | None = 60.0
-    """Seconds for one video, after which it counts as failed; null for no limit."""
-    max_missing: float = 0.05
+    decoder: Decoder = "pyav"
+    decode_limit_s: Positive | None = 60.0
+    """Seconds for one video, or for one piece of a long one, after which it counts as failed; null for no limit."""
+
+
+@dataclass(config=CHECKED, kw_only=True)
+class DataConfig(ReadConfig):
+    """Which videos."""
+
+    name: str
+    """What reports call the data set."""
+    train: File
+    """List of training videos, in any of the forms of data/README.md."""
+    val: File
+    """List of testing videos."""
+    train_census: File | None = None
+    """Folder of a census of `train` (tools/check_data.py); the videos that it found broken are taken out."""
+    val_census: File | None = None
+    """The same for `val`."""
+    num_classes: Count | None
+    """As many as there are names in `classes` if null."""
+    subset: File | None = None
+    """File of class names, one a line: only videos of these are used; the network keeps an output for every class."""
+    labels: Labels = "one"
+    """one: each video has one class, a softmax over all; or several, with a sigmoid each, of which a training clip is
+    taught those that it shows itself (clip) or all that its video shows at any time (video)."""
+    max_missing: Share = 0.05
     """The share of listed videos that may be missing before a run refuses to start."""
-    max_failed: float = 0.01
+    max_failed: Share = 0.01
     """Training: the share of drawn videos that may fail to decode before the run stops."""
 
 
-@dataclass
+@dataclass(config=CHECKED, kw_only=True)
 class ClipConfig:
     """Which frames and pixels of a video."""
 
-    length: int = MISSING
+    length: Count
     """Frames of a clip."""
-    stride: int = MISSING
+    stride: Count
     """From one frame of a clip to the next, in frames of the video."""
-    fps: float | None = None
+    fps: Positive | None = None
     """Frames a second to which videos are resampled by time before they are counted; as they are if null."""
-    sampling: str = "released"
+    sampling: Sampling = "released"
     """Training: what follows the last frame: released (the first) or clamped (the last again)."""
-    jitter: list[int] = MISSING
+    jitter: list[Count]
     """Training: smallest and largest short side in pixels."""
-    crop: int = MISSING
+    crop: Count
     """Training: side of the square crop in pixels."""
     flip: bool = True
     """Training: mirror left and right every second time."""
 
+    def __post_init__(self) -> None:
+        """Raises: ValueError: a clip cannot be cut out of the frames."""
+        low, high = self.jitter if len(self.jitter) == 2 else (0, 0)
+        expected = f"two short sides [low, high] with crop {self.crop} <= low <= high"
+        expect(self.crop <= low <= high, "jitter", self.jitter, expected)
 
-@dataclass
+
+@dataclass(config=CHECKED)
 class ProtocolConfig:
     """How a video is tested; as in configs/protocol/full_10.yaml unless said otherwise."""
 
     name: str = "full_10"
     """Its file in configs/protocol/; filled in by the tool."""
-    num_clips: int = 10
-    placement: str = "released"
+    num_clips: Count = 10
+    placement: Placement = "released"
     """Where clips start, and what follows the last frame: a key of PLACEMENTS in data/clips.py."""
-    crops: str = "full"
+    crops: Annotated[Crops, BeforeValidator(str)] = "full"
     """full, the whole frame; or squares: 1 in the centre, 3 along the longer side."""
-    short_side: int | None = None
+    short_side: Count | None = None
     """In pixels; 256/224 of the training crop if null."""
     flips: bool = False
     """Whether each crop is seen mirrored left and right, too."""
-    combine: str = "mean"
+    combine: Combine = "mean"
     """Of the views' scores: mean, or max."""
-    fps: float | None = None
+    fps: Positive | None = None
     """As in ClipConfig; as the network was trained if null."""
 
 
-@dataclass
+@dataclass(config=CHECKED, kw_only=True)
 class OptimConfig:
     """How to train."""
 
-    lr: float = MISSING
+    lr: NotNegative
     """Learning rate at a global batch of `reference_batch` clips; scales with the global batch."""
-    reference_batch: int = MISSING
-    clips_per_device: int = MISSING
+    reference_batch: Count
+    clips_per_device: Count
     """Clips that pass through the network together, in each process."""
-    steps: int = MISSING
-    schedule: str = "steps"
+    steps: Count
+    schedule: LearningRate = "steps"
     """steps: divided by ten at each milestone; cosine: to 0 at the last step."""
-    milestones: list[int] = MISSING
+    milestones: list[Natural] = field(default_factory=list)
     """Steps at which the learning rate is divided by ten."""
-    warmup_steps: int = 0
+    warmup_steps: Natural = 0
     """Steps in which the learning rate first grows from 0, linearly."""
-    momentum: float = 0.9
+    momentum: NotNegative = 0.9
+    """Of gradients without the learning rate, as PyTorch's; released MOMENTUM with SCALE_MOMENTUM True."""
     nesterov: bool = True
-    weight_decay: float = 1e-4
-    """Not of batch normalisation."""
-    clip_norm: float | None = None
+    """Released NESTEROV True; not in the paper."""
+    weight_decay: NotNegative = 1e-4
+    """Released WEIGHT_DECAY; not of batch normalisation, as released WEIGHT_DECAY_BN 0."""
+    clip_norm: Positive | None = None
     """Gradients of a larger norm are scaled down to it; null for no limit."""
-    backbone_lr: float = 1.0
+    backbone_lr: NotNegative = 1.0
     """Fine-tuning: factor of the learning rate of all but the classifier; 0 trains the classifier only."""
     sync_bn: bool = False
     """Batch normalisation over the clips of all GPUs, not of each."""
-    precise_bn: int = 0
+    precise_bn: Natural = 0
     """Batches of each process whose statistics replace the running averages for evaluation; 0 keeps these."""
-    nonfinite: str = "stop"
+    nonfinite: Nonfinite = "stop"
     """A loss or gradient that is not finite: stop, or skip and count the step."""
 
+    def __post_init__(self) -> None:
+        """Raises: ValueError: settings that do not fit one another."""
+        rises = all(a < b for a, b in zip(self.milestones, self.milestones[1:], strict=False))
+        expect(rises, "milestones", self.milestones, "steps that rise")
+        expect(not self.nesterov or self.momentum > 0, "momentum", self.momentum, "more than 0 with optim.nesterov")
 
-@dataclass
+
+@dataclass(config=CHECKED)
 class InitConfig:
     """Weights to start from, besides random ones."""
 
-    weights: str | None = None
+    weights: File | None = None
     """A file of all but the classifier: ImageNet weights (names as in torchvision, timm and mmpretrain, or the released
     Caffe2 .pkl), inflated over time; a checkpoint of a run; a .safetensors file that training or
     tools/import_weights.py wrote; a checkpoint of PySlowFast, pytorchvideo or mmaction2."""
@@ -134,22 +188,21 @@ class InitConfig:
     """Which network of a file that holds several, by the name that start-up prints, such as model_ema."""
 
 
-@dataclass
+@dataclass(config=CHECKED)
 class RuntimeConfig:
     """Where and how fast. With other devices, batch normalisation sees other clips together and dropout is another."""
 
-    runs: str = "runs"
+    runs: File = "runs"
     """The folder of all runs."""
-    devices: int = 1
+    devices: Count = 1
     """Processes: one for each GPU, or on the CPU where there is none."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Passes of a step, whose gradients add up: 4 GPUs with 2 passes train as 8 GPUs do, on the same clips."""
-    workers: int = 2
+    workers: Natural = 2
     """Loader processes for each of them."""
-    threads: int | None = None
+    threads: Count | None = None
     """Threads of each process on the CPU; the cores divided by the processes if null."""
-    precision: str = "fp32"
-    """fp32, bf16 or fp16."""
+    precision: Precision = "fp32"
     channels_last: bool = True
     """Memory format of the feature maps: channels last, or first."""
     compile: bool = False
@@ -158,13 +211,29 @@ class RuntimeConfig:
     """Activation checkpointing: residual blocks keep their inputs only, and compute the rest again for the gradient."""
     fused: bool = True
     """PyTorch's fused optimiser step."""
-    timeout_s: float = 1800.0
+    timeout_s: Positive = 1800.0
     """How long a process waits for the others before it gives up."""
-    log_every: int = 20
-    checkpoint_every: int = 200
-    keep_checkpoints: int = 2
+    log_every: Count = 20
+    checkpoint_every: Count = 200
+    keep_checkpoints: Count = 2
     """The newest ones; the best is kept besides."""
-    validate_every: int = 0
+    validate_every: Natural = 0
     """Steps between validations by single clips; 0 for none."""
-    chunk: int | None = None
+    chunk: Count | None = None
     """Testing: views of a video that run through the network together; what suits the device and their size if null."""
+
+
+def check_name(name: str, *, setting: str = "name") -> str:
+    """A name that pastes unquoted.
+
+    Args:
+        setting: what gives another one.
+
+    Raises:
+        ValueError: other characters than letters, digits, `_`, `.` and `-`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) or len(name) > 200:
+        raise ValueError(
+            f"name: got {name!r}, expected up to 200 letters, digits, '_', '.' and '-': give one with {setting}=NAME"
+        )
+    return name

@@ -1,11 +1,13 @@
 """The settings of a table of the paper."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from nonlocal_video.settings.parts import MISSING
+from pydantic.dataclasses import dataclass
+
+from nonlocal_video.settings.values import CHECKED
 
 
-@dataclass
+@dataclass(config=CHECKED, kw_only=True)
 class RowConfig:
     """A row of a table."""
 
@@ -25,11 +27,11 @@ class RowConfig:
     """The accuracy in percent that its network can reach at all; the table's if null."""
 
 
-@dataclass
+@dataclass(config=CHECKED, kw_only=True)
 class TableConfig:
     """A table of the paper: a sweep over its rows."""
 
-    title: str = MISSING
+    title: str
     baseline: str | None = None
     """The row that the others are compared with."""
     ceiling: float = 100.0

@@ -21,3 +21,17 @@ Sampling = Literal["released", "clamped"]
 Placement = Literal["released", "even", "pyslowfast", "mmaction2", "centred"]
 Crops = Literal["full", "1", "3"]
 Combine = Literal["mean", "max"]
+Decoder = Literal["pyav", "decord", "torchcodec"]
+
+# Training
+
+TaskName = Literal["single_label", "multi_label"]
+
+LearningRate = Literal["steps", "cosine"]
+Nonfinite = Literal["stop", "skip"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Length = Literal["full", "half", "quarter"]
+
+# Predictions
+
+Lines = Literal["text", "jsonl", "csv"]

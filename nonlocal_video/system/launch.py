@@ -23,6 +23,7 @@ from torch.multiprocessing import get_context
 
 from nonlocal_video.system.distributed import is_main, local_device
 from nonlocal_video.system.files import LOCK, locked
+from nonlocal_video.system.launchers import join_srun, started_by_srun, started_by_torchrun
 from nonlocal_video.system.plain import check_folder
 from nonlocal_video.system.signals import Stopped, StopRequest, deaf_children, end_with_parent, listening
 
@@ -63,7 +64,7 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int, timeout
     if started_by_torchrun():
         _run_rank(job, argument, "env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), timeout_s)
     elif started_by_srun():
-        _run_rank(job, argument, *_join_srun(), timeout_s)
+        _run_rank(job, argument, *join_srun(), timeout_s)
     elif processes == 1:
         job(argument)
     else:
@@ -229,31 +230,3 @@ def only_job(folder: Path) -> Iterator[None]:
         raise ValueError(f"the folder {folder} cannot be written: {error}") from error
     with locked(folder, wait_s=LOCK_WAIT_S, note=lambda text: print(text, flush=True)):
         yield
-
-
-def started_by_torchrun() -> bool:
-    """Whether torchrun started this process, beside others."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def started_by_srun() -> bool:
-    """Whether Slurm's srun started this process, beside others. A batch script itself is no such process."""
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-
-
-def _join_srun() -> tuple[str, int, int]:
-    """Where the ranks of a job step meet, this process's rank, and their number.
-
-    Raises:
-        ValueError: several machines, and no MASTER_ADDR.
-    """
-    step = os.environ
-    address = step.get("MASTER_ADDR") or ("127.0.0.1" if step.get("SLURM_STEP_NUM_NODES") == "1" else None)
-    if address is None:
-        raise ValueError(
-            "srun on several machines: got no MASTER_ADDR, expected the first one's; see scripts/train.sbatch"
-        )
-    port = step.get("MASTER_PORT") or str(20_000 + int(step.get("SLURM_JOB_ID", "0")) % 10_000)
-    # With --gpus-per-task a process sees its own GPU only, as number 0.
-    step["LOCAL_RANK"] = "0" if torch.cuda.device_count() == 1 else step["SLURM_LOCALID"]
-    return f"tcp://{address}:{port}", int(step["SLURM_PROCID"]), int(step["SLURM_STEP_NUM_TASKS"])

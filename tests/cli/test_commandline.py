@@ -1,8 +1,5 @@
 """Paths on the command line need no quotes, and what Hydra means otherwise stays."""
 
-import dataclasses
-import types
-import typing
 from pathlib import Path
 
 import pytest
@@ -11,8 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from nonlocal_video.cli import compose as edge
-from nonlocal_video.cli.commandline import PATHS, PATHS_BY_NAME, expected_instead, with_quotes
-from nonlocal_video.settings import PredictConfig, TestConfig, TrainConfig
+from nonlocal_video.cli.commandline import PATHS, expected_instead, with_quotes
+from nonlocal_video.settings import PredictConfig, settings_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = [
@@ -28,15 +25,14 @@ NAMES = [
 def composed(*words: str) -> PredictConfig:
     """The settings of predict after these words."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = OmegaConf.to_object(compose("predict", overrides=with_quotes(words)))
-    assert isinstance(config, PredictConfig)
-    return config
+        config = compose("predict", overrides=with_quotes(words))
+    return settings_of(PredictConfig, OmegaConf.to_container(config, resolve=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_path_is_what_was_written(name: str) -> None:
-    config = composed(*(f"{key}={name}" for key in ("video", "weights", "data.root", "+roots.mine")))
-    assert [str(config.video), config.weights, config.data.root, config.roots["mine"]] == [name] * 4
+    config = composed(*(f"{key}={name}" for key in ("video", "weights", "data.root", "machine.roots.mine")))
+    assert [str(config.video), config.weights, config.data.root, config.machine.roots["mine"]] == [name] * 4
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "," not in name and not name.startswith(("[", "{"))])
@@ -55,7 +51,7 @@ def test_paths_in_a_list_and_in_a_sweep_are_what_was_written(name: str) -> None:
     "word",
     [
         "model=a,b", "seed=0,1", "seed=range(1,3)", "optim.lr=choice(0.1,0.2)", "experiment=glob(*)", "video=glob(*)",
-        "video=[a.mp4,b.mp4]", "video=[]", "roots={a: /x, b: /y}", "+starts={imagenet_r50: r50.pth}",
+        "video=[a.mp4,b.mp4]", "video=[]", "machine.roots={a: /x, b: /y}", "machine.starts={imagenet_r50: r50.pth}",
         "data.root=${x}/y", "video=12", "seed=1_0",
         "data.classes=null", "data.root=", "data.root='a b'", 'data.root="a,b"', "data.root=a\\ b",
         "model.nonlocal_blocks=[res3.1,res4.5]", "data=kinetics400", "~data.val", "~x=y z", "-m", "--config-name",
@@ -79,30 +75,10 @@ def test_an_interpolation_within_quotes_stays_one() -> None:
     assert composed(*words).data.root == "/here/a (1)"
 
 
-def strings(settings: type, prefix: str = "") -> set[str]:
-    """The settings below a dataclass whose values may be texts."""
-    found = set[str]()
-    for name, kind in typing.get_type_hints(settings).items():
-        options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-        if dataclasses.is_dataclass(kind):
-            found |= strings(typing.cast("type", kind), f"{prefix}{name}.")
-        elif {str, typing.Any} & set(options):
-            found.add(prefix + name)
-    return found
-
-
-WORDS = {
-    "format", "name", "row", "schedule", "test", "clip.sampling", "data.decoder", "data.format", "data.labels",
-    "data.name", "init.part", "model.pairwise", "optim.nonfinite", "optim.schedule", "protocol.combine",
-    "protocol.crops", "protocol.name", "protocol.placement", "runtime.precision",
-}  # fmt: skip
-"""Settings that are texts but no paths."""
-
-
-def test_every_setting_that_is_a_text_is_known_to_be_a_path_or_none() -> None:
-    assert strings(TrainConfig) | strings(TestConfig) | strings(PredictConfig) == PATHS | WORDS
-    assert not PATHS & WORDS
-    assert all(hasattr(TrainConfig(), prefix[:-1]) for prefix in PATHS_BY_NAME)
+def test_paths_are_the_settings_whose_kind_is_a_file() -> None:
+    data = {f"data.{key}" for key in ("root", "train", "val", "train_census", "val_census", "classes", "subset")}
+    named = {"run", "weights", "video", "out", "over_time", "features", "init.weights", "runtime.runs"}
+    assert data | named == PATHS
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from nonlocal_video.cli.fitting import with_fitting
 from nonlocal_video.cli.tables import composed
 from nonlocal_video.runs.recipe import describe, make_recipe
 from nonlocal_video.settings import TrainConfig
+from nonlocal_video.tasks import task_of
 from tests.test_configs import on_meta
 
 OWN = ["data=custom", "data.name=mine", "data.root=/v", "data.train=t.csv", "data.val=v.csv", "data.num_classes=3"]
@@ -18,12 +19,12 @@ def settings(*overrides: str) -> TrainConfig:
 
 def screen(config: TrainConfig) -> str:
     recipe = make_recipe(config, processes=8)
-    return describe(config, on_meta(config), recipe, census=None, device="cuda")
+    return describe(config, on_meta(config), recipe, task=task_of(config.data), census=None, device="cuda")
 
 
 def test_own_data_take_the_papers_network_clips_and_schedule_and_the_screen_says_so() -> None:
     config = settings(*OWN)
-    assert (config.model["name"], config.clip.crop, config.clip.jitter) == ("nl_i3d_r50_32x2", 224, [256, 320])
+    assert (config.model.name, config.clip.crop, config.clip.jitter) == ("nl_i3d_r50_32x2", 224, [256, 320])
     assert (config.optim.lr, config.optim.reference_batch, config.optim.steps) == (0.01, 64, 400_000)
     assert config.by_default == ["model", "clip", "optim"]
     said = screen(config)
@@ -34,7 +35,7 @@ def test_own_data_take_the_papers_network_clips_and_schedule_and_the_screen_says
 
 def test_what_somebody_chose_stays() -> None:
     config = settings(*OWN, "model=c2d_r50", "clip=8x8", "optim.steps=7", "optim.milestones=[5]")
-    assert (config.model["name"], config.clip.length, config.optim.steps) == ("c2d_r50_8x8", 8, 7)
+    assert (config.model.name, config.clip.length, config.optim.steps) == ("c2d_r50_8x8", 8, 7)
     assert config.by_default == ["optim"]
     assert config.optim.lr == 0.01
 

@@ -38,7 +38,6 @@ def refused(word: str, settings: dict[str, Any]) -> str:
         ("model.nonlocal_block=1", "model.nonlocal_block: there is no such setting, the nearest: model.nonlocal_block"),
         ("~data.vall", "data.vall: there is no such setting, the nearest: data.val"),
         ("zzzz.qqqq=1", "zzzz.qqqq: there is no such setting; python tools/train.py --help lists all"),
-        ("optim.lr=fast", "optim.lr: Value 'fast' of type 'str' could not be converted to Float"),
         ("model=nl_i3d_r5", "model: there is no model=nl_i3d_r5, the nearest: nl_i3d_r50"),
         ("experiment=miniature/c3d", "experiment: there is no experiment=miniature/c3d, the nearest: miniature/"),
         ("init=qqqqqqqqqq", "expected one of c2d_r101_32x2, "),
@@ -57,7 +56,7 @@ def test_interpolation_in_a_path_is_answered_with_the_word_that_means_it(path: s
 
 
 def test_setting_that_is_added_is_refused_too() -> None:
-    with pytest.raises(ValueError, match=r"^optim\.stepz: there is no such setting, expected one of .*, steps, "):
+    with pytest.raises(ValueError, match=r"^optim\.stepz: there is no such setting$"):
         edge.train_config(*composed("train", ["+optim.stepz=3"]))
 
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from nonlocal_video.cli.sweep import _state
 from nonlocal_video.cli.tables import CONFIGS, read_table, row_config, table_of
@@ -14,7 +13,7 @@ from nonlocal_video.reports.tables.unfinished import write_failure
 from nonlocal_video.runs import dry_run
 from nonlocal_video.runs import videos as build
 from nonlocal_video.runs.folder import is_trained, read_run, run_folder
-from nonlocal_video.settings import DataConfig
+from nonlocal_video.settings import DataConfig, TableConfig, settings_of
 from nonlocal_video.settings.identity import row_key
 from tests.runs.test_main_job import tool
 
@@ -75,7 +74,7 @@ def test_row_is_the_run_that_its_command_line_would_give() -> None:
     table = read_table("miniature/table2a")
     config = row_config(table, table.job("gaussian"), ["experiment=miniature/table2a", "row=gaussian", "seed=3"])
     assert config.name == "miniature_narrow-nonlocal_blocks_1-pairwise_gaussian-seed_3"
-    assert (config.seed, config.model["pairwise"], config.table, config.row) == (3, "gaussian", None, None)
+    assert (config.seed, config.model.pairwise, config.table, config.row) == (3, "gaussian", None, None)
 
 
 def test_long_clips_start_from_the_parent_of_the_same_sweep() -> None:
@@ -105,12 +104,7 @@ def test_key_of_a_row_ignores_seed_data_and_length_only() -> None:
 )
 def test_table_with_a_loose_end_is_refused(table: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        table_of("mine", OmegaConf.create({"baseline": None, "parents": {}, "ceiling": 100, **_full(table)}))
-
-
-def _full(table: dict) -> dict:
-    row = {"label": None, "change": [], "start": None, "paper": None, "baseline": None, "ceiling": None}
-    return {"title": "", "rows": {name: {**row, **one} for name, one in table["rows"].items()}}
+        table_of("mine", settings_of(TableConfig, {"title": "", **table}))
 
 
 def test_unknown_tables_and_rows_are_refused_with_those_that_are() -> None:
@@ -201,8 +195,9 @@ def test_subset_keeps_the_videos_of_its_classes_and_all_outputs(four_questions: 
     (tmp_path / "subset.txt").write_text("across: same\ndrift: up\n")
     lists = {name: f"{four_questions}/questions_{name}.txt" for name in ("train", "val", "classes")}
     config = DataConfig(
-        "tables", str(four_questions), **lists, num_classes=8, max_missing=0.0, subset=f"{tmp_path}/subset.txt"
-    )
+        name="tables", root=str(four_questions), **lists, num_classes=8, max_missing=0.0,
+        subset=f"{tmp_path}/subset.txt",
+    )  # fmt: skip
     found = build.find_videos(config, "val")
     assert [entry.label for entry in found.entries] == [5, 7]
     assert found.census.listed == 2

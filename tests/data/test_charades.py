@@ -9,8 +9,8 @@ from nonlocal_video.data.dataset import TrainingVideos
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.prepare.encode import write_video
-from nonlocal_video.data.targets import target
 from nonlocal_video.data.transforms import training_crop
+from nonlocal_video.tasks import multi_label
 from nonlocal_video.types import Entry, TimedLabel
 from tests.conftest import numbered_frames, numbers_in
 
@@ -163,9 +163,9 @@ def two_ways(tmp_path: Path) -> tuple[list[Entry], list[Entry]]:
     return of_file, read_list(str(tmp_path / "train.csv"), root=str(tmp_path / "frames"), num_classes=6)
 
 
-@pytest.mark.parametrize("labels", ["clip", "video"])
+@pytest.mark.parametrize("taught", ["clip", "video"])
 def test_videos_and_folders_of_frames_give_the_same_clips_and_labels(
-    two_ways: tuple[list[Entry], list[Entry]], labels: str
+    two_ways: tuple[list[Entry], list[Entry]], taught: str
 ) -> None:
     def stream(entries: list[Entry]) -> TrainingVideos:
         return TrainingVideos(
@@ -173,7 +173,7 @@ def test_videos_and_folders_of_frames_give_the_same_clips_and_labels(
             seed=0,
             pick=partial(random_clip, length=4, stride=4, sampling="clamped", fps=24),
             fit=partial(training_crop, jitter=(48, 60), crop=48, flip=True),
-            teach=partial(target, labels=labels, num_classes=6),
+            target=multi_label(6, taught=taught).target,
             decode=partial(decode, frame_rate=24),
         )
 
@@ -186,4 +186,4 @@ def test_videos_and_folders_of_frames_give_the_same_clips_and_labels(
         )
         assert one.target.tolist() == other.target.tolist()
         seen.add(tuple(one.target.tolist()))
-    assert len(seen) == (1 if labels == "video" else 5)
+    assert len(seen) == (1 if taught == "video" else 5)

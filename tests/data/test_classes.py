@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, normalised, read_classes
-from nonlocal_video.runs import videos as build
+from nonlocal_video.runs.videos import class_names, read_entries
 from nonlocal_video.settings import DataConfig
 from nonlocal_video.types import Entry, TimedLabel
 
 NAMES = ["abseiling", "air drumming", "3 point shot", "petting animal (not cat)", "massaging person's head", "run 100"]
+
+
+def entries_of(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:
+    return read_entries(config, which, classes=class_names(config))
 
 
 def read(tmp_path: Path, content: str, num_classes: int | None = None) -> list[str]:
@@ -189,15 +193,15 @@ def data_config(tmp_path: Path, content: str, **changes: object) -> DataConfig:
 
 
 def test_run_checks_its_labels_against_the_folders(tmp_path: Path) -> None:
-    entries, missing = build.read_entries(data_config(tmp_path, "abseiling/a.mp4 0\nair_drumming/b.mp4 1\n"), "val")
+    entries, missing = entries_of(data_config(tmp_path, "abseiling/a.mp4 0\nair_drumming/b.mp4 1\n"), "val")
     assert ([entry.label for entry in entries], missing) == ([0, 1], [])
     shifted = "abseiling/a.mp4 1\nair_drumming/b.mp4 2\n"
     with pytest.raises(ValueError, match=r"all labels are shifted by \+1"):
-        build.read_entries(data_config(tmp_path, shifted), "val")
+        entries_of(data_config(tmp_path, shifted), "val")
     (tmp_path / "classes.txt").write_text("x\nabseiling\nair drumming\n")
     own = {"num_classes": 3, "classes": str(tmp_path / "classes.txt")}
-    assert len(build.read_entries(data_config(tmp_path, shifted, **own), "val")[0]) == 2
-    assert len(build.read_entries(data_config(tmp_path, shifted, num_classes=401), "val")[0]) == 2
+    assert len(entries_of(data_config(tmp_path, shifted, **own), "val")[0]) == 2
+    assert len(entries_of(data_config(tmp_path, shifted, num_classes=401), "val")[0]) == 2
 
 
 def test_run_takes_official_lists_and_refuses_what_it_cannot_train_on(tmp_path: Path) -> None:
@@ -205,13 +209,13 @@ def test_run_takes_official_lists_and_refuses_what_it_cannot_train_on(tmp_path: 
     clip = "AAAAAAAAAAA_000001_000011"
     config = data_config(tmp_path, f"{header}abseiling,AAAAAAAAAAA,1,11\n")
     (tmp_path / f"abseiling/{clip}.mp4").touch()
-    assert build.read_entries(config, "val")[0] == [Entry(clip, f"{tmp_path}/abseiling/{clip}.mp4", 0)]
+    assert entries_of(config, "val")[0] == [Entry(clip, f"{tmp_path}/abseiling/{clip}.mp4", 0)]
     for content, message in {
         "a.mp4\nb.mp4\n": r"list\.txt:1: got 'a\.mp4', expected a path and a label",
         "abseiling/a.mp4 0 3\nair_drumming/b.mp4 1\n": "for several set data.labels=clip",
     }.items():
         with pytest.raises(ValueError, match=message):
-            build.read_entries(data_config(tmp_path, content), "val")
+            entries_of(data_config(tmp_path, content), "val")
     both_ways = "abseiling/a.mp4 3 0\nair_drumming/b.mp4 3 1\n"
-    entries, _ = build.read_entries(data_config(tmp_path, both_ways, format="path_frames_label"), "val")
+    entries, _ = entries_of(data_config(tmp_path, both_ways, format="path_frames_label"), "val")
     assert [entry.num_frames for entry in entries] == [3, 3]

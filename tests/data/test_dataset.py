@@ -23,6 +23,7 @@ from nonlocal_video.data.decoders import pyav as pyav_module
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
+from nonlocal_video.tasks.single_label import target
 from nonlocal_video.types import Entry, Failure, Sample, TestItem, TimedLabel, Views
 from tests.conftest import numbered_frames, numbers_in
 
@@ -34,12 +35,13 @@ def entries(miniature: Path) -> list[Entry]:
 
 def training(entries: list[Entry], *, seed: int = 0, stream: int = TRAIN) -> TrainingVideos:
     fit = partial(training_crop, jitter=(55, 69), crop=48, flip=True)
-    return TrainingVideos(entries, seed=seed, pick=partial(random_clip, length=8, stride=4), fit=fit, stream=stream)
+    pick = partial(random_clip, length=8, stride=4)
+    return TrainingVideos(entries, seed=seed, pick=pick, fit=fit, target=target, stream=stream)
 
 
 def validation(entries: list[Entry], *, seed: int = 0) -> ValidationVideos:
     fit = partial(training_crop, jitter=(55, 69), crop=48, flip=True)
-    return ValidationVideos(entries, seed=seed, pick=partial(random_clip, length=8, stride=4), fit=fit)
+    return ValidationVideos(entries, seed=seed, pick=partial(random_clip, length=8, stride=4), fit=fit, target=target)
 
 
 def testing(entries: list[Entry]) -> TestingVideos:
@@ -134,6 +136,7 @@ def test_a_clip_holds_its_frames_in_order_and_loops(tmp_path: Path, num_frames: 
         seed=0,
         pick=partial(random_clip, length=32, stride=2),
         fit=partial(training_crop, jitter=(64, 64), crop=64, flip=False),
+        target=target,
     )
     clip = sample(videos, 0).clip
     assert clip.shape == (1, 3, 32, 64, 64)
@@ -206,6 +209,7 @@ def test_validation_draws_clips_as_training_does(tmp_path: Path) -> None:
         seed=0,
         pick=partial(random_clip, length=8, stride=2),
         fit=partial(training_crop, jitter=(64, 64), crop=64, flip=True),
+        target=target,
     )
     clips = [one_clip(videos, i).clip[0] for i in range(20)]
     starts = set()

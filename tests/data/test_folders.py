@@ -5,13 +5,17 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.runs import videos as build
+from nonlocal_video.runs.videos import class_names, read_entries
 from nonlocal_video.settings import DataConfig
 from nonlocal_video.types import Entry
 
 CLASSES = ["ApplyEyeMakeup", "Baby Crawling", "YoYo"]
 VIDEOS = [f"{name}/v_{name}_g0{k}_c01.avi" for name in ("ApplyEyeMakeup", "BabyCrawling", "YoYo") for k in (1, 8)]
 TRUE = [0, 0, 1, 1, 2, 2]
+
+
+def entries_of(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:
+    return read_entries(config, which, classes=class_names(config))
 
 
 def listed(tmp_path: Path, lines: list[str], **options: object) -> list[Entry]:
@@ -87,5 +91,5 @@ def test_run_takes_the_official_lists_of_ucf101(tmp_path: Path) -> None:
         val=str(tmp_path / "testlist01.txt"), classes=str(tmp_path / "classInd.txt"), num_classes=3,
     )  # fmt: skip
     for which in ("train", "val"):
-        entries, missing = build.read_entries(config, which)
+        entries, missing = entries_of(config, which)
         assert ([entry.label for entry in entries], missing) == (TRUE, [])

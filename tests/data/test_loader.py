@@ -14,8 +14,9 @@ from nonlocal_video.data import loader as loader_module
 from nonlocal_video.data.dataset import Started, TestingVideos
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.data.loader import Loader, step_plan, testing_loader, training_loader, validation_loader
-from nonlocal_video.types import Entry, Failure
+from nonlocal_video.data.loader import Loader, Videos, shard_plan, step_plan, testing_loader
+from nonlocal_video.tasks import single_label
+from nonlocal_video.types import Batch, Entry, Failure
 from tests.data.test_dataset import broken, testing, training, validation
 
 
@@ -26,6 +27,10 @@ def entries(miniature: Path) -> list[Entry]:
 
 def plan(first_step: int, last_step: int) -> list[range]:
     return step_plan(first_step=first_step, last_step=last_step, clips_per_rank=4, rank=0, world_size=1)
+
+
+def load(videos: Videos, plan: list[range], *, workers: int) -> list[Batch]:
+    return list(Loader(videos, plan, collate=single_label(2).collate, workers=workers, limit_s=60))
 
 
 # The stream
@@ -43,8 +48,8 @@ def test_a_step_holds_the_same_samples_for_any_number_of_ranks(world_size: int) 
 
 @pytest.mark.slow
 def test_batches_do_not_depend_on_workers_or_on_where_the_run_began(entries: list[Entry]) -> None:
-    def batches(first_step: int, workers: int) -> list:
-        return list(training_loader(training(entries), plan(first_step, 4), workers=workers, limit_s=60))
+    def batches(first_step: int, workers: int) -> list[Batch]:
+        return load(training(entries), plan(first_step, 4), workers=workers)
 
     whole = batches(0, 0)
     for workers in (1, 2):
@@ -74,35 +79,34 @@ def test_validation_batches_hold_each_video_once_on_one_rank(
     batches = [
         batch
         for rank in range(world_size)
-        for batch in validation_loader(
-            validation(listed), clips=clips, rank=rank, world_size=world_size, workers=0, limit_s=60
-        )
+        for batch in load(validation(listed), shard_plan(5, clips=clips, rank=rank, world_size=world_size), workers=0)
     ]
-    assert sorted(video for batch in batches for video in batch.videos) == sorted(e.video for e in entries[:4])
+    assert sorted(video for batch in batches for video in batch.names) == sorted(e.video for e in entries[:4])
     assert [failure.video for batch in batches for failure in batch.failures] == ["broken.mp4"]
-    assert all(len(batch.clips) == len(batch.labels) == len(batch.videos) for batch in batches)
-    assert max(len(batch.videos) for batch in batches) <= clips
-    labels = {video: int(label) for batch in batches for video, label in zip(batch.videos, batch.labels, strict=True)}
+    assert all(len(batch.clips) == len(batch.labels) == len(batch.names) for batch in batches)
+    assert max(len(batch.names) for batch in batches) <= clips
+    labels = {video: int(label) for batch in batches for video, label in zip(batch.names, batch.labels, strict=True)}
     assert labels == {entry.video: entry.label for entry in entries[:4]}
 
 
 def test_a_training_batch_names_its_videos(entries: list[Entry], tmp_path: Path) -> None:
     videos = training([*entries[:3], broken(tmp_path)])
-    (batch,) = training_loader(videos, plan(0, 1), workers=0, limit_s=60)
+    (batch,) = load(videos, plan(0, 1), workers=0)
     (failure,) = batch.failures
     assert failure.video == "broken.mp4"
     drawn = [videos.name(i, 0) for i in range(4)]
     replaced = drawn.index("broken.mp4")
     drawn[replaced] = videos.name(replaced, 1)
-    assert list(batch.videos) == drawn
+    assert list(batch.names) == drawn
 
 
 @pytest.mark.slow
 def test_validation_in_workers_is_the_same(entries: list[Entry], tmp_path: Path) -> None:
     listed = [broken(tmp_path), *entries[:4]]
 
-    def batches(workers: int) -> list[Any]:
-        return list(validation_loader(validation(listed), clips=1, rank=0, world_size=1, workers=workers, limit_s=60))
+    def batches(workers: int) -> list[Batch]:
+        shard = shard_plan(len(listed), clips=1, rank=0, world_size=1)
+        return load(validation(listed), shard, workers=workers)
 
     for own, other in zip(batches(0), batches(2), strict=True):
         assert torch.equal(own.clips, other.clips)

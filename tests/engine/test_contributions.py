@@ -1,13 +1,15 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nonlocal_video.engine.contributions import contributions
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
+from nonlocal_video.tasks.single_label import single_label
+from nonlocal_video.types import Batch
 
-PLACES = ["res3.0", "res4.1"]
+PLACES, TASK = ["res3.0", "res4.1"], single_label(2)
 
 
 def small(**options: object) -> Classifier:
@@ -15,13 +17,13 @@ def small(**options: object) -> Classifier:
     return build_model("c2d_small_8x2", num_classes=2, crop=48, nonlocal_blocks=PLACES, **options)
 
 
-def clips(number: int = 3) -> Tensor:
-    return torch.randint(0, 256, (number, 3, 8, 48, 48), dtype=torch.uint8)
+def clips(number: int = 3) -> Batch:
+    return Batch(torch.randint(0, 256, (number, 3, 8, 48, 48), dtype=torch.uint8), torch.zeros(number))
 
 
 @pytest.mark.parametrize("norm", ["batch", "affine", "none"])
 def test_blocks_add_exactly_nothing_at_initialisation(norm: str) -> None:
-    assert contributions(small(nonlocal_norm=norm), clips(), precision="fp32") == dict.fromkeys(PLACES, 0.0)
+    assert contributions(small(nonlocal_norm=norm), clips(), task=TASK, precision="fp32") == dict.fromkeys(PLACES, 0.0)
 
 
 @pytest.mark.parametrize(("norm", "axes"), [("batch", "spacetime"), ("none", "time"), ("affine", "space")])
@@ -38,15 +40,17 @@ def test_contribution_is_what_a_block_changes_of_its_input(norm: str, axes: str)
                 )
             )
     with torch.no_grad():
-        model(batch)
-    found = contributions(model, batch, precision="fp32")
+        model(batch.clips)
+    found = contributions(model, batch, task=TASK, precision="fp32")
     assert found == pytest.approx(dict(zip(PLACES, expected[:2], strict=True)), rel=1e-4)
     assert min(found.values()) > 1e-3
-    assert contributions(model, batch, precision="bf16") == pytest.approx(found, rel=0.05)
+    assert contributions(model, batch, task=TASK, precision="bf16") == pytest.approx(found, rel=0.05)
 
 
 def test_a_network_without_blocks_has_none() -> None:
-    assert contributions(build_model("c2d_small_8x2", num_classes=2, crop=48), clips(), precision="fp32") == {}
+    assert (
+        contributions(build_model("c2d_small_8x2", num_classes=2, crop=48), clips(), task=TASK, precision="fp32") == {}
+    )
 
 
 def test_nothing_stays_behind() -> None:
@@ -54,7 +58,7 @@ def test_nothing_stays_behind() -> None:
     model.backbone.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     batch, state = clips(1), torch.get_rng_state()
-    contributions(model, batch, precision="fp32")
+    contributions(model, batch, task=TASK, precision="fp32")
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.training

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nonlocal_video.engine.log import RunLog, read_metrics, strips
+from nonlocal_video.engine.log import RunLog, read_metrics
 from nonlocal_video.types import Failure
 
 
@@ -47,14 +46,14 @@ def full_disk(bytes_left: int) -> Iterator[None]:
 
 
 def test_a_resumed_log_holds_each_step_once(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, step=0)
+    log = RunLog(tmp_path, source="videos", step=0)
     for number in (10, 20, 30):
         log.write({"step": number, "loss": 1.0}, [Failure("a.mp4", "broken")])
         log.write_validation({"step": number, "clip_loss": 1.0})
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 35, "lo')  # Killed while writing.
-    log = RunLog(tmp_path, step=20)
+    log = RunLog(tmp_path, source="videos", step=20)
     log.write({"step": 30, "loss": 2.0}, [])
     log.write_validation({"step": 30, "clip_loss": 2.0})
     log.close()
@@ -63,18 +62,18 @@ def test_a_resumed_log_holds_each_step_once(tmp_path: Path) -> None:
     validation = lines_of(tmp_path / "validation.jsonl")
     assert [(record["step"], record["clip_loss"]) for record in validation] == expected
     assert [record["step"] for record in lines_of(tmp_path / "failed_videos.jsonl")] == [10, 20]
-    assert scalars(tmp_path) == {"train/loss": expected, "validation_single_clip/loss": expected}
+    assert scalars(tmp_path) == {"train/loss": expected, "validation/clip_loss": expected}
 
 
 @pytest.mark.parametrize("rest", [b'{"step": 20, "lo', b"\0" * 4096, b"\0" * 100 + b"\n" + b"\0" * 100])
 def test_what_a_killed_process_or_a_loss_of_power_left_is_dropped(tmp_path: Path, rest: bytes) -> None:
-    log = RunLog(tmp_path, step=0)
+    log = RunLog(tmp_path, source="videos", step=0)
     log.write({"step": 10, "loss": 1.0}, [])
     log.close()
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.write(rest)
     assert read_metrics(tmp_path) == [{"step": 10, "loss": 1.0}]
-    log = RunLog(tmp_path, step=10)
+    log = RunLog(tmp_path, source="videos", step=10)
     log.write({"step": 20, "loss": 2.0}, [])
     log.close()
     assert lines_of(tmp_path / "metrics.jsonl") == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 2.0}]
@@ -82,7 +81,7 @@ def test_what_a_killed_process_or_a_loss_of_power_left_is_dropped(tmp_path: Path
 
 def test_lines_have_the_time_and_are_never_dropped(tmp_path: Path) -> None:
     for step, message in ((0, "step 10/20"), (0, "again")):
-        log = RunLog(tmp_path, step=step)
+        log = RunLog(tmp_path, source="videos", step=step)
         log.line(message)
         log.close()
     stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  "
@@ -91,7 +90,7 @@ def test_lines_have_the_time_and_are_never_dropped(tmp_path: Path) -> None:
 
 def test_files_of_records_are_there_from_the_start(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
-    RunLog(tmp_path, step=0).close()
+    RunLog(tmp_path, source="videos", step=0).close()
     assert [(tmp_path / f"{name}.jsonl").read_text() for name in ("metrics", "validation", "failed_videos")] == [""] * 3
 
 
@@ -99,7 +98,7 @@ def test_files_of_records_are_there_from_the_start(tmp_path: Path) -> None:
 
 
 def test_tensorboard_shows_training_blocks_and_validation_apart(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, step=0)
+    log = RunLog(tmp_path, source="videos", step=0)
     log.write({"step": 10, "loss": 0.5, "lr": 0.01, "nonlocal/res3.1": 0.25}, [])
     log.write_validation({"step": 10, "clip_loss": 1.5, "clip_top1": 40.0, "videos": 9, "failed": 1})
     shown = scalars(tmp_path)  # Before the log is closed: a run can be watched, and a killed one loses nothing.
@@ -108,36 +107,23 @@ def test_tensorboard_shows_training_blocks_and_validation_apart(tmp_path: Path) 
         "train/loss": [(10, 0.5)],
         "train/lr": [(10, 0.01)],
         "nonlocal/res3.1": [(10, 0.25)],
-        "validation_single_clip/loss": [(10, 1.5)],
-        "validation_single_clip/top1": [(10, 40.0)],
-        "validation_single_clip/videos": [(10, 9.0)],
-        "validation_single_clip/failed": [(10, 1.0)],
+        "validation/clip_loss": [(10, 1.5)],
+        "validation/clip_top1": [(10, 40.0)],
+        "validation/videos": [(10, 9.0)],
+        "validation/failed": [(10, 1.0)],
     }
 
 
 def test_tensorboard_shows_the_settings_and_clips_of_a_run_also_of_one_that_began_again(tmp_path: Path) -> None:
     for _ in range(2):
-        log = RunLog(tmp_path, step=0)
-        log.introduce("seed: 3\nclip:\n  length: 8", torch.zeros(5, 3, 32, 16, 16, dtype=torch.uint8))
+        log = RunLog(tmp_path, source="videos", step=0)
+        log.introduce("seed: 3\nclip:\n  length: 8", {"clips": torch.zeros(3, 20, 40, dtype=torch.uint8)})
         log.close()
     events = read_events(tmp_path)
     text = events.Tensors("config/text_summary")[-1].tensor_proto.string_val[0]
     assert b"seed: 3\nclip:\n  length: 8\n" in text
     (picture,) = events.Images("clips")
-    assert (picture.height, picture.width) == (4 * 18 + 2, 8 * 18 + 2)
-
-
-def test_strips_show_frames_in_order_over_the_whole_clip() -> None:
-    """Frame t of clip b is of grey level 60 b + t; margins are 255."""
-    levels = 60 * torch.arange(3)[:, None] + torch.arange(50)
-    clips = levels[:, None, :, None, None].expand(3, 3, 50, 4, 4).to(torch.uint8)
-    picture = strips(clips)
-    assert picture.dtype == torch.uint8
-    for row in range(3):
-        cells = [picture[0, 2 + 6 * row, 2 + 6 * column].item() - 60 * row for column in range(8)]
-        assert cells == np.linspace(0, 49, 8).round().tolist()
-    assert picture[0, 0, 0] == 255
-    assert strips(clips[:1, :, :2]).shape == (3, 8, 14)
+    assert (picture.height, picture.width) == (20, 40)
 
 
 # A full disk
@@ -146,7 +132,7 @@ def test_strips_show_frames_in_order_over_the_whole_clip() -> None:
 def test_a_full_disk_is_told_once_and_nothing_is_lost_when_it_has_room_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = RunLog(tmp_path, step=0)
+    log = RunLog(tmp_path, source="videos", step=0)
     log.write({"step": 1, "loss": 1.0}, [])
     with full_disk(600):
         for step in range(2, 50):
@@ -171,7 +157,7 @@ def test_a_full_disk_is_told_once_and_nothing_is_lost_when_it_has_room_again(
 
 def test_a_log_that_stays_without_room_says_what_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with full_disk(0):
-        log = RunLog(tmp_path / "run", step=0)
+        log = RunLog(tmp_path / "run", source="videos", step=0)
         log.write({"step": 1, "loss": 1.0}, [])
         log.close()
     first, last = capsys.readouterr().err.splitlines()
@@ -183,12 +169,12 @@ def test_a_log_that_stays_without_room_says_what_is_lost(tmp_path: Path, capsys:
 
 
 def test_a_run_resumes_on_a_full_disk(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, step=0)
+    log = RunLog(tmp_path, source="videos", step=0)
     for step in range(1, 50):
         log.write({"step": step, "loss": 1.0}, [])
     log.close()
     with full_disk(0):
-        RunLog(tmp_path, step=20)
+        RunLog(tmp_path, source="videos", step=20)
     assert [record["step"] for record in read_metrics(tmp_path)] == list(range(1, 21))
 
 
@@ -202,4 +188,4 @@ class Full(io.StringIO):
 def test_a_stderr_that_is_full_too_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Full())
     with full_disk(0):
-        RunLog(tmp_path, step=0).close()
+        RunLog(tmp_path, source="videos", step=0).close()

@@ -9,12 +9,14 @@ import torch
 
 from nonlocal_video.engine.optim import Schedule, build_sgd
 from nonlocal_video.engine.state import TrainState
-from nonlocal_video.engine.step import StepOptions
-from nonlocal_video.engine.train import MAX_SKIPPED, Hooks, LoopOptions, train
+from nonlocal_video.engine.train import MAX_SKIPPED, Callbacks, train
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.settings import RuntimeConfig
 from nonlocal_video.system.signals import Stopped, StopRequest
+from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import Batch, Failure
+from tests.small_runs import optim_of
 
 
 def small(name: str = "nl_c2d_small_8x2", norm: str = "batch", dropout: float = 0.0) -> Classifier:
@@ -32,25 +34,29 @@ class Trained:
         lr: float = 0.05,
         model: Classifier | None = None,
         stop_after: int = 0,
-        loop: dict[str, Any] | None = None,
-        **step_options: Any,
+        max_failed: float = 0.01,
+        runtime: dict[str, Any] | None = None,
+        **optim: Any,
     ) -> None:
         model = model or small()
-        optimizer = build_sgd(model, lr=lr, momentum=0.9, nesterov=True, weight_decay=0.0)
+        settings = optim_of(steps=len(batches), momentum=0.9, nesterov=True, weight_decay=0.0, **optim)
+        optimizer = build_sgd(model.groups(), settings, lr=lr)
         self.state = TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
         self.records: list[dict] = []
         self.saved: list[int] = []
         self.evaluated: list[int] = []
         self.facts: list[dict] = []
         self.stop, self.stop_after = StopRequest(), stop_after
-        loop = {"last_step": len(batches), "log_every": 2, "checkpoint_every": 4, **(loop or {})}
         train(
             self.state,
             batches,
+            task=single_label(2),
             schedule=Schedule(lr, len(batches), milestones=[3]),
-            step_options=StepOptions(seed=0, **step_options),
-            options=LoopOptions(**loop),
-            hooks=Hooks(self.advance, self.log, self.evaluate, self.save, self.nonfinite, self.stop),
+            seed=0,
+            optim=settings,
+            runtime=RuntimeConfig(**{"log_every": 2, "checkpoint_every": 4, **(runtime or {})}),
+            max_failed=max_failed,
+            callbacks=Callbacks(self.advance, self.log, self.evaluate, self.save, self.nonfinite, self.stop),
         )
 
     def advance(self, batch: Batch) -> None:
@@ -111,14 +117,14 @@ class Poisoned(list):
 
 
 def test_training_stops_at_a_loss_that_is_not_finite_and_names_the_videos() -> None:
-    batches = [red_or_blue()._replace(videos=(f"{i}.mp4",)) for i in range(20)]
+    batches = [red_or_blue()._replace(names=(f"{i}.mp4",)) for i in range(20)]
     model = small()
     with pytest.raises(ValueError, match=r"the loss is nan at step 6, learning rate 0\.005.*nonfinite\.json"):
-        Trained(Poisoned(batches, model, at=5), model=model, loop={"log_every": 100, "checkpoint_every": 100})
+        Trained(Poisoned(batches, model, at=5), model=model, runtime={"log_every": 100, "checkpoint_every": 100})
 
 
 def test_facts_on_a_loss_that_is_not_finite_are_kept() -> None:
-    batches = [red_or_blue()._replace(videos=(f"{i}.mp4",)) for i in range(20)]
+    batches = [red_or_blue()._replace(names=(f"{i}.mp4",)) for i in range(20)]
     model = small()
     run: list[Trained] = []
 
@@ -128,7 +134,7 @@ def test_facts_on_a_loss_that_is_not_finite_are_kept() -> None:
             return super().nonfinite(facts)
 
     with pytest.raises(ValueError, match="the loss is nan"):
-        Seen(Poisoned(batches, model, at=5), model=model, loop={"log_every": 100, "checkpoint_every": 100})
+        Seen(Poisoned(batches, model, at=5), model=model, runtime={"log_every": 100, "checkpoint_every": 100})
     (bad,) = (fact for fact in run[0].facts if not math.isfinite(fact["loss"]) and fact["step"] == 6)
     assert (bad["videos"], bad["rank"], bad["clips"]) == (["5.mp4"], 0, 4)
     assert bad["lr"] == pytest.approx(0.005)
@@ -138,15 +144,15 @@ def test_facts_on_a_loss_that_is_not_finite_are_kept() -> None:
 def test_a_network_that_is_not_finite_is_never_saved() -> None:
     """A rate so large that the weights overflow in the step before the checkpoint, whose loss is still finite."""
     with pytest.raises(ValueError, match=r"the network after step 1: .* tensors are not finite|the loss is (nan|inf)"):
-        Trained([red_or_blue() for _ in range(4)], lr=1e38, loop={"checkpoint_every": 1, "log_every": 1})
+        Trained([red_or_blue() for _ in range(4)], lr=1e38, runtime={"checkpoint_every": 1, "log_every": 1})
 
 
 def test_a_step_whose_gradient_is_not_finite_is_skipped_and_counted_when_told_to() -> None:
     """The network, its statistics and the optimizer end as if the batch had never come."""
     model, other = small(), small()
     batches = [red_or_blue() for _ in range(6)]
-    run = Trained(Poisoned(batches, model, at=2), model=model, lr=0.01, skip_nonfinite=True)
-    without = Trained(batches[:5], model=other, lr=0.01, skip_nonfinite=True, loop={"log_every": 100})
+    run = Trained(Poisoned(batches, model, at=2), model=model, lr=0.01, nonfinite="skip")
+    without = Trained(batches[:5], model=other, lr=0.01, nonfinite="skip", runtime={"log_every": 100})
     assert (run.state.step, run.state.num_skipped, without.state.num_skipped) == (6, 1, 0)
     assert [record["skipped_steps"] for record in run.records] == [0, 1, 1]
     assert all(math.isfinite(record["loss"]) for record in run.records)
@@ -158,8 +164,8 @@ def test_a_step_whose_gradient_is_not_finite_is_skipped_and_counted_when_told_to
 
 def test_an_interval_in_which_every_step_was_skipped_has_no_loss() -> None:
     model = small()
-    run = Trained(Poisoned([red_or_blue() for _ in range(4)], model, at=0), model=model, skip_nonfinite=True,
-                  loop={"log_every": 1, "checkpoint_every": 100})  # fmt: skip
+    run = Trained(Poisoned([red_or_blue() for _ in range(4)], model, at=0), model=model, nonfinite="skip",
+                  runtime={"log_every": 1, "checkpoint_every": 100})  # fmt: skip
     assert "loss" not in run.records[0]
     assert all("loss" in record for record in run.records[1:])
 
@@ -168,7 +174,7 @@ def test_training_stops_when_too_many_steps_in_a_row_are_skipped() -> None:
     model = small("c2d_small_8x2")
     model.fc.bias.data.fill_(math.nan)
     with pytest.raises(ValueError, match=f"gradients of {MAX_SKIPPED} steps in a row were not finite"):
-        Trained([red_or_blue()] * (MAX_SKIPPED + 10), model=model, skip_nonfinite=True, loop={"checkpoint_every": 1000})
+        Trained([red_or_blue()] * (MAX_SKIPPED + 10), model=model, nonfinite="skip", runtime={"checkpoint_every": 1000})
 
 
 def test_gradients_are_scaled_down_to_a_norm() -> None:
@@ -192,7 +198,7 @@ def test_a_signal_saves_at_the_next_step_and_ends_the_run() -> None:
 
     seen: list[int] = []
     with pytest.raises(Stopped) as stopped:
-        Seen([red_or_blue() for _ in range(30)], stop_after=6, loop={"checkpoint_every": 100})
+        Seen([red_or_blue() for _ in range(30)], stop_after=6, runtime={"checkpoint_every": 100})
     assert stopped.value.code == 128 + signal.SIGTERM
     assert seen in ([6], [7])  # The ranks hear of it a step later.
 
@@ -208,7 +214,7 @@ def test_a_signal_while_it_evaluates_saves_without_the_evaluation() -> None:
 
     seen: list[tuple[int, Any]] = []
     with pytest.raises(Stopped):
-        Interrupted([red_or_blue() for _ in range(9)], loop={"checkpoint_every": 100, "validate_every": 3})
+        Interrupted([red_or_blue() for _ in range(9)], runtime={"checkpoint_every": 100, "validate_every": 3})
     assert seen == [(3, None)]
 
 
@@ -227,7 +233,7 @@ def test_an_evaluation_that_a_signal_cut_short_is_made_up_for() -> None:
     state = runs[0].state
     assert (state.step, state.evaluated) == (3, 0)
     done: list[str] = []
-    hooks = Hooks(
+    callbacks = Callbacks(
         advance=lambda batch: None,
         log=lambda record, failures, batch: None,
         evaluate=lambda: done.append("evaluated") is None,
@@ -235,14 +241,23 @@ def test_an_evaluation_that_a_signal_cut_short_is_made_up_for() -> None:
         nonfinite=lambda facts: "",
         stop=StopRequest(),
     )
-    options = LoopOptions(last_step=3, log_every=1, checkpoint_every=1)
     for _ in range(2):
-        train(state, [], schedule=Schedule(0.1, 3), step_options=StepOptions(seed=0), options=options, hooks=hooks)
+        train(
+            state,
+            list[Batch](),
+            task=single_label(2),
+            schedule=Schedule(0.1, 3),
+            seed=0,
+            optim=optim_of(steps=3),
+            runtime=RuntimeConfig(log_every=1, checkpoint_every=1),
+            max_failed=0.01,
+            callbacks=callbacks,
+        )
     assert done == ["evaluated", "saved after 3"]
 
 
 def test_evaluations_come_at_their_steps_and_after_the_last() -> None:
-    run = Trained([red_or_blue() for _ in range(8)], loop={"validate_every": 3, "checkpoint_every": 100})
+    run = Trained([red_or_blue() for _ in range(8)], runtime={"validate_every": 3, "checkpoint_every": 100})
     assert run.evaluated == [3, 6, 8]
     assert run.saved == [3, 6, 8]
 
@@ -252,7 +267,7 @@ def test_passes_of_a_step_add_up_to_one_pass_over_its_clips() -> None:
 
     def trained(accumulate: int) -> dict[str, torch.Tensor]:
         model = small("c2d_small_8x2", norm="affine").double()
-        Trained([red_or_blue() for _ in range(4)], model=model, lr=0.01, accumulate=accumulate)
+        Trained([red_or_blue() for _ in range(4)], model=model, lr=0.01, runtime={"accumulate": accumulate})
         return model.state_dict()
 
     whole = trained(1)
@@ -263,7 +278,7 @@ def test_passes_of_a_step_add_up_to_one_pass_over_its_clips() -> None:
 
 def test_training_stops_with_the_names_when_too_many_videos_fail() -> None:
     failures = tuple(Failure(f"{i}.mp4", f"{i}.mp4: broken") for i in range(11))
-    assert Trained([red_or_blue(failures), red_or_blue()], loop={"max_failed": 1.0}).state.num_failures == 11
+    assert Trained([red_or_blue(failures), red_or_blue()], max_failed=1.0).state.num_failures == 11
     assert Trained([red_or_blue(failures[:10]), red_or_blue()]).state.num_failures == 10
     with pytest.raises(
         ValueError, match=r"11 of 19 drawn videos cannot be decoded.*max_failed=0\.01(.|\n)*3\.mp4: broken"

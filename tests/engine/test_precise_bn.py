@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from nonlocal_video.engine.precise_bn import precise_statistics, with_statistics
 from nonlocal_video.models import build_model
 from nonlocal_video.system.distributed import rank
+from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import Batch
 from tests.engine.ranks import on_ranks
+
+TASK = single_label(5)
 
 
 class TwoLayers(nn.Module):
@@ -46,7 +49,7 @@ def brighter_and_brighter(num_batches: int) -> list[Batch]:
 def measured(
     model: nn.Module, batches: Sequence[Batch] | Iterator[Batch], *, precision: str = "fp32"
 ) -> dict[str, Tensor]:
-    statistics = precise_statistics(model, batches, precision=precision, stopped=lambda: False)
+    statistics = precise_statistics(model, batches, task=TASK, precision=precision, stopped=lambda: False)
     assert statistics is not None
     return statistics
 
@@ -125,7 +128,8 @@ def test_the_network_and_the_random_state_stay_as_they_were() -> None:
 def test_a_stop_gives_no_statistics() -> None:
     answers = iter([False, True])
     batches = iter(brighter_and_brighter(5))
-    assert precise_statistics(TwoLayers(), batches, precision="fp32", stopped=lambda: next(answers)) is None
+    stopped = precise_statistics(TwoLayers(), batches, task=TASK, precision="fp32", stopped=lambda: next(answers))
+    assert stopped is None
     assert len(list(batches)) == 3
 
 
@@ -141,9 +145,8 @@ def test_frozen_layers_are_not_measured_and_others_need_a_batch() -> None:
 
 
 def _share(stop_on: int | None) -> dict[str, Tensor] | None:
-    return precise_statistics(
-        TwoLayers(), brighter_and_brighter(4)[rank() :: 2], precision="fp32", stopped=lambda: rank() == stop_on
-    )
+    mine = brighter_and_brighter(4)[rank() :: 2]
+    return precise_statistics(TwoLayers(), mine, task=TASK, precision="fp32", stopped=lambda: rank() == stop_on)
 
 
 @pytest.mark.slow

@@ -9,7 +9,11 @@ import pytest
 
 from nonlocal_video.engine import progress as progress_module
 from nonlocal_video.engine.progress import Progress, format_line
+from nonlocal_video.tasks.multi_label import multi_label
+from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import Failure
+
+TASK = single_label(7)
 
 RECORD = {"step": 110, "loss": 1.23456, "top1": 45.62, "lr": 0.00125, "clips_per_s": 12.34, "data_wait": 3.4}
 
@@ -45,16 +49,21 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_line_says_it_all() -> None:
     facts = "loss 1.2346  top-1 45.6%  lr 0.00125  12.3 clips/s  data wait 3%"
-    assert format_line(110, 400, record=RECORD, eta_s=3661.4) == f"step 110/400  {facts}  ETA 1:01:01"
-    assert format_line(110, 400, record=RECORD, eta_s=200000, peak_gib=9.87).endswith(
+    assert format_line(110, 400, record=RECORD, task=TASK, eta_s=3661.4) == f"step 110/400  {facts}  ETA 1:01:01"
+    assert format_line(110, 400, record=RECORD, task=TASK, eta_s=200000, peak_gib=9.87).endswith(
         "ETA 2 days, 7:33:20  GPU memory 9.9 GiB"
     )
 
 
+def test_a_line_calls_things_as_the_task_does() -> None:
+    line = format_line(110, 400, record=RECORD, task=multi_label(7, taught="clip"), eta_s=1)
+    assert "loss 1.2346  hit@1 45.6%  lr 0.00125" in line
+
+
 def test_skipped_steps_show_where_there_are_any() -> None:
-    assert "skipped" not in format_line(110, 400, record={**RECORD, "skipped_steps": 0}, eta_s=1)
+    assert "skipped" not in format_line(110, 400, record={**RECORD, "skipped_steps": 0}, task=TASK, eta_s=1)
     nothing = {name: value for name, value in RECORD.items() if name not in ("loss", "top1")}
-    assert format_line(110, 400, record={**nothing, "skipped_steps": 4}, eta_s=1).startswith(
+    assert format_line(110, 400, record={**nothing, "skipped_steps": 4}, task=TASK, eta_s=1).startswith(
         "step 110/400  4 steps skipped  lr 0.00125"
     )
 
@@ -62,7 +71,7 @@ def test_skipped_steps_show_where_there_are_any() -> None:
 def test_the_time_left_follows_from_the_steps_of_this_process(now: list[float]) -> None:
     """10 steps in 20 s, 90 to go; the 100 steps before were another process's."""
     kept: list[str] = []
-    progress = Progress(100, 200, keep=kept.append)
+    progress = Progress(100, 200, task=TASK, keep=kept.append)
     now[0] += 20
     progress.show(RECORD, [])
     now[0] += 5
@@ -73,7 +82,7 @@ def test_the_time_left_follows_from_the_steps_of_this_process(now: list[float]) 
 
 def test_without_a_terminal_every_record_is_a_line_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     kept: list[str] = []
-    progress = Progress(0, 200, keep=kept.append)
+    progress = Progress(0, 200, task=TASK, keep=kept.append)
     progress.advance()
     progress.show(RECORD, [])
     progress.note("saved")
@@ -90,7 +99,7 @@ def test_a_terminal_has_a_bar_on_stderr_and_notes_on_stdout(
 ) -> None:
     terminal, kept = Terminal(columns=150), list[str]()
     monkeypatch.setattr(sys, "stderr", terminal.stream)
-    progress = Progress(100, 200, keep=kept.append)
+    progress = Progress(100, 200, task=TASK, keep=kept.append)
     for _ in range(10):
         progress.advance()
     progress.show(RECORD, [])
@@ -109,14 +118,14 @@ def test_a_terminal_without_columns_has_lines(
     """Such as the one of a container whose output nobody watches."""
     kept: list[str] = []
     monkeypatch.setattr(sys, "stderr", Terminal(columns=0).stream)
-    Progress(100, 200, keep=kept.append).show(RECORD, [])
+    Progress(100, 200, task=TASK, keep=kept.append).show(RECORD, [])
     assert capsys.readouterr().out.splitlines() == kept
 
 
 def test_a_time_out_is_told_since_the_run_may_not_repeat() -> None:
     kept: list[str] = []
     failures = [Failure("a.mp4", "a.mp4: not decoded within 60 s", by_chance=True), Failure("b.mp4", "b.mp4: broken")]
-    Progress(0, 200, keep=kept.append).show(RECORD, failures)
+    Progress(0, 200, task=TASK, keep=kept.append).show(RECORD, failures)
     assert kept[1:] == ["note: a.mp4: not decoded within 60 s; from here this run may not repeat exactly"]
 
 
@@ -124,7 +133,7 @@ def test_a_terminal_that_is_gone_does_not_stop_the_run(monkeypatch: pytest.Monke
     terminal, kept = Terminal(columns=100), list[str]()
     for stream in ("stderr", "stdout"):
         monkeypatch.setattr(sys, stream, terminal.stream)
-    progress = Progress(0, 200, keep=kept.append)
+    progress = Progress(0, 200, task=TASK, keep=kept.append)
     progress.show(RECORD, [])
     terminal.text()
     terminal.close_window()

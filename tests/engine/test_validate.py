@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +10,20 @@ from torch.nn import functional as F
 from nonlocal_video.data.clips import random_clip
 from nonlocal_video.data.dataset import ValidationVideos
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.data.loader import validation_loader
+from nonlocal_video.data.loader import Loader, shard_plan
 from nonlocal_video.data.transforms import training_crop
 from nonlocal_video.engine.validate import validate
 from nonlocal_video.metrics.average_precision import mean_ap
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.system.distributed import rank
+from nonlocal_video.tasks.clips import ClipTask
+from nonlocal_video.tasks.multi_label import multi_label
+from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import Batch, Failure
 from tests.engine.ranks import on_ranks
+
+ONE, SEVERAL = single_label(7), multi_label(7, taught="video")
 
 
 def small(num_classes: int = 7) -> Classifier:
@@ -43,8 +47,10 @@ def batches_of(size: int, *failures: Failure) -> list[Batch]:
     return [Batch(c, n, failures if i == 0 else ()) for i, (c, n) in enumerate(parts)]
 
 
-def outcome(batches: list[Batch] | Iterator[Batch], *, model: Classifier | None = None) -> dict[str, float]:
-    found = validate(model or small(), batches, precision="fp32", stopped=lambda: False)
+def outcome(
+    batches: list[Batch] | Iterator[Batch], *, model: Classifier | None = None, task: ClipTask = ONE
+) -> dict[str, float]:
+    found = validate(model or small(), batches, task=task, precision="fp32", stopped=lambda: False)
     assert found is not None
     return found
 
@@ -69,19 +75,13 @@ def of_several(size: int) -> list[Batch]:
     return [Batch(c, n) for c, n in zip(clips.split(size), several.split(size), strict=True)]
 
 
-def with_sigmoid() -> Classifier:
-    model = small()
-    model.options = replace(model.options, activation="sigmoid")
-    return model
-
-
 @pytest.mark.parametrize("size", [1, 4, 10])
 def test_several_classes_are_scored_by_their_average_precision(size: int) -> None:
-    model, (clips, _) = with_sigmoid().eval(), clips_and_labels()
+    model, (clips, _) = small().eval(), clips_and_labels()
     with torch.no_grad():
         logits = torch.cat([model(clip[None]) for clip in clips])
     labels = torch.cat([batch.labels for batch in of_several(10)])
-    found = outcome(of_several(size), model=with_sigmoid())
+    found = outcome(of_several(size), task=SEVERAL)
     assert found.keys() == {"clip_loss", "clip_map", "videos", "failed"}
     assert found["clip_loss"] == pytest.approx(F.binary_cross_entropy_with_logits(logits, labels).item(), rel=1e-4)
     assert found["clip_map"] == pytest.approx(mean_ap(logits, labels > 0).mean)
@@ -89,7 +89,7 @@ def test_several_classes_are_scored_by_their_average_precision(size: int) -> Non
 
 def test_few_classes_have_no_top5() -> None:
     clips, labels = clips_and_labels()
-    assert "clip_top5" not in outcome([Batch(clips, labels % 2)], model=small(2))
+    assert "clip_top5" not in outcome([Batch(clips, labels % 2)], model=small(2), task=single_label(2))
 
 
 def test_modes_and_random_state_stay_as_they_were() -> None:
@@ -114,24 +114,25 @@ def test_modes_and_random_state_stay_as_they_were() -> None:
 def test_videos_that_failed_are_counted_and_named() -> None:
     failures = [Failure(f"{i}.mp4", f"{i}.mp4: broken") for i in range(8)]
     said: list[str] = []
-    found = validate(small(), batches_of(4, *failures), precision="fp32", stopped=lambda: False, note=said.append)
+    batches = batches_of(4, *failures)
+    found = validate(small(), batches, task=ONE, precision="fp32", stopped=lambda: False, note=said.append)
     assert found is not None
     assert (found["videos"], found["failed"]) == (10, 8)
     assert found["clip_loss"] == pytest.approx(outcome(batches_of(4))["clip_loss"])
     (text,) = said
-    assert "8 videos could not be decoded\n  0.mp4: broken\n" in text
+    assert text.startswith("validation: 8 videos could not be decoded\n  0.mp4: broken\n")
     assert text.endswith("4.mp4: broken\n  and 3 more")
 
 
 def test_nothing_to_score_is_an_error_with_the_cause() -> None:
     nothing = Batch(torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), (Failure("a", "a: broken"),))
-    with pytest.raises(ValueError, match=r"none of 1 videos can be decoded\n  a: broken"):
+    with pytest.raises(ValueError, match=r"validation: none of 1 videos can be decoded\n  a: broken"):
         outcome([nothing])
 
 
 def test_a_stop_gives_no_scores() -> None:
     answers, batches = iter([False, True]), iter(batches_of(2))
-    assert validate(small(), batches, precision="fp32", stopped=lambda: next(answers)) is None
+    assert validate(small(), batches, task=ONE, precision="fp32", stopped=lambda: next(answers)) is None
     assert len(list(batches)) == 3
 
 
@@ -140,11 +141,13 @@ def test_every_validation_of_a_list_is_the_same(miniature: Path, tmp_path: Path)
     (tmp_path / "broken.mp4").write_text("no video")
     entries[2] = entries[2]._replace(path=str(tmp_path / "broken.mp4"))
     fit = partial(training_crop, jitter=(55, 69), crop=48, flip=True)
-    found = []
+    found, task = [], single_label(2)
     for clips in (1, 4):
-        videos = ValidationVideos(entries, seed=0, pick=partial(random_clip, length=8, stride=4), fit=fit)
-        loader = validation_loader(videos, clips=clips, rank=0, world_size=1, workers=0, limit_s=60)
-        found.append(validate(small(2), loader, precision="fp32", stopped=lambda: False))
+        pick = partial(random_clip, length=8, stride=4)
+        videos = ValidationVideos(entries, seed=0, pick=pick, fit=fit, target=task.asked)
+        plan = shard_plan(len(videos), clips=clips, rank=0, world_size=1)
+        loader = Loader(videos, plan, collate=task.collate, workers=0, limit_s=60)
+        found.append(validate(small(2), loader, task=task, precision="fp32", stopped=lambda: False))
     assert found[0] is not None
     assert found[0] == pytest.approx(found[1], rel=1e-5)
     assert (found[0]["videos"], found[0]["failed"]) == (len(entries) - 1, 1)
@@ -155,20 +158,20 @@ def _share(stop_on: int | None) -> tuple[dict[str, float] | None, list[str]]:
     failures = (Failure(f"{rank()}.mp4", f"{rank()}.mp4: broken"),)
     nothing = Batch(torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), failures)
     mine, said = [*batches_of(4), nothing] if rank() == 0 else [nothing], list[str]()
-    found = validate(small(), mine, precision="fp32", stopped=lambda: rank() == stop_on, note=said.append)
+    found = validate(small(), mine, task=ONE, precision="fp32", stopped=lambda: rank() == stop_on, note=said.append)
     return found, said
 
 
 def _share_several() -> dict[str, float] | None:
     """Rank 1 has nothing."""
     mine = of_several(4) if rank() == 0 else []
-    return validate(with_sigmoid(), mine, precision="fp32", stopped=lambda: False)
+    return validate(small(), mine, task=SEVERAL, precision="fp32", stopped=lambda: False)
 
 
 @pytest.mark.slow
 def test_ranks_rank_several_classes_together() -> None:
     first, second = on_ranks(2, _share_several)
-    assert first == second == pytest.approx(outcome(of_several(4), model=with_sigmoid()))
+    assert first == second == pytest.approx(outcome(of_several(4), task=SEVERAL))
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
         ("c2d_r50_32x2", {"pool1_padding": 2}, "pool1_padding: got 2"),
         ("c2d_r50_32x2", {"clip_length": 6}, "6 frames of 224x224 is too small"),
         ("c2d_r50_32x2", {"crop": 4}, "32 frames of 4x4 is too small"),
-        ("c2d_r50_32x2", {"pairwize": "gaussian"}, "got the option pairwize, expected one of depth, clip_length"),
+        ("c2d_r50_32x2", {"pairwize": "gaussian"}, "got the option pairwize, expected one of name, depth"),
         ("nl_c2d_r50_32x4", {"clip_length": 28}, "has 14 positions in time in res3, expected a multiple of"),
         ("c2d_r50_32x2", {"pool2": "false"}, "pool2: got 'false', expected bool"),
         ("c2d_r50_32x2", {"crop": True}, "crop: got True, expected int"),

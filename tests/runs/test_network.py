@@ -4,7 +4,7 @@ import re
 import shlex
 import sys
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import Tensor, nn
 
 from nonlocal_video.models.placement import built_places
-from nonlocal_video.runs.network import function_for, network_of, own_function, plain_model, plain_word
-from nonlocal_video.settings.network import NetworkOptions
+from nonlocal_video.runs.network import function_for, network_of, own_function, plain_model
+from nonlocal_video.settings import settings_of
+from nonlocal_video.settings.network import NetworkOptions, Options, options_of
 
 HERE = "tests.runs.test_network"
 MODEL = {"name": "nl_c2d_small_8x2", "num_classes": 2, "crop": 48}
@@ -44,13 +45,6 @@ WORDS: dict[str, tuple[Any, Any]] = {
     "a project's": ("dot_product", None),
     "nothing": (None, None),
     "a class": (f"{HERE}.Mean", Mean),
-    "a class in Hydra's words": ({"_target_": f"{HERE}.Mean", "_partial_": True}, Mean),
-    "with an argument": (
-        {"_target_": f"{HERE}.Mean", "_partial_": True, "factor": 2.0},
-        partial(Mean, factor=2.0),
-    ),
-    "a module": ({"_target_": f"{HERE}.Plain"}, Plain()),
-    "a module with an argument": ({"_target_": f"{HERE}.Plain", "factor": 3.0}, Plain(3.0)),
     "a module of the package": (f"{HERE}.INSTANCE", INSTANCE),
 }
 
@@ -59,14 +53,7 @@ WORDS: dict[str, tuple[Any, Any]] = {
 def test_the_users_word_is_imported(case: str) -> None:
     word, expected = WORDS[case]
     found = own_function(word)
-    if isinstance(expected, partial):
-        assert isinstance(found, partial)
-        assert (found.func, found.keywords) == (expected.func, expected.keywords)
-    elif isinstance(expected, Plain):
-        assert isinstance(found, Plain)
-        assert found.factor == expected.factor
-    else:
-        assert found is expected
+    assert found is expected
 
 
 @pytest.mark.parametrize(
@@ -76,11 +63,7 @@ def test_the_users_word_is_imported(case: str) -> None:
         ("no_such_package.Mean", "no_such_package.Mean cannot be imported: .*PYTHONPATH"),
         (f"{HERE}.Median", "cannot be imported: module .* has no attribute 'Median'"),
         (f"{HERE}.NUMBER", "is 3, expected a class or function of channels"),
-        ({"_target_": f"{HERE}.Plain", "faktor": 2.0}, "unexpected keyword argument 'faktor'"),
-        ({"factor": 2.0}, "model.pairwise: got {'factor': 2.0}, expected one of gaussian"),
-        ({"_target_": f"{HERE}.Mean", "_args_": 3}, "model.pairwise._args_: got 3, expected a plain argument"),
-        ({"_target_": f"{HERE}.Mean", "x": {"_target_": "os.getcwd"}}, "expected a plain argument"),
-        ({"_target_": f"{HERE}.Mean", "_partial_": "yes"}, "_partial_: got 'yes', expected true or false"),
+        ({"_target_": "os.getcwd"}, "model.pairwise: got {'_target_': 'os.getcwd'}, expected one of gaussian"),
         ([f"{HERE}.Mean"], "expected one of gaussian"),
     ],
 )
@@ -89,20 +72,24 @@ def test_a_word_that_cannot_be_is_refused(word: Any, message: str) -> None:
         own_function(word)
 
 
-def test_equal_words_have_one_form() -> None:
-    """A run is resumed and tested by either."""
-    assert plain_word({"_target_": "a.B", "_partial_": True}) == plain_word("a.B") == "a.B"
-    assert plain_word({"_target_": "a.B", "_partial_": False}) == plain_word({"_target_": "a.B"}) != "a.B"
-
-
 def test_a_network_has_the_function_that_is_given() -> None:
-    (place,) = built_places(network_of({**MODEL, "pairwise": f"{HERE}.Mean"}, where="x", pairwise=Mean))
+    options = options_of({**MODEL, "pairwise": f"{HERE}.Mean"})
+    (place,) = built_places(network_of(options, where="x", pairwise=Mean))
     assert place.pairwise == f"{HERE}.Mean"
-    old = {**MODEL, "_target_": "nonlocal_video.models.build_model", "pairwise": "dot_product"}
-    assert [place.pairwise for place in built_places(network_of(old, where="x"))] == ["dot_product"]
 
 
 TARGETS = ["os.system", "torch.hub.load", "logging.FileHandler", "builtins.eval", "os:system", "x; rm -rf ~", "\x1b[2J"]
+
+
+def read(model: dict[str, Any]) -> NetworkOptions:
+    """As the settings of a run are read."""
+    plain_model(model, where="run/config.yaml: model")
+    return settings_of(OneModel, {"model": model}, where="run/config.yaml: ").model
+
+
+@dataclass
+class OneModel:
+    model: Options
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -115,7 +102,7 @@ def test_nothing_in_plain_options_names_code(key: str, target: str, monkeypatch:
         "stem": {"stem": named}, "nonlocal_blocks": {"nonlocal_blocks": [named]}, "name": {"name": named},
     }[key]  # fmt: skip
     with pytest.raises(ValueError, match=r"run/config\.yaml: model") as error:
-        network_of({**MODEL, **change}, where="run/config.yaml: model")
+        network_of(read({**MODEL, **change}), where="run/config.yaml: model")
     assert "\x1b" not in str(error.value)
     assert "; rm" not in re.sub(r"'[^']*'", "", str(error.value)), "it is printed as something to type"
 
@@ -127,15 +114,14 @@ JUNK: list[Any] = [None, True, -1, 10**30, 1e300, float("nan"), "", "x", "1", "\
 def test_any_value_of_an_option_builds_or_is_a_value_error(name: str) -> None:
     for value in JUNK:
         with torch.device("meta"), suppress(ValueError):
-            network_of({**MODEL, name: value}, where="model")
+            network_of(options_of({**MODEL, name: value}), where="model")
 
 
 COMMAND = "python tools/test.py run=runs/a"
 
 
-@pytest.mark.parametrize("case", ["a class", "with an argument", "a module with an argument"])
-def test_a_file_is_not_enough_and_the_line_that_is_works(case: str) -> None:
-    stored = plain_word(WORDS[case][0])
+def test_a_file_is_not_enough_and_the_line_that_is_works() -> None:
+    stored = f"{HERE}.Mean"
     with pytest.raises(
         ValueError, match=r"runs/a: its pairwise function: got .*code that the project does not"
     ) as error:

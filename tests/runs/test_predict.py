@@ -25,7 +25,7 @@ from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.models import build_model, load_model
 from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.runs.predict import Predictor, Result
-from nonlocal_video.settings import PredictConfig, PredictDataConfig, ProtocolConfig, RuntimeConfig
+from nonlocal_video.settings import PredictConfig, ProtocolConfig, ReadConfig, RuntimeConfig
 from tests.data.videos import textured_frames
 
 ROOT = Path(__file__).parents[2]
@@ -219,7 +219,7 @@ def test_readme_lines_run_as_a_script(weights: Path, videos: Path, tmp_path: Pat
 
 
 def names_of(path: Path, **data: object) -> tuple[list[str], str | None]:
-    predict = Predictor(path, data=PredictDataConfig(**data))  # type: ignore[arg-type]
+    predict = Predictor(path, data=ReadConfig(**data))  # type: ignore[arg-type]
     return list(predict.classes), predict.note
 
 
@@ -338,7 +338,7 @@ def test_every_line_is_in_the_file_as_soon_as_it_is_known(weights: Path, tmp_pat
                 seen.append(out.read_text())
                 yield entry.video, Result(CLASSES, torch.ones(6) / 6)
 
-    config = PredictConfig(str(weights), format="jsonl", out=str(out))
+    config = PredictConfig(weights=str(weights), video="a.mp4", format="jsonl", out=str(out))
     tool["write_predictions"](config, Slow(), find_entries(["a.mp4", "b.mp4", "c.mp4"], root=None))
     assert [text.count("\n") for text in seen] == [0, 1, 2]
     assert all(json.loads(line) for text in seen for line in text.splitlines())
@@ -415,14 +415,14 @@ def test_a_run_its_checkpoint_and_other_files_are_answered_with_the_file_to_give
     [
         (["weights="], "these settings need a value: weights=..., video=..."),
         ([], "these settings need a value: video=..."),
-        (["video=a.mp4", "format=xml"], "format: got xml, expected text, jsonl, csv"),
+        (["video=a.mp4", "format=xml"], "format: got xml, expected text, jsonl or csv"),
         (["video=a.mp4", "top=0"], "top: got 0"),
         (["video=a.mp4", "every_s=0"], "every_s: got 0"),
         (["video=a.mp4", "features=f.npz", "over_time=x"], "features=FILE is instead of predictions"),
         (["video=a.mp4", "out=/nowhere/out.txt"], "/nowhere/out.txt: its folder is not there"),
         (["video=a.mp4", "runtime.devices=2"], "runtime.devices: got 2, expected 1"),
         (["video=a.mp4", "protocol.crops=4"], "protocol.crops: got 4"),
-        (["video=a.mp4", "data.decoder=vlc"], "data.decoder: got 'vlc'"),
+        (["video=a.mp4", "data.decoder=vlc"], "data.decoder: got vlc"),
         (["video=a.mp4", "vdeo=b.mp4"], "vdeo"),
     ],
 )

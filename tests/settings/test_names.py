@@ -3,8 +3,8 @@
 import pytest
 
 from nonlocal_video.cli.commandline import PATHS, with_quotes
-from nonlocal_video.settings.checks import check_name
 from nonlocal_video.settings.identity import FILES, LONGEST, UNNAMED, name_of, within, words_of
+from nonlocal_video.settings.parts import check_name
 
 FOLDER = "/home/some body/x=y, z"
 OWN = [

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nonlocal_video.engine.optim import build_sgd
-from nonlocal_video.engine.step import autocast
 from nonlocal_video.models import build_model
+from nonlocal_video.models.groups import parameter_groups
+from nonlocal_video.settings import OptimConfig
+from nonlocal_video.system.precision import at_precision
 
 NUM_CLASSES = 400
 
@@ -42,14 +44,17 @@ def prepare(way: Way, *, batch: int, crop: int, slowfast: Path | None) -> Callab
     labels = torch.randint(0, NUM_CLASSES, (batch,), device=device)
     model, x = _peer(way, clips, slowfast=slowfast) if way.network.startswith("py") else _ours(way, clips, crop=crop)
     model.train()
-    call = torch.compile(model) if way.compile else model
-    optimizer = build_sgd(model, lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=way.fused)
+    call = at_precision(torch.compile(model) if way.compile else model, way.precision)
+    optimizer = build_sgd(
+        parameter_groups(model),
+        OptimConfig(lr=0.01, reference_batch=1, clips_per_device=1, steps=1),
+        lr=0.01,
+        fused=way.fused,
+    )
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with autocast(device, way.precision):
-            logits = call(x)
-        F.cross_entropy(logits.float(), labels).backward()
+        F.cross_entropy(call(x).float(), labels).backward()
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()

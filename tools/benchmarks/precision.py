@@ -11,8 +11,8 @@ from torch import Tensor
 from benchmarks.costs import table
 from benchmarks.testspeed import Test, build, copies, plan, videos_of
 from benchmarks.videos import File
-from nonlocal_video.engine.evaluate import Scorer
 from nonlocal_video.system.distributed import local_device
+from nonlocal_video.tasks.views import Scorer
 from nonlocal_video.types import Views
 
 EXPLANATION = """## Precision

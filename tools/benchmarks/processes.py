@@ -17,8 +17,9 @@ from benchmarks.ways import CROP, JITTER, LENGTH, STRIDE
 from nonlocal_video.data.clips import random_clip, uniform_clips
 from nonlocal_video.data.dataset import TestingVideos, TrainingVideos
 from nonlocal_video.data.decode import DECODERS, decode
-from nonlocal_video.data.loader import step_plan, training_loader
+from nonlocal_video.data.loader import Loader, step_plan
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
+from nonlocal_video.tasks.single_label import single_label, target
 from nonlocal_video.types import Entry, Views
 
 MEMORY = """## Memory
@@ -28,7 +29,7 @@ after so many clips; file descriptors and threads. Then the 30 views of 128 fram
 """
 LOADER = """## Through the loader
 
-`training_loader` with batches of 8 clips, on all the cores this program may use: clips a second of wall time, from the
+`Loader` with batches of 8 clips, on all the cores this program may use: clips a second of wall time, from the
 moment when each worker has given a batch. Starting the workers is left out.
 """
 BATCH, BATCHES = 8, 8
@@ -59,6 +60,7 @@ def stream(files: Sequence[File], *, decoder: str) -> TrainingVideos:
         seed=0,
         pick=partial(random_clip, length=LENGTH, stride=STRIDE),
         fit=partial(training_crop, jitter=JITTER, crop=CROP, flip=True),
+        target=target,
         decode=partial(decode, decoder=decoder),
     )
 
@@ -156,7 +158,9 @@ def _clips_a_second(file: File, *, workers: int) -> float:
     first = max(workers, 1)
     plan = step_plan(first_step=0, last_step=first + BATCHES, clips_per_rank=BATCH, rank=0, world_size=1)
     start = 0.0
-    for number, batch in enumerate(training_loader(stream([file], decoder="pyav"), plan, workers=workers, limit_s=60)):
+    collate = single_label(1).collate
+    batches = Loader(stream([file], decoder="pyav"), plan, collate=collate, workers=workers, limit_s=60)
+    for number, batch in enumerate(batches):
         if batch.failures:
             raise ValueError(batch.failures[0].cause)
         if number == first - 1:

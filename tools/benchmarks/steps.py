@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.networks import Way, prepare
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.models import build_model
+from nonlocal_video.settings import OptimConfig
 from nonlocal_video.system.distributed import all_reduce_sum, is_main, local_device, set_threads, world_size, wrap
 from nonlocal_video.system.launch import launch
 
@@ -96,7 +97,9 @@ def _rank(sizes: Sizes, *, network: str, frames: int, rates: Any) -> None:
     device = local_device()
     model = build_model(network, num_classes=400, crop=sizes.crop, dropout=0.0).to(device).train()
     wrapped = wrap(model, sync_bn=False)
-    optimizer = build_sgd(model, lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True)
+    optimizer = build_sgd(
+        model.groups(), OptimConfig(lr=0.01, reference_batch=1, clips_per_device=1, steps=1), lr=0.01, fused=True
+    )
     clips = torch.randint(0, 256, (sizes.batch, 3, frames, sizes.crop, sizes.crop), dtype=torch.uint8, device=device)
     labels = torch.zeros(sizes.batch, dtype=torch.int64, device=device)
     for repeat in range(sizes.repeats + 2):

@@ -17,12 +17,13 @@ from nonlocal_video.data.dataset import TestingVideos
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.loader import START_METHOD, testing_loader
 from nonlocal_video.data.transforms import resize, short_side_size, testing_crops, testing_short_side
-from nonlocal_video.engine.evaluate import Scorer, Work, evaluate
+from nonlocal_video.engine.evaluate import Work, evaluate
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.runs.videos import build_testing_videos
-from nonlocal_video.settings import ClipConfig, DataConfig, ProtocolConfig, RuntimeConfig, TrainConfig
+from nonlocal_video.runs.videos import clips_of, views_of
+from nonlocal_video.settings import ProtocolConfig, ReadConfig, RuntimeConfig
 from nonlocal_video.system.distributed import local_device
+from nonlocal_video.tasks.views import Scorer, VideoJudge
 from nonlocal_video.types import Entry, Failure, Prediction
 
 NUM_CLASSES = 400
@@ -50,6 +51,8 @@ class Outcome(NamedTuple):
     scores: dict[str, Tensor]
     """(K,) of each video."""
     work: Work
+    pixels: int
+    """That went through the network."""
 
 
 def build(name: str) -> Classifier:
@@ -92,8 +95,8 @@ def copies(path: str, number: int) -> list[Entry]:
 def videos_of(test: Test) -> TestingVideos:
     """The videos as tools/test.py has them made."""
     options = test.model.options
-    clip = ClipConfig(length=options.clip_length, stride=options.clip_stride)
-    return build_testing_videos(TrainConfig(clip=clip, data=DataConfig(decoder="pyav")), test.protocol, test.entries)
+    pick = clips_of(test.protocol, length=options.clip_length, stride=options.clip_stride)
+    return views_of(test.protocol, ReadConfig())(test.entries, pick=pick)
 
 
 def ours(test: Test) -> Outcome:
@@ -113,8 +116,9 @@ def ours(test: Test) -> Outcome:
             raise ValueError(outcome.cause)
         scores[outcome.video] = outcome.scores
 
-    work = evaluate(scorer, loader, combine="mean", keep_views=False, finished=finished, total=len(todo))
-    return Outcome(scores, work._replace(seconds=time.perf_counter() - began))
+    judge = VideoJudge(scorer, combine="mean", keep_views=False)
+    work = evaluate(judge, loader, finished=finished, total=len(todo), unit="video")
+    return Outcome(scores, work._replace(seconds=time.perf_counter() - began), judge.pixels)
 
 
 class ViewByView(Dataset[tuple[str, Tensor]]):
@@ -179,7 +183,7 @@ def straightforward(test: Test) -> Outcome:
         sums[video] = sums.get(video, 0) + scores.double().cpu()
         pixels += view[0, 0].numel()
     means = {video: total * len(test.entries) / len(items) for video, total in sums.items()}
-    return Outcome(means, Work(time.perf_counter() - began, waited_s, pixels))
+    return Outcome(means, Work(time.perf_counter() - began, waited_s), pixels)
 
 
 def check_same(one: Outcome, other: Outcome) -> float:
@@ -212,13 +216,14 @@ class Speed(NamedTuple):
 
 def in_turn(ways: Mapping[Key, Callable[[], Outcome]], *, repeats: int) -> dict[Key, Speed]:
     """The speed of each way; they take turns, so that a slow minute meets all."""
-    found: dict[Key, list[Work]] = {name: [] for name in ways}
+    found: dict[Key, list[Outcome]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
-            found[name].append(way().work)
-    return {name: _medians(works) for name, works in found.items()}
+            found[name].append(way())
+    return {name: _medians(outcomes) for name, outcomes in found.items()}
 
 
-def _medians(works: Sequence[Work]) -> Speed:
+def _medians(outcomes: Sequence[Outcome]) -> Speed:
+    works = [outcome.work for outcome in outcomes]
     seconds = statistics.median(work.seconds for work in works)
-    return Speed(seconds, statistics.median(work.waited_s / work.seconds for work in works), works[0].pixels)
+    return Speed(seconds, statistics.median(work.waited_s / work.seconds for work in works), outcomes[0].pixels)

@@ -32,6 +32,7 @@ from nonlocal_video.data.decode import Decoded, decode
 from nonlocal_video.data.decoders.index import open_index
 from nonlocal_video.data.decoders.source import Deadline
 from nonlocal_video.data.transforms import short_side_size, training_crop
+from nonlocal_video.tasks.single_label import target
 from nonlocal_video.types import Entry
 
 LENGTH, STRIDE, JITTER, CROP = 32, 2, (256, 320), 224
@@ -64,6 +65,7 @@ def training_videos(file: File, *, seed: int, decoding: Callable[..., Decoded]) 
         seed=seed,
         pick=partial(random_clip, length=LENGTH, stride=STRIDE),
         fit=partial(training_crop, jitter=JITTER, crop=CROP, flip=True),
+        target=target,
         decode=decoding,
     )
 

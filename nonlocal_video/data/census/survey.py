@@ -17,11 +17,12 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from nonlocal_video.data.decoders.examine import Finding, examine
+from nonlocal_video.data.lists.labels import from_json
 from nonlocal_video.data.workers import START_METHOD
 from nonlocal_video.system.files import is_new, locked, whole_file
 from nonlocal_video.system.plain import check_folder, json_object
 from nonlocal_video.system.signals import end_with_parent
-from nonlocal_video.types import Entry, Label, TimedLabel
+from nonlocal_video.types import Entry, Label
 
 VIDEOS = "videos.jsonl"
 """The file of a census folder with a line for each video."""
@@ -184,11 +185,9 @@ def _line(record: Record) -> str:
 
 
 def _parsed(content: Mapping[str, Any]) -> Record:
-    label, stamp = content["label"], content["stamp"]
+    label, stamp = from_json(content["label"]), content["stamp"]
     # Words that many records share are held once.
     found: dict[str, Any] = {k: sys.intern(v) if isinstance(v, str) else v for k, v in content["finding"].items()}
-    if isinstance(label, list):
-        label = tuple(TimedLabel(*item) if isinstance(item, list) else item for item in label)
     stamp = None if stamp is None else (stamp[0], stamp[1])
     return Record(content["video"], content["path"], label, stamp, Depth(**content["depth"]), Finding(**found))
 
@@ -205,10 +204,8 @@ def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tup
         while True:
             for path in islice(rest, 4 * jobs - len(waiting)):
                 pool = pool or ProcessPool(min(jobs, len(paths)), initializer=end_with_parent, context=context)
-                future: Future[Finding] = pool.schedule(
-                    examine, args=(path,), kwargs=depth._asdict(), timeout=depth.limit_s + GRACE_S
-                )
-                waiting[future] = path
+                limit_s = depth.limit_s + GRACE_S
+                waiting[pool.schedule(examine, args=(path,), kwargs=depth._asdict(), timeout=limit_s)] = path
             if not waiting:
                 return
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:

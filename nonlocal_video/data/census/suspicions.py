@@ -10,25 +10,14 @@ from nonlocal_video.data.census.survey import Record
 from nonlocal_video.data.decoders.examine import FOLDER
 from nonlocal_video.data.lists.charades import FPS
 from nonlocal_video.data.lists.classes import KINETICS400
+from nonlocal_video.data.lists.labels import numbers_of, times_of
 from nonlocal_video.data.lists.videofiles import clip_name, stem_of
-from nonlocal_video.data.targets import classes_of
 from nonlocal_video.types import Label, TimedLabel
 
 FEW = 0.25
 """A class with less than this share of the median class is pointed out."""
 LATE_S = 0.1
 """Charades gives times to a hundredth of a second; the last frame ends up to a frame later."""
-
-
-def labels_of(label: Label) -> list[int]:
-    """The classes that a label names."""
-    classes = classes_of(label)
-    return [] if classes is None else list(classes) if isinstance(classes, tuple) else [classes]
-
-
-def times_of(label: Label) -> list[TimedLabel]:
-    """The classes with their times, where there are any."""
-    return [item for item in label if isinstance(item, TimedLabel)] if isinstance(label, tuple) else []
 
 
 def behind_end(records: Sequence[Record]) -> list[tuple[Record, TimedLabel, float]]:
@@ -59,7 +48,7 @@ def count_classes(records: Sequence[Record], classes: Sequence[str] | None) -> l
     """A line for each class that is named or listed, and for those between them."""
     counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for record in records:
-        for label in labels_of(record.label):
+        for label in numbers_of(record.label):
             counts[label].update(["listed", record.finding.group])
     names = list(classes or ())
     labels = {*counts, *range(len(names))}
@@ -109,19 +98,19 @@ def duplicates(records: Sequence[Record]) -> list[list[Record]]:
 
 def differ(group: Sequence[Record]) -> bool:
     """Whether one content has several labels."""
-    return len({tuple(labels_of(record.label)) for record in group}) > 1
+    return len({tuple(numbers_of(record.label)) for record in group}) > 1
 
 
 def beyond(records: Sequence[Record], num_classes: int) -> list[Record]:
     """Videos with a label that no class has."""
-    return [r for r in records if any(label >= num_classes for label in labels_of(r.label))]
+    return [r for r in records if any(label >= num_classes for label in numbers_of(r.label))]
 
 
 def known_classes(records: Sequence[Record], classes: Sequence[str] | None) -> Sequence[str] | None:
     """The names of the classes: those given, or those of Kinetics-400 for labels from 0 to 399."""
     if classes is not None:
         return classes
-    labels = {label for record in records for label in labels_of(record.label)}
+    labels = {label for record in records for label in numbers_of(record.label)}
     return KINETICS400 if labels and (min(labels), max(labels)) == (0, len(KINETICS400) - 1) else None
 
 
@@ -159,7 +148,7 @@ def compare(here: Sequence[tuple[str, Label]], there: Sequence[tuple[str, Label]
             continue
         met.add(other[0])
         difference.shared.append((name, other[0]))
-        if labels_of(label) != labels_of(other[1]):
+        if numbers_of(label) != numbers_of(other[1]):
             difference.relabelled.append((name, label, other[1]))
     difference.only_there.extend(name for name, _ in there if name not in met)
     return difference

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from nonlocal_video.data.decoders.container import AvError, open_container, video_stream
 from nonlocal_video.data.decoders.frames import FRAME_FORMATS, list_frames, open_frames
-from nonlocal_video.data.decoders.index import Index, decode_all, describe, index_frames, read_index
+from nonlocal_video.data.decoders.index import decode_all, describe, index_frames, read_index
+from nonlocal_video.data.decoders.memory import Index
 from nonlocal_video.data.decoders.orientation import orientation
 from nonlocal_video.data.decoders.source import MAX_ASPECT, Deadline
 

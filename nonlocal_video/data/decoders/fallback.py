@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from nonlocal_video.data.decoders.container import open_container, video_stream
-from nonlocal_video.data.decoders.index import Index
+from nonlocal_video.data.decoders.memory import Index
 from nonlocal_video.data.decoders.orientation import orientation
 from nonlocal_video.data.decoders.pyav import open_pyav
 from nonlocal_video.data.decoders.source import Deadline, Source

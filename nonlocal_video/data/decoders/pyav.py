@@ -13,16 +13,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from nonlocal_video.data.decoders.container import AvError, open_container, video_stream
-from nonlocal_video.data.decoders.index import (
-    Index,
-    count_frames,
-    decode_all,
-    decode_packet,
-    forget,
-    known,
-    read_index,
-    remember,
-)
+from nonlocal_video.data.decoders.index import count_frames, decode_all, decode_packet, read_index
+from nonlocal_video.data.decoders.memory import Index, forget, known, remember
 from nonlocal_video.data.decoders.orientation import orientation, upright
 from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source
 

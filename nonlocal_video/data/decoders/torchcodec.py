@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from nonlocal_video.data.decoders.fallback import CHUNK_BYTES, Frames, open_or_pyav
-from nonlocal_video.data.decoders.index import Index, open_index
+from nonlocal_video.data.decoders.index import open_index
+from nonlocal_video.data.decoders.memory import Index
 from nonlocal_video.data.decoders.source import Deadline, Source
 
 

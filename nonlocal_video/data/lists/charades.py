@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from nonlocal_video.data.decoders.frames import frame_number
+from nonlocal_video.data.lists.labels import times_of
 from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry, TimedLabel
 
@@ -76,7 +77,7 @@ def format_charades(entries: Sequence[Entry]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "actions"])
     for entry in entries:
-        labels = [one for one in entry.label if isinstance(one, TimedLabel)] if isinstance(entry.label, tuple) else []
+        labels = times_of(entry.label)
         writer.writerow([entry.video, ";".join(f"c{one.label:03d} {one.start_s:g} {one.end_s:g}" for one in labels)])
     return text.getvalue()
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from torchvision.models._meta import _KINETICS400_CATEGORIES
 
+from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry
 
@@ -207,7 +208,7 @@ def misplaced(entries: Sequence[Entry], classes: Sequence[str]) -> tuple[list[tu
         if label is None or entry.label is None:
             continue
         checked += 1
-        listed = (entry.label,) if isinstance(entry.label, int) else [getattr(x, "label", x) for x in entry.label]
+        listed = numbers_of(entry.label)
         if label not in listed:
             wrong.append((entry, label))
     return wrong, checked

@@ -10,6 +10,7 @@ from nonlocal_video.data.decoders.frames import frame_number
 from nonlocal_video.data.lists.charades import format_charades
 from nonlocal_video.data.lists.classes import class_ids, normalised
 from nonlocal_video.data.lists.kinds import Files, Ignored, is_called_video
+from nonlocal_video.data.lists.labels import items_of
 from nonlocal_video.data.lists.pathlist import split_line
 from nonlocal_video.types import Entry, TimedLabel
 
@@ -135,7 +136,7 @@ def format_list(names: Sequence[str], entries: Sequence[Entry]) -> str:
     Raises:
         ValueError: a path with a line break, or one that Charades' form has no place for.
     """
-    if any(isinstance(label, TimedLabel) for entry in entries for label in _several(entry)):
+    if any(isinstance(label, TimedLabel) for entry in entries for label in items_of(entry.label)):
         return format_charades([_charades_entry(name, entry) for name, entry in zip(names, entries, strict=True)])
     return "".join(f"{_line(name, entry)}\n" for name, entry in zip(names, entries, strict=True))
 
@@ -146,11 +147,7 @@ def _line(name: str, entry: Entry) -> str:
     line = split_line(f"{name} 0".strip(), 1)
     if (line.path, line.numbers) != (name, (0,)):  # It would be read otherwise.
         name = '"' + name.replace('"', '""') + '"'
-    return " ".join([name, *map(str, _several(entry))])
-
-
-def _several(entry: Entry) -> Sequence[int | TimedLabel]:
-    return entry.label if isinstance(entry.label, tuple) else () if entry.label is None else (entry.label,)
+    return " ".join([name, *map(str, items_of(entry.label))])
 
 
 def _charades_entry(name: str, entry: Entry) -> Entry:

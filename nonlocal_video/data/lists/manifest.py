@@ -12,11 +12,12 @@ from nonlocal_video.data.lists.charades import is_charades, is_frame_list, read_
 from nonlocal_video.data.lists.folders import settle_labels
 from nonlocal_video.data.lists.hmdb51 import is_split_file
 from nonlocal_video.data.lists.kinetics import is_kinetics, read_kinetics
+from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.lists.pathlist import read_path_list
 from nonlocal_video.data.lists.something import is_something, read_something
 from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.data.lists.videofiles import with_replacements
-from nonlocal_video.types import Entry, Label
+from nonlocal_video.types import Entry
 
 FROM_ONE = (
     "; the labels go from 1: with data.classes=FILE, the names of the classes, these are read where each video is "
@@ -108,11 +109,11 @@ def _detect(path: str) -> str:
     header = head.partition("\n")[0].strip()
     if is_something(head):
         return "something"
-    if is_frame_list(header):
-        return "charades_frames"
-    if is_charades(header):
-        return "charades"
-    return "kinetics" if is_kinetics(header) else "auto"
+    return next((form for form, tells in HEADERS.items() if tells(header)), "auto")
+
+
+HEADERS = {"charades_frames": is_frame_list, "charades": is_charades, "kinetics": is_kinetics}
+"""The forms that the first line of a list tells."""
 
 
 def _read(
@@ -134,17 +135,12 @@ def _read(
 def _check_labels(path: str, numbered: Sequence[tuple[int, Entry]], num_classes: int | None) -> None:
     """Makes sure that the labels are in range."""
     expected = f"0 to {num_classes - 1}" if num_classes is not None else "0 or more"
-    labels = [(line, label) for line, entry in numbered for label in _numbers(entry.label)]
+    labels = [(line, label) for line, entry in numbered for label in numbers_of(entry.label)]
     for line, label in labels:
         if label < 0 or (num_classes is not None and label >= num_classes):
             numbers = {number for _, number in labels}
             hint = FROM_ONE if (min(numbers), max(numbers)) == (1, num_classes) else ""
             raise ValueError(f"{path}:{line}: got label {label}, expected {expected}{hint}")
-
-
-def _numbers(label: Label) -> list[int]:
-    several = (label,) if isinstance(label, int) else label or ()
-    return [item if isinstance(item, int) else item.label for item in several]
 
 
 def _check_distinct(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:

@@ -16,7 +16,8 @@ from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from nonlocal_video.data.decoders.container import open_container, video_stream
-from nonlocal_video.data.decoders.index import Index, count_frames, decode_all, open_index
+from nonlocal_video.data.decoders.index import count_frames, decode_all, open_index
+from nonlocal_video.data.decoders.memory import Index
 from nonlocal_video.data.decoders.orientation import orientation, upright
 from nonlocal_video.data.decoders.source import Deadline
 

@@ -1,13 +1,13 @@
 """What is written of a data set: lists, classes, and a file of settings that a run takes by its name."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
+from nonlocal_video.data.lists.labels import times_of
 from nonlocal_video.data.prepare.sources import ONE, Source
-from nonlocal_video.types import Entry, TimedLabel
 
 
 def name_lists(out: Path, source: Source) -> dict[str, Path]:
@@ -46,15 +46,12 @@ def settings_of(source: Source, outs: dict[str, Path], *, root: Path, classes: P
     settings: dict[str, str | int] = {"root": str(root), **lists}
     if classes is not None and source.classes is not None:
         settings |= {"classes": str(classes), "num_classes": len(source.classes)}
-    labels = [label for part in source.lists.values() for entry in part for label in _several(entry)]
-    if labels:
-        timed = isinstance(labels[0], TimedLabel)
-        settings |= {"labels": "clip"} if timed else {"labels": "video", "format": "path_labels"}
+    labels = [entry.label for part in source.lists.values() for entry in part if entry.label]
+    if any(map(times_of, labels)):
+        settings |= {"labels": "clip"}
+    elif any(isinstance(label, tuple) for label in labels):
+        settings |= {"labels": "video", "format": "path_labels"}
     return settings
-
-
-def _several(entry: Entry) -> Sequence[int | TimedLabel]:
-    return entry.label if isinstance(entry.label, tuple) else ()
 
 
 def format_preset(name: str, settings: Mapping[str, str | int]) -> str:

@@ -53,6 +53,12 @@ def plan_targets(sources: Sequence[str], *, root: Path) -> list[str]:
             raise ValueError(f"{source}: got a video outside of {base}, expected all below it (set --root)")
         names.append(os.path.splitext(place)[0] + ".mp4")
         taken.setdefault(names[-1], set()).add(source)
+    _check_distinct(taken)
+    return names
+
+
+def _check_distinct(taken: Mapping[str, set[str]]) -> None:
+    """Raises: ValueError: several videos would get one name."""
     clashes = {name: sorted(several) for name, several in taken.items() if len(several) > 1}
     if clashes:
         shown = "".join(f"\n  {name}: {', '.join(clashes[name])}" for name in list(clashes)[:_CLASHES_SHOWN])
@@ -60,7 +66,6 @@ def plan_targets(sources: Sequence[str], *, root: Path) -> list[str]:
         raise ValueError(
             f"{len(clashes)} new videos would be made of several each; rename all but one of:{shown}{more}"
         )
-    return names
 
 
 def _check_apart(jobs: Mapping[str, str], *, root: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.nonlocal_block import Pairwise, name_of
+from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.system.files import whole_file
@@ -57,7 +57,7 @@ def save_model(
     metadata = {
         "format": FORMAT,
         "network": model.options.name,
-        "options": json.dumps(plain_options(model)),
+        "options": json.dumps(model.plain_options()),
         "classes": json.dumps(None if classes is None else list(classes)),
         "origin": origin,
         "published": json.dumps(published),
@@ -65,17 +65,6 @@ def save_model(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as file:
         file.write(save(tensors, metadata))
-
-
-def plain_options(model: Classifier) -> dict[str, Any]:
-    """The fields of a network's `NetworkOptions` in values that any file can hold."""
-    options = {item.name: getattr(model.options, item.name) for item in fields(NetworkOptions)}
-    places = options["nonlocal_blocks"]
-    return {
-        **options,
-        "pairwise": name_of(options["pairwise"]),
-        "nonlocal_blocks": places if isinstance(places, int) else list(places),
-    }
 
 
 def check_whole(path: str | os.PathLike[str], part: str | None) -> None:

@@ -66,15 +66,11 @@ def read_state(path: str, code_base: str, part: str | None = None) -> State:
     Raises:
         ValueError: not such a file, or several networks of which none is named; says what it is and what to do.
     """
-    found, state = state_of(
-        read_content(path), where=path, part=part, expected=f"a network of {code_base}, alone or in a checkpoint"
-    )
+    expected = f"a network of {code_base}, alone or in a checkpoint"
+    found, state = state_of(read_content(path), where=path, part=part, expected=expected)
     if found != code_base:
-        then = (
-            "init.weights takes it as it is"
-            if found == OURS
-            else f"python tools/import_weights.py {found} MODEL {path} OUT.safetensors"
-        )
+        then = f"python tools/import_weights.py {found} MODEL {path} OUT.safetensors"
+        then = "init.weights takes it as it is" if found == OURS else then
         raise ValueError(f"{path}: not a network of {code_base}: its tensors have the names of {found}; {then}")
     return state
 

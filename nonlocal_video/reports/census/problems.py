@@ -6,6 +6,7 @@ from typing import NamedTuple
 from nonlocal_video.data.census import suspicions
 from nonlocal_video.data.census.survey import Record
 from nonlocal_video.data.lists.classes import check_label_order, misplaced
+from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.types import Entry, Label
 
 
@@ -177,4 +178,4 @@ def _line(*words: str) -> str:
 
 
 def _shown(label: Label) -> str:
-    return " ".join(map(str, suspicions.labels_of(label))) or "none"
+    return " ".join(map(str, numbers_of(label))) or "none"

@@ -33,6 +33,16 @@ ALONE = ""
 """The name of the only column where there are no keys for columns."""
 
 
+ACCURACY = (
+    "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation over "
+    "the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip."
+)
+GAIN = (
+    "Differences in percent with the same seeds, on the videos that both decoded: mean ± standard deviation over the "
+    "seeds, and the paired 95% interval over the choice of the videos, of these trained networks."
+)
+
+
 @dataclass(frozen=True)
 class Grid:
     """A line for each row and column."""
@@ -192,10 +202,8 @@ def grid_sheets(found: Grid, *, metrics: Sequence[str]) -> list[Sheet]:
 
 
 def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
-    header = [
-        found.rows_key,
-        *(_heading(found.headings[column], metric) for column in found.columns for metric in metrics),
-    ]
+    header = [found.rows_key]
+    header += [_heading(found.headings[column], metric) for column in found.columns for metric in metrics]
     rows = []
     for row in found.rows:
         lines = [found.lines[row, column] for column in found.columns]
@@ -203,19 +211,9 @@ def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
         seeds = dict.fromkeys(", ".join(str(run.seed) for run in line.runs) or "none" for line in lines)
         costs = dict.fromkeys(tuple(cost_cells(line)) for line in lines if line.runs)
         both = [" / ".join(dict.fromkeys(cells)) for cells in zip(*costs, strict=True)]
-        rows.append(
-            [
-                found.row_labels[row],
-                *("not run" if one is None else str(one) for one in reached),
-                *both,
-                " / ".join(seeds),
-            ]
-        )
-    note = (
-        "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation "
-        "over the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip."
-    )
-    note += one_class_note(found.lines.values())
+        cells = ["not run" if one is None else str(one) for one in reached]
+        rows.append([found.row_labels[row], *cells, *both, " / ".join(seeds)])
+    note = ACCURACY + one_class_note(found.lines.values())
     return Sheet("Accuracy", [*header, "parameters (M)", "GFLOPs", "seeds"], rows, note)
 
 
@@ -236,11 +234,7 @@ def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
             for metric in metrics:
                 cells += gain_cells(line, gain_of(line, metric), metric)
         rows.append(cells)
-    note = (
-        "Differences in percent with the same seeds, on the videos that both decoded: mean ± standard deviation "
-        "over the seeds, and the paired 95% interval over the choice of the videos, of these trained networks."
-    )
-    return Sheet(f"Gain over {found.row_labels[found.rows[0]]}", header, rows, note)
+    return Sheet(f"Gain over {found.row_labels[found.rows[0]]}", header, rows, GAIN)
 
 
 def grid_records(found: Grid, *, metrics: Sequence[str]) -> list[dict[str, Any]]:

@@ -65,8 +65,7 @@ def row_lines(rows: Sequence[PaperRow], runs: Mapping[str, Sequence[Run]]) -> li
     Raises:
         ValueError: a row has two tests with one seed and the same marks.
     """
-    usual = _usual(rows, runs)
-    found: dict[tuple[str, tuple[str, ...]], RowLine] = {}
+    usual, found = _usual(rows, runs), dict[tuple[str, tuple[str, ...]], RowLine]()
     for row in rows:
         groups: dict[tuple[str, ...], list[Run]] = {(): []}
         for run in runs.get(row.name, ()):

@@ -69,5 +69,5 @@ def shared_facts(tests: Sequence[Tested], *, weights: Sequence[float]) -> dict[s
         | {key: test.report[key] for key in known if key not in shared}
         for test, weight in zip(tests, weights, strict=True)
     ]
-    several = any(report.get("multi_label") for report in reports)
-    return {**shared, "data": data, "multi_label": several, "step": shared.get("step"), "ensemble": members}
+    task = "multi_label" if any(report.get("multi_label") for report in reports) else "single_label"
+    return {**shared, "data": data, "task": task, "step": shared.get("step"), "ensemble": members}

@@ -82,9 +82,7 @@ def read_predictions(folder: Path) -> Tested:
             _read_line(line, num_classes=num_classes, where=f"{folder / PREDICTIONS}, line {number}")
             for number, line in enumerate(file, start=1)
         ]
-    tested = Tested(folder, report, predictions, _read_names(folder / CLASSES, num_classes))
-    _check(tested)
-    return tested
+    return _checked(Tested(folder, report, predictions, _read_names(folder / CLASSES, num_classes)))
 
 
 def _read_line(line: str, *, num_classes: int, where: str) -> Prediction:
@@ -110,8 +108,8 @@ def _read_names(path: Path, num_classes: int) -> list[str] | None:
     return names if any(names) else None
 
 
-def _check(tested: Tested) -> None:
-    """Raises ValueError where the predictions are not those of the report."""
+def _checked(tested: Tested) -> Tested:
+    """The same; raises ValueError where the predictions are not those of the report."""
     path, report, predictions = tested.folder / PREDICTIONS, tested.report, tested.predictions
     expected = report["videos"]["decoded"]
     if len(predictions) != expected:
@@ -121,13 +119,14 @@ def _check(tested: Tested) -> None:
         raise ValueError(f"{path}: has {name} {count} times")
     without = [prediction.video for prediction in predictions if prediction.label is None]
     if not report["labels"]:
-        return
+        return tested
     if without:
         raise ValueError(f"{path}: {without[0]} has no label, {REPORT} says that all have")
     key = "map" if report.get("multi_label") else "top1"
     value = mean_ap(*scores_and_targets(predictions)).mean if key == "map" else _top1(predictions)
     if abs(value - report[key]) > 1e-9:
         raise ValueError(f"{path}: its scores give {key} {value:.4f}, {REPORT} says {report[key]:.4f}")
+    return tested
 
 
 def _top1(predictions: Sequence[Prediction]) -> float:

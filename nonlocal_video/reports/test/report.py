@@ -27,7 +27,7 @@ def build_report(
     resumed: int = 0,
     num_classes: int,
     classes: Sequence[str] | None,
-    lost: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    known: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Everything that a number needs beside it to be believed.
 
@@ -43,7 +43,7 @@ def build_report(
         seconds: how long the test took.
         resumed: videos that an earlier job had scored, which took none of them.
         classes: their names.
-        lost: of several classes a video, those of the videos that failed or are missing.
+        known: of several classes a video, those of all listed videos.
 
     Raises:
         ValueError: no video was scored; scores, labels or ranks that cannot be.
@@ -55,11 +55,11 @@ def build_report(
     decoded, failed = len(evaluation.predictions), len(evaluation.failures)
     listed = decoded + len(failures)
     labels = evaluation.predictions[0].label is not None
-    several = isinstance(evaluation.predictions[0].label, tuple) or bool(facts.get("multi_label"))
+    several = isinstance(evaluation.predictions[0].label, tuple) or facts.get("task") == "multi_label"
     told = [failure._asdict() for failure in failures]
     results: dict[str, Any] = {}
     if labels and several:
-        never_found = [lost[failure.video] for failure in failures]
+        never_found = [known[failure.video] for failure in failures]
         told = [{**one, "labels": list(label)} for one, label in zip(told, never_found, strict=True)]
         results = average_precision.precision_facts(evaluation.predictions, never_found, names=classes)
     elif labels:

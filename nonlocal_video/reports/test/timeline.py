@@ -71,8 +71,7 @@ def timeline_figure(timeline: Timeline, *, title: str, classes: Sequence[str], t
     """
     leading = timeline.leading(min(top, MAX_CURVES))
     legend = 0.185 * len(leading) + 0.45  # Inches: the lines of the legend, and the title.
-    wide = WIDTH - 2 * MARGIN
-    image = timeline.stills[0].image
+    wide, image = WIDTH - 2 * MARGIN, timeline.stills[0].image
     strip = min(wide / len(timeline.stills) * image.shape[0] / image.shape[1], MAX_STRIP_HEIGHT)
     height = legend + PLOT_HEIGHT + 0.55 + strip + 0.1
     figure = Figure(figsize=(WIDTH, height), dpi=120)

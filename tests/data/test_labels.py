@@ -1,8 +1,6 @@
-import numpy as np
 import pytest
-import torch
 
-from nonlocal_video.data.targets import classes_of, shown_between, target
+from nonlocal_video.data.lists.labels import classes_of, shown_between
 from nonlocal_video.types import TimedLabel
 
 TIMED = (TimedLabel(5, 1.0, 3.0), TimedLabel(2, 2.0, 2.5), TimedLabel(5, 8.0, 9.0), TimedLabel(0, 4.0, 4.0))
@@ -32,20 +30,3 @@ def test_a_clip_has_the_classes_whose_times_it_meets(first_s: float, last_s: flo
 
 def test_classes_without_times_are_shown_all_the_time() -> None:
     assert shown_between((3, 1), 100, 101) == (1, 3)
-
-
-def test_clips_are_taught_their_own_classes_or_those_of_the_video() -> None:
-    seconds = np.array([2.9, 3.0, 1.5])  # A clip that begins again: its times are not in order.
-    clip = target(TIMED, seconds, labels="clip", num_classes=6)
-    assert clip.dtype == torch.float32
-    assert clip.tolist() == [0, 0, 1, 0, 0, 1]
-    assert target(TIMED, seconds, labels="video", num_classes=6).tolist() == [1, 0, 1, 0, 0, 1]
-    assert target((), seconds, labels="clip", num_classes=3).tolist() == [0, 0, 0]
-    one = target(4, seconds, labels="one", num_classes=6)
-    assert (one.dtype, one.item()) == (torch.int64, 4)
-
-
-def test_labels_of_a_clip_need_times() -> None:
-    with pytest.raises(ValueError, match=r"data\.frame_rate"):
-        target(TIMED, np.array([np.nan, np.nan]), labels="clip", num_classes=6)
-    assert target(TIMED, np.array([np.nan]), labels="video", num_classes=6).sum() == 3

@@ -1,0 +1,133 @@
+"""What a run on clips of videos is of: its network, its task, its batches, and what is said of them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nonlocal_video.data.census.usable import hash_listed
+from nonlocal_video.data.dataset import PRECISE_BN, TRAIN
+from nonlocal_video.data.lists.manifest import hash_entries
+from nonlocal_video.data.loader import Loader, Videos, shard_plan, step_plan
+from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.weights.file import save_model
+from nonlocal_video.runs.network import as_setting, composed_network, is_foreign
+from nonlocal_video.runs.recipe import Recipe, describe
+from nonlocal_video.runs.videos import Found, build_training_videos, build_validation_videos, find_videos
+from nonlocal_video.settings import TrainConfig
+from nonlocal_video.system.distributed import local_device, rank, world_size
+from nonlocal_video.tasks import task_of
+from nonlocal_video.types import Batch
+
+
+class ClipJob(NamedTuple):
+    """What every process gets: the settings, and the videos, which were looked for once."""
+
+    config: TrainConfig
+    train: Found | None
+    """None in a rehearsal of which nobody said where they are."""
+    val: Found | None
+    """For validation while training, if there is any."""
+
+    def subject(self) -> "ClipRun":
+        """What this run is of, in this process."""
+        return ClipRun(self)
+
+
+def find_job(config: TrainConfig) -> ClipJob:
+    """Looks for the videos of a run: those to train on, to validate with, and to test on as soon as it is trained.
+
+    Raises:
+        ValueError: as `find_videos`.
+    """
+    found = find_videos(config.data, "train")
+    if config.runtime.validate_every:
+        return ClipJob(config, found, find_videos(config.data, "val"))
+    if config.test is not None:  # A list that is not there is told now, and not when all is trained.
+        find_videos(config.data, "val", labelled=False)
+    return ClipJob(config, found, None)
+
+
+class ClipRun:
+    """A run on clips; the network is on the CPU, with random weights."""
+
+    def __init__(self, job: ClipJob) -> None:
+        self.job, self.config, self.task = job, job.config, task_of(job.config.data)
+        self.network: Classifier = composed_network(self.config.model)
+        self.network.lay_out(channels_last=self.config.runtime.channels_last)
+        self.network.backbone.recompute = self.config.runtime.recompute
+
+    def describe(self, recipe: Recipe) -> str:
+        """One screen on what is about to run."""
+        census = None if self.job.train is None else self.job.train.census._asdict()
+        device = local_device().type
+        return describe(self.config, self.network, recipe, task=self.task, census=census, device=device)
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says of the data and the network, in plain values."""
+        assert self.job.train is not None
+        return {
+            "listed_videos": hash_listed(self.job.train.listed),
+            "present_videos": hash_entries(self.job.train.entries),
+            "census": self.job.train.census._asdict(),
+            "options": self.network.plain_options(),
+        }
+
+    def note_missing(self, folder: Path) -> None:
+        """Writes which of the listed videos are not there."""
+        assert self.job.train is not None
+        (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in self.job.train.missing))
+
+    def batches(self, first_step: int, recipe: Recipe) -> Iterable[Batch]:
+        """Those of this process, from a step to the last."""
+        return self._stream(TRAIN, first_step, self.config.optim.steps, clips_per_rank=recipe.clips_per_rank)
+
+    def statistics_batches(self) -> Iterable[Batch]:
+        """Other ones, to measure statistics of batch normalisation."""
+        optim = self.config.optim
+        return self._stream(PRECISE_BN, 0, optim.precise_bn, clips_per_rank=optim.clips_per_device)
+
+    def _stream(self, stream: int, first_step: int, last_step: int, *, clips_per_rank: int) -> Iterable[Batch]:
+        assert self.job.train is not None
+        videos = build_training_videos(self.config, self.job.train.entries, task=self.task, stream=stream)
+        plan = step_plan(
+            first_step=first_step,
+            last_step=last_step,
+            clips_per_rank=clips_per_rank,
+            rank=rank(),
+            world_size=world_size(),
+        )
+        return self._load(videos, plan)
+
+    def validation_batches(self) -> Iterable[Batch] | None:
+        """A clip of every video of this process's share; None if the run is not validated."""
+        if self.job.val is None:
+            return None
+        videos, clips = build_validation_videos(self.config, self.job.val.entries, task=self.task), self.config.optim
+        plan = shard_plan(len(videos), clips=clips.clips_per_device, rank=rank(), world_size=world_size())
+        return self._load(videos, plan)
+
+    def _load(self, videos: Videos, plan: list[range]) -> Iterable[Batch]:
+        workers, limit_s = self.config.runtime.workers, self.config.data.decode_limit_s
+        return Loader(videos, plan, collate=self.task.collate, workers=workers, limit_s=limit_s)
+
+    def validated(self, numbers: dict[str, float], step: int) -> str:
+        """A validation in words."""
+        return (
+            f"single-clip validation at step {step}: {self.best(numbers)} of {numbers['videos']:.0f} videos, one "
+            "random clip each; that of videos is tools/test.py's"
+        )
+
+    def best(self, numbers: dict[str, float]) -> str:
+        """The number that networks are compared by, in words."""
+        return f"{self.task.best_words} {numbers[self.task.number]:.1f}%"
+
+    def export(self, path: Path, network: Classifier, *, steps: int) -> None:
+        """Writes weights for use."""
+        assert self.job.train is not None
+        origin = f"run {self.config.name}, {steps} steps on {self.config.data.name}"
+        save_model(path, network, origin=origin, classes=self.job.train.classes)
+
+    def test_command(self, folder: Path) -> str:
+        """What to type next; files do not name code, so a function of one's own is named again."""
+        word = self.config.model.pairwise
+        return f"python tools/test.py run={folder}{f' {as_setting(word)}' if is_foreign(word) else ''}"

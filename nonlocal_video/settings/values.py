@@ -1,0 +1,88 @@
+"""What values settings have, how plain values become settings, and what is said of those that cannot be."""
+
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, PlainValidator, Strict, TypeAdapter, ValidationError
+
+Settings = TypeVar("Settings")
+
+CHECKED = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+"""How a dataclass of settings checks what it is made of."""
+NOT_GIVEN = "(not given)"
+"""What a dry run takes for the path of videos or weights that nobody gave."""
+
+
+def _text(value: Any) -> str:
+    """Pydantic's own text refuses names of files that are no UTF-8."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"got {value!r}, expected a name")
+    return str(value)
+
+
+def _texts(value: Any) -> str | list[str]:
+    return [_text(one) for one in value] if isinstance(value, list) else _text(value)
+
+
+File = Annotated[str, PlainValidator(_text)]
+"""The name of a file or folder, or of what is found by such names."""
+Files = Annotated[str | list[str], PlainValidator(_texts)]
+"""One or several."""
+Count = Annotated[int, Strict(), Field(ge=1)]
+Natural = Annotated[int, Strict(), Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+WORDS = {
+    "greater_than_equal": "{ge:g} or more",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "{le:g} or less",
+    "literal_error": "{expected}",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "bool_parsing": "true or false",
+}
+"""What is expected, where Pydantic says it at length."""
+
+
+def settings_of(kind: type[Settings], plain: Any, *, where: str = "") -> Settings:
+    """The settings of plain values.
+
+    Args:
+        kind: a dataclass of settings.
+        plain: by their names.
+        where: what the values are of, for errors.
+
+    Raises:
+        ValueError: values that there are not, or that cannot be; says which, what was got, and what is expected.
+    """
+    try:
+        return _adapter(kind).validate_python(plain)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ValueError(f"{where}{'; '.join(map(_told, error.errors()))}") from error
+
+
+@cache
+def _adapter(kind: type[Settings]) -> TypeAdapter[Settings]:
+    return TypeAdapter(kind)
+
+
+def _told(error: Any) -> str:
+    """One thing that is wrong, by the dotted name of its setting."""
+    name, facts = ".".join(map(str, error["loc"])), error.get("ctx", {})
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{name}: there is no such setting"
+    if error["type"] == "missing":
+        return f"{name}: got no value"
+    if error["type"] == "value_error":
+        said = str(facts["error"])
+        return f"{name}: {said}" if said.startswith("got ") else ".".join(filter(None, (name, said)))
+    expected = WORDS.get(error["type"], error["msg"].removeprefix("Input should be ")).format(**facts).replace("'", "")
+    return f"{name}: got {error['input']}, expected {expected}"
+
+
+def expect(holds: bool, what: str, got: object, expected: str) -> None:
+    """Raises: ValueError: it does not hold."""
+    if not holds:
+        raise ValueError(f"{what}: got {got}, expected {expected}")
