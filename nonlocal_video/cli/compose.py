@@ -102,6 +102,9 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
             f"model.activation: got {config.model.activation}, expected {task.activation} with "
             f"data.labels={config.data.labels}"
         )
+    protocols = sorted(path.stem for path in CONFIGS.glob("protocol/*.yaml"))
+    if config.test is not None and config.test not in protocols:
+        raise ValueError(f"test: there is no protocol {config.test!r}, expected one of {', '.join(protocols)}")
     check_machine(config.runtime, config.optim, elsewhere=config.dry_run)
     shorten(config.optim, SCHEDULES[config.schedule])
     return config

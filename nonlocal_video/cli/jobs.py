@@ -72,7 +72,7 @@ def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     hydra = HydraConfig.get()
     overrides = list(hydra.overrides.task)
     named = any(one.lstrip("+").startswith("protocol=") for one in overrides)
-    own = None if named or cfg.run is None else read_run(Path(cfg.run)).test
+    own = None if named or cfg.run is None else read_run(Path(str(cfg.run))).test
     if own is not None and not re.fullmatch(r"[\w-]+", own):  # No path out of configs/protocol, no words of Hydra.
         raise ValueError(f"{cfg.run}/{SETTINGS}: test: got {own!r}, expected the name of a protocol, such as full_10")
     return evaluation_config(*((cfg, hydra) if own is None else composed("test", [*overrides, f"protocol={own}"])))

@@ -23,6 +23,7 @@ def schema(kind: type, **parts: Any) -> DictConfig:
         parts: what stands for some of them, instead.
     """
     config = OmegaConf.create({**_defaults(kind), **parts})
+    config.pop("task", None)  # It follows from the data.
     for names in config.machine.values():  # Whatever data sets there are.
         OmegaConf.set_struct(names, False)
     return config

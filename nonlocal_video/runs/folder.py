@@ -47,9 +47,11 @@ def read_run(folder: Path) -> TrainConfig:
         content.pop(key, None)
     content["model"] = plain_model(content.get("model") or {}, where=f"{path}: model")
     task = content.get("task", "single_label")
-    if task not in RUNS:
+    if not isinstance(task, str) or task not in RUNS:
         raise ValueError(f"{path}: task: got {task!r}, expected one of {', '.join(RUNS)}")
     config = settings_of(RUNS[task], content, where=f"{path}: is of another version: ")
+    if config.data.num_classes is None:
+        raise ValueError(f"{path}: has no value of data.num_classes")
     unknown = [key for key in ("model", "data") if key not in config.choices]
     if unknown:
         raise ValueError(f"{path}: has no value of {', '.join(f'choices.{key}' for key in unknown)}")

@@ -57,6 +57,8 @@ def plain_model(model: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     Raises:
         ValueError: a value that is not plain, such as one that names code.
     """
+    if not isinstance(model, Mapping):
+        raise ValueError(f"{where}: got {reprlib.repr(model)}, expected the options of a network")
     if "_target_" in model:
         got = reprlib.repr(model["_target_"])
         raise ValueError(f"{where}._target_: got {got}, which names code; expected options of a network only")

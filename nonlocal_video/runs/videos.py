@@ -36,8 +36,6 @@ def read_entries(
         ValueError: a bad list, videos without a label or with several where they should have one, labels that follow
             another order than the names of the classes, or too many missing videos.
     """
-    check_decoder(config.decoder)
-    check_sources(getattr(config, which), root=config.root, setting=f"data.{which}")
     entries = read_list(
         getattr(config, which),
         root=config.root,
@@ -83,6 +81,8 @@ def find_videos(config: DataConfig, which: str, *, labelled: bool = True) -> Fou
     Raises:
         ValueError: as `read_entries`; a census of another list; or too many videos are missing or broken.
     """
+    check_decoder(config.decoder)
+    check_sources(getattr(config, which), root=config.root, setting=f"data.{which}")
     classes = class_names(config)
     present, missing = read_entries(config, which, classes=classes, labelled=labelled)
     entries, broken, census = split_broken(present, missing, getattr(config, f"{which}_census"))

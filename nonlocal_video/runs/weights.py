@@ -131,7 +131,7 @@ def run_of_file(config: TestConfig) -> TrainConfig:
         model=options,
         data=DataConfig(
             name=name,
-            train="",
+            train=str(val),
             val=str(val),
             num_classes=options.num_classes,
             labels="one" if options.activation == "softmax" else "video",

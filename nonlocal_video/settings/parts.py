@@ -18,6 +18,7 @@ from nonlocal_video.settings.values import (
     NotNegative,
     Positive,
     Share,
+    Steps,
     expect,
 )
 from nonlocal_video.settings.vocabulary import (
@@ -145,7 +146,7 @@ class OptimConfig:
     reference_batch: Count
     clips_per_device: Count
     """Clips that pass through the network together, in each process."""
-    steps: Count
+    steps: Steps
     schedule: LearningRate = "steps"
     """steps: divided by ten at each milestone; cosine: to 0 at the last step."""
     milestones: list[Natural] = field(default_factory=list)

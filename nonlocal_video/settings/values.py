@@ -15,7 +15,7 @@ NOT_GIVEN = "(not given)"
 
 def _text(value: Any) -> str:
     """Pydantic's own text refuses names of files that are no UTF-8."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
         raise ValueError(f"got {value!r}, expected a name")
     return str(value)
 
@@ -29,17 +29,19 @@ File = Annotated[str, PlainValidator(_text)]
 Files = Annotated[str | list[str], PlainValidator(_texts)]
 """One or several."""
 Count = Annotated[int, Strict(), Field(ge=1)]
-Natural = Annotated[int, Strict(), Field(ge=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Natural = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
+Steps = Annotated[int, Strict(), Field(ge=1, le=10**7)]
+NotNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 
 WORDS = {
     "greater_than_equal": "{ge:g} or more",
     "greater_than": "more than {gt:g}",
     "less_than_equal": "{le:g} or less",
     "literal_error": "{expected}",
-    "float_parsing": "a number",
+    "less_than": "less than {lt:g}",
+    "float_type": "a number",
     "int_type": "a whole number",
     "bool_parsing": "true or false",
 }

@@ -18,7 +18,7 @@ from nonlocal_video.data.dataset import (
     ValidationVideos,
 )
 from nonlocal_video.data.decode import DecodeError
-from nonlocal_video.data.decoders import index as index_module
+from nonlocal_video.data.decoders import memory as memory_module
 from nonlocal_video.data.decoders import pyav as pyav_module
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.prepare.encode import write_video
@@ -95,7 +95,7 @@ def test_a_file_that_is_read_anew_gives_the_clip_that_is_read_at_once(
 
     monkeypatch.setattr(pyav_module, "_read_from", astray)
     monkeypatch.setattr(pyav_module, "_read_whole", astray)
-    monkeypatch.setattr(index_module, "_memory", index_module._Memory())
+    monkeypatch.setattr(memory_module, "_memory", memory_module._Memory())
     for num_readings in (2, 2):  # The second time it is known that the frames have to be counted.
         found = sample(training(entries), 3)
         assert (found.video, len(readings), found.failures) == (expected.video, num_readings, ())

@@ -22,6 +22,7 @@ from nonlocal_video.data.decode import (
 )  # fmt: skip
 from nonlocal_video.data.decoders import decord as decord_module
 from nonlocal_video.data.decoders import index as index_module
+from nonlocal_video.data.decoders import memory as memory_module
 from nonlocal_video.data.decoders import pyav as pyav_module
 from nonlocal_video.data.decoders import torchcodec as torchcodec_module
 from nonlocal_video.data.decoders.examine import examine
@@ -42,7 +43,7 @@ def decoder(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test makes of a file that others use, too, does not outlive it."""
-    monkeypatch.setattr(index_module, "_memory", index_module._Memory())
+    monkeypatch.setattr(memory_module, "_memory", memory_module._Memory())
 
 
 def as_they_are(_height: int, _width: int) -> Callable[[Tensor], Tensor]:
@@ -204,10 +205,10 @@ def test_packets_of_a_long_file_are_believed(tmp_path: Path, codec: str, b_frame
 
 
 def test_a_process_remembers_the_files_that_it_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "REMEMBERED_FRAMES", 25)
+    monkeypatch.setattr(memory_module, "REMEMBERED_FRAMES", 25)
     memory, found = (
-        index_module._Memory(),
-        index_module.Index("avi", "h264", 0, None, np.zeros(10), None, False, [], False),
+        memory_module._Memory(),
+        memory_module.Index("avi", "h264", 0, None, np.zeros(10), None, False, [], False),
     )
     keys = [("a", 1, 1), ("b", 1, 1), ("c", 1, 1)]
     memory.keep(keys[0], found)
@@ -370,7 +371,7 @@ def test_a_file_that_is_too_large_to_keep_is_sought_in(
     monkeypatch.setattr(index_module, "KEPT_BYTES", 0)
     assert not fuzz.compare(path)
     assert seeks
-    assert not index_module._memory.kept, "no seek went astray"
+    assert not memory_module._memory.kept, "no seek went astray"
 
 
 def test_pyav_reads_from_the_start_when_a_seek_goes_astray(

@@ -27,7 +27,7 @@ def settings(folder: Path, *, accumulate: int = 1, images: int = 4) -> TrainConf
     return TrainConfig(
         name="boxes",
         model=NetworkOptions(name="detector", depth="small", num_classes=1, clip_length=8),
-        data=DataConfig(name="boxes", train="", val="", num_classes=1),
+        data=DataConfig(name="boxes", train="list.txt", val="list.txt", num_classes=1),
         clip=ClipConfig(length=8, stride=1, jitter=[48, 48], crop=48),
         optim=OptimConfig(lr=0.02, reference_batch=4, clips_per_device=images, steps=STEPS),
         runtime=RuntimeConfig(
