@@ -188,7 +188,13 @@ def data_config(tmp_path: Path, content: str, **changes: object) -> DataConfig:
     for video in ("abseiling/a.mp4", "air_drumming/b.mp4"):
         (tmp_path / video).parent.mkdir(exist_ok=True)
         (tmp_path / video).touch()
-    options = {"name": "x", "root": str(tmp_path), "train": "list.txt", "val": str(tmp_path / "list.txt"), "num_classes": 400}
+    options = {
+        "name": "x",
+        "root": str(tmp_path),
+        "train": "list.txt",
+        "val": str(tmp_path / "list.txt"),
+        "num_classes": 400,
+    }
     return DataConfig(**{**options, **changes})  # type: ignore[arg-type]
 
 
