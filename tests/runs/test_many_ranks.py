@@ -18,7 +18,7 @@ from nonlocal_video.settings.network import named_options
 from nonlocal_video.system.distributed import is_main, rank, world_size, wrap
 from nonlocal_video.system.files import locked
 from nonlocal_video.system.launch import launch
-from tests import kill, multi_node
+from tests import multi_node
 from tests.small_runs import (
     differences,
     files,
@@ -31,6 +31,7 @@ from tests.small_runs import (
     train_command,
     wait_until,
 )
+from tests.soak import kills
 
 FROZEN = ["model.norm=affine", "model.nonlocal_norm=none", "model.dropout=0", "optim.lr=0.01", "optim.steps=4"]
 """Nothing in a step depends on which rank a clip is on: no batch normalisation, no dropout."""
@@ -205,10 +206,9 @@ def test_a_second_job_in_a_run_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(miniature: Path, tmp_path: Path) -> None:
-    dealt, wrong = kill.endure(miniature, tmp_path, kills=3, processes=1, seed=0)
-    assert len(dealt) == 3
-    assert wrong == []
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path: Path) -> None:
+    dealt = kills.trial(tmp_path, 0, kind=kills.Training(1), kills=3)
+    assert [death["wrong"] for death in dealt] == [[], [], []]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can synchronise")
