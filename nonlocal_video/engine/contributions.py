@@ -16,15 +16,8 @@ from nonlocal_video.system.precision import at_precision
 def contributions(model: nn.Module, batch: Batch, *, task: Task, precision: str) -> dict[str, float]:
     """The norm of W_z y, after its normalisation, over the norm of x (Eq. 6), for each non-local block.
 
-    0 at initialisation. The network runs as in testing; its mode and the random state stay as they were.
-
-    Args:
-        model: the plain network.
-        batch: the mean over it is given.
-        precision: fp32, bf16 or fp16.
-
-    Returns:
-        By the place of the block, such as res3.1; nothing for a network without such blocks.
+    It is a mean over the batch, 0 at initialisation, and named by the place of the block, such as res3.1. The plain
+    network runs as in testing, at fp32, bf16 or fp16; its mode and the random state stay as they were.
     """
     blocks = [layer for layer in model.modules() if isinstance(layer, NonLocalBlock)]
     if not blocks:

@@ -2,47 +2,40 @@
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from nonlocal_video.engine.meter import Timed
 from nonlocal_video.engine.task import Judge
 from nonlocal_video.system.distributed import is_main
 
 
-class Work(NamedTuple):
-    """The time that testing took this process."""
+class Timing(NamedTuple):
+    """The time that testing took this process, and how much of it was spent waiting for items."""
 
     seconds: float
     waited_s: float
-    """For items."""
 
 
-def evaluate(judge: Judge, items: Iterable[Any], *, finished: Callable[[Any], None], total: int, unit: str) -> Work:
+def evaluate(judge: Judge, items: Iterable[Any], *, finished: Callable[[Any], None], total: int, unit: str) -> Timing:
     """Judges every item of this rank.
 
     Args:
         items: in any order, each once.
         finished: hears of every item, as soon as it is judged or has failed.
         total: how many items there are, for the progress bar.
-        unit: what it calls an item.
+        unit: the bar's word for an item.
 
     Raises:
         ValueError: as the judge.
     """
-    began, waited_s, pending = time.perf_counter(), 0.0, list[Any]()
-    source = iter(items)
+    began, source, pending = time.perf_counter(), Timed(items), None
     with tqdm(total=total, unit=unit, desc="test", disable=None if is_main() else True) as bar:
-        while True:
-            asked = time.perf_counter()
-            item = next(source, None)
-            waited_s += time.perf_counter() - asked
-            if item is not None:
-                pending.append(judge.begin(item))
-            # A GPU is at this item while the one before is read back.
-            if len(pending) > (item is not None):
-                finished(judge.finish(pending.pop(0)))
+        for item in chain(source, [None]):
+            before, pending = pending, None if item is None else judge.begin(item)
+            if before is not None:  # A GPU is at this item while the one before is read back.
+                finished(judge.finish(before))
                 bar.update()
-            if item is None:
-                break
-    return Work(time.perf_counter() - began, waited_s)
+    return Timing(time.perf_counter() - began, source.waited_s)

@@ -1,12 +1,13 @@
 """What a test has found so far, on the disk as soon as it is known, so that a killed test goes on where it was."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nonlocal_video.engine.task import Outcome
-from nonlocal_video.system.plain import json_object
+from nonlocal_video.system.files import keep_lines
+from nonlocal_video.system.plain import json_lines
 
 AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
@@ -14,19 +15,15 @@ AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 class Journal:
     """The outcomes of one process: a line that says which test this is, and a line for each.
 
-    What a process that was killed left of a line is cut off.
-
     Args:
-        folder: of the report; every process has a file of its own in it.
+        folder: the report's; every process has a file of its own in it.
         test: what makes the test what it is, in plain values.
     """
 
     def __init__(self, folder: Path, *, rank: int, test: dict[str, Any]) -> None:
         path = folder / f"unfinished.rank{rank}.jsonl"
-        path.touch()
-        self.file = path.open("r+b")
-        self.file.seek(sum(len(line) for line in self.file if line.endswith(b"\n")))
-        self.file.truncate()
+        keep_lines(path)  # A process that was killed may have left half a line.
+        self.file = path.open("ab")
         if self.file.tell() == 0:
             self._write({"test": test})
 
@@ -54,11 +51,12 @@ def read_journals(
     Raises:
         ValueError: they are of another test, and says how it differs; or no journals.
     """
-    found: dict[str, AnyOutcome] = {}
+    found, new = dict[str, AnyOutcome](), json.loads(json.dumps(test))
     for path in journals(folder):
-        lines = _whole_lines(path)
-        header = next(lines, {"test": test})
-        changed = _differences(header.get("test", {}), json.loads(json.dumps(test)))
+        keep_lines(path)
+        lines = json_lines(path, dict, refusal="{path}: {error}")
+        old = next(lines, {"test": new}).get("test", {})
+        changed = [f"{k}: was {old.get(k)}, now {new.get(k)}" for k in sorted(old | new) if old.get(k) != new.get(k)]
         if changed:
             raise ValueError("; ".join(changed))
         for plain in lines:
@@ -73,14 +71,3 @@ def read_journals(
 def journals(folder: Path) -> list[Path]:
     """The files of a test that has not ended."""
     return sorted(folder.glob("unfinished.rank*.jsonl"))
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield json_object(line, where=str(path))
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return [f"{k}: was {old.get(k)}, now {new.get(k)}" for k in sorted(old | new) if old.get(k) != new.get(k)]

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -38,11 +37,10 @@ def precise_statistics(
         ValueError: there are no batches.
     """
     assert model.training
-    num_batches = 0
     trained = [name for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
     if not trained:
         return {}
-    copied = copy.deepcopy(model).eval()
+    copied, num_batches = copy.deepcopy(model).eval(), 0
     call = at_precision(copied, precision)
     moments = {name: _record(copied.get_submodule(name)) for name in trained}
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):  # A loader draws a seed as it starts.
@@ -71,22 +69,19 @@ def with_statistics(model: Network, statistics: dict[str, Tensor]) -> Network:
     return copied
 
 
-def _record(layer: nn.Module) -> Tensor:
-    """Makes a layer add the mean and E[x^2] of each batch to what is returned: (2, C) float64."""
-    assert isinstance(layer, _BatchNorm)
+def _record(layer: Any) -> Tensor:
+    """Makes a batch normalisation add the mean and E[x^2] of each batch to what is returned: (2, C) float64."""
     sums = torch.zeros(2, layer.num_features, dtype=torch.float64, device=local_device())
     layer.train()
     layer.momentum = 1.0  # The running averages become those of the last batch alone.
-    layer.register_forward_hook(partial(_add_moments, sums=sums))
+
+    def add_moments(_layer: nn.Module, inputs: tuple[Tensor], _output: Any) -> None:
+        count = inputs[0].numel() // inputs[0].shape[1]
+        if isinstance(layer, nn.SyncBatchNorm):
+            count *= world_size()
+        mean = layer.running_mean.double()
+        variance = layer.running_var.double() * ((count - 1) / count)  # PyTorch keeps the unbiased one.
+        sums.add_(torch.stack([mean, variance + mean.square()]))
+
+    layer.register_forward_hook(add_moments)
     return sums
-
-
-def _add_moments(layer: _BatchNorm, inputs: tuple[Tensor], _output: Any, *, sums: Tensor) -> None:
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    count = inputs[0].numel() // inputs[0].shape[1]
-    if isinstance(layer, nn.SyncBatchNorm):
-        count *= world_size()
-    mean = layer.running_mean.double()
-    variance = layer.running_var.double() * ((count - 1) / count)  # PyTorch keeps the unbiased one.
-    sums += torch.stack([mean, variance + mean.square()])

@@ -12,15 +12,12 @@ Call = Callable[..., Any]
 
 
 class Batch(Protocol):
-    """What a step is made of, on one rank; what else is in it is between the task and its data."""
+    """The items of a step on one rank, and the names of what they were made of; the rest is the task's."""
 
     @property
     def size(self) -> int: ...
-
     @property
-    def names(self) -> Sequence[str]:
-        """Of what it was made of, for people."""
-
+    def names(self) -> Sequence[str]: ...
     @property
     def failures(self) -> Sequence[Failure]: ...
 
@@ -36,22 +33,22 @@ class Validation(Protocol):
 
     @property
     def count(self) -> int:
-        """Of what was judged."""
+        """How many items were judged."""
 
     def compute(self) -> dict[str, float]:
         """Named numbers; of all ranks once they are reduced."""
 
 
 class Task(Protocol):
-    """What a network is taught, and what it is judged by while it trains."""
+    """The aim that a network is taught, and how it is judged while it trains."""
 
     @property
     def unit(self) -> str:
-        """What a batch holds, in the plural."""
+        """The word for what a batch holds, in the plural."""
 
     @property
     def source(self) -> str:
-        """What those are made from and lists name, in the plural."""
+        """The word for what a list names, in the plural."""
 
     @property
     def shown(self) -> Mapping[str, str]:
@@ -59,30 +56,29 @@ class Task(Protocol):
 
     @property
     def number(self) -> str:
-        """The one of `Validation.compute` that says which network is the best."""
+        """The key of `Validation.compute` that says which network is the best."""
 
     @property
-    def higher_is_better(self) -> bool:
-        """Of that number."""
+    def higher_is_better(self) -> bool: ...
 
     def split(self, batch: Any, passes: int) -> Sequence[Any]:
-        """The batches that pass through the network one after the other; together they are this batch."""
+        """Cuts a batch into those that pass through the network one after another."""
 
     def loss(self, call: Call, batch: Any) -> tuple[Tensor, Tensor]:
         """The mean loss of a batch, and the sums of `shown`, float64 on the device."""
 
     def forward(self, call: Call, batch: Any) -> Any:
-        """The same pass without a loss, for what listens inside the network."""
+        """Runs a batch through the network without a loss, for what listens inside the network."""
 
     def validation(self) -> Validation:
-        """A new one."""
+        """Begins a validation."""
 
     def pictures(self, batch: Any) -> Mapping[str, Tensor]:
-        """What a batch looks like: named pictures (3, H, W) uint8."""
+        """Named pictures (3, H, W) uint8 that show a batch."""
 
 
 class Judge(Protocol):
-    """Tests a network on one item after the other; a device may be at the next item before the last one is read."""
+    """Tests a network on one item after another; a device may be at the next item before the last one is read."""
 
     def begin(self, item: Any) -> Any:
         """Gives the device its work; what `finish` takes."""
@@ -91,17 +87,15 @@ class Judge(Protocol):
 
 
 class Outcome(Protocol):
-    """What a test says of one item."""
+    """A test's result for one item; `to_json` gives it in plain values."""
 
     @property
     def name(self) -> str: ...
-
-    def to_json(self) -> dict[str, Any]:
-        """In plain values."""
+    def to_json(self) -> dict[str, Any]: ...
 
 
 class Network(Protocol):
-    """A module, and what a loop has to know of it."""
+    """A module that can be trained."""
 
     def groups(self, *, backbone_lr: float = 1.0) -> Sequence[ParameterGroup]:
         """All parameters that are trained; `backbone_lr` is the factor of the rate of all but the head."""
@@ -109,11 +103,5 @@ class Network(Protocol):
     def train_mode(self) -> None:
         """Training mode, but for what is not trained."""
 
-    def plain_options(self) -> dict[str, Any]:
-        """All that it takes to build it again."""
-
-    def smallest_side(self) -> int:
-        """Of the inputs that it takes in training, in pixels."""
-
     def compiled(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same call with what can be compiled compiled."""
+        """Compiles what can be compiled of a call."""

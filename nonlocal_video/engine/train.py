@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nonlocal_video.engine.meter import AnyBatch, Meter
-from nonlocal_video.engine.state import TrainState
-from nonlocal_video.engine.step import train_step
+from nonlocal_video.engine.meter import Meter
+from nonlocal_video.engine.step import TrainState, train_step
 from nonlocal_video.engine.task import Batch, Task
 from nonlocal_video.settings import OptimConfig, RuntimeConfig
 from nonlocal_video.system.distributed import Vote, all_gather, is_main, rank, world_size, wrap
@@ -20,7 +19,7 @@ from nonlocal_video.system.signals import Stopped, StopRequest
 from nonlocal_video.types import Failure
 
 FEW_FAILURES = 10
-"""What may fail in any run, however short."""
+"""Failures that any run may have, however short."""
 KEPT = 4
 """Steps that are remembered: the ranks agree on a bad one two steps later, and the one before may be the cause."""
 MAX_SKIPPED = 50
@@ -29,12 +28,12 @@ MAX_SKIPPED = 50
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What others do for the loop, on all ranks."""
+    """The loop calls these on all ranks, `log` on the main one only."""
 
     advance: Callable[[Any], None]
     """After each step, with its batch."""
     log: Callable[[dict[str, float], list[Failure], Any], None]
-    """On the main process: takes a record, what failed since the last one, and the step's batch."""
+    """Takes a record, what failed since the last one, and the step's batch."""
     evaluate: Callable[[], bool]
     """Measures what evaluation needs; False if a signal came meanwhile."""
     save: Callable[[], None]
@@ -51,13 +50,10 @@ class Recent(NamedTuple):
     sums: Tensor
     names: Sequence[str]
 
-    def is_finite(self) -> bool:
-        return math.isfinite(self.sums[0].item())
-
 
 def train(
     state: TrainState,
-    loader: Iterable[AnyBatch],
+    loader: Iterable[Batch],
     *,
     task: Task,
     schedule: Callable[[int], float],
@@ -69,9 +65,8 @@ def train(
 ) -> None:
     """Trains from `state.step` to `optim.steps` on the loader's batches, one a step.
 
-    A record every `log_every` steps and before saving has the means of the loss and of what the task sums since the
-    last one, the learning rate, the speed, the share of the time (%) in which this process waited for data, and what
-    and how many steps were lost.
+    A record every `log_every` steps and before saving has what `Meter.reduce` gives since the last one, the learning
+    rate, and how much failed and how many steps were skipped.
 
     Args:
         max_failed: the share of what was drawn that may fail to decode, beyond `FEW_FAILURES`.
@@ -88,10 +83,12 @@ def train(
     state.model.train_mode()
     model = wrap(state.model, sync_bn=optim.sync_bn)
     call = state.model.compiled(model) if runtime.compile else model
-    if state.step and evaluates_at(state.step) and state.evaluated != state.step:  # A signal came before.
-        _make_up(state, callbacks)
-    meter, watch = Meter(task), _Watch(task, callbacks)
-    for batch in meter.waiting(loader):
+    if state.step and evaluates_at(state.step) and state.evaluated != state.step:  # A signal cut it short.
+        if stopped := _evaluate(state, callbacks):
+            raise Stopped(stopped)
+        callbacks.save()
+    watch, meter = _Watch(task, callbacks), Meter(task, loader)
+    for batch in meter.batches:
         lr, skipped = schedule(state.step), state.num_skipped
         sums = train_step(state, model, batch, task=task, call=call, lr=lr, seed=seed, optim=optim, runtime=runtime)
         meter.update(sums, batch)
@@ -108,20 +105,8 @@ def train(
             callbacks.save()
             meter.restart()  # Evaluating and saving is no training.
         if stopped:
-            raise Stopped(int(stopped))
+            raise Stopped(stopped)
     watch.vote.close()
-
-
-def _make_up(state: TrainState, callbacks: Callbacks) -> None:
-    """The evaluation that a signal cut short, and then saves.
-
-    Raises:
-        Stopped: another signal came.
-    """
-    signum = _evaluate(state, callbacks)
-    if signum:
-        raise Stopped(signum)
-    callbacks.save()
 
 
 def _evaluate(state: TrainState, callbacks: Callbacks) -> int:
@@ -136,19 +121,25 @@ def _log(state: TrainState, meter: Meter, batch: Batch, watch: "_Watch", *, max_
     """Writes a record of what came since the last one.
 
     Raises:
-        ValueError: the loss is not finite, or too much cannot be decoded.
+        ValueError: the loss is not finite, or too much of what was drawn cannot be decoded.
     """
-    task, (means, failures) = meter.task, meter.reduce()
+    source, (means, failures) = meter.task.source, meter.reduce()
     state.num_failures += len(failures)
     state.num_by_chance += sum(failure.by_chance for failure in failures)
     if not math.isfinite(means.get("loss", 0.0)):
         watch.fail(skipped=False)
     if is_main():
-        counts = {f"failed_{task.source}": state.num_failures, "skipped_steps": state.num_skipped}
+        counts = {f"failed_{source}": state.num_failures, "skipped_steps": state.num_skipped}
         record = {"step": state.step, **means, "lr": watch.recent[-1].lr, **counts}
         watch.callbacks.log(record, failures, batch)
     num_drawn = state.step * batch.size * world_size() + state.num_failures
-    _check_failures(state, failures, task, num_drawn=num_drawn, share=max_failed)
+    if state.num_failures > max(max_failed * num_drawn, FEW_FAILURES):
+        causes = "".join(f"\n  {failure.cause}" for failure in failures[:10])
+        raise ValueError(
+            f"{state.num_failures} of {num_drawn} drawn {source} cannot be decoded, more than "
+            f"data.max_failed={max_failed} allows; failed_{source}.jsonl names them, tools/check_data.py finds all of "
+            f"the list. The latest:{causes}"
+        )
 
 
 class _Watch:
@@ -156,7 +147,7 @@ class _Watch:
 
     def __init__(self, task: Task, callbacks: Callbacks) -> None:
         self.task, self.callbacks = task, callbacks
-        self.vote, self.recent, self.consecutive_skipped = Vote(), deque[Recent](maxlen=KEPT), 0
+        self.vote, self.recent, self.consecutive_skipped = Vote(3), deque[Recent](maxlen=KEPT), 0
 
     def see(self, step: Recent, *, skipped: bool) -> int:
         """Looks at a step; the number of a signal that some rank has heard, or 0.
@@ -166,8 +157,8 @@ class _Watch:
         """
         self.consecutive_skipped = self.consecutive_skipped + 1 if skipped else 0
         self.recent.append(step)
-        # Of the step before: looking at this one's loss would wait for it.
-        went_bad = len(self.recent) > 1 and not self.recent[-2].is_finite()
+        # Looks at the step before: looking at this one's loss would wait for it.
+        went_bad = len(self.recent) > 1 and not math.isfinite(self.recent[-2].sums[0].item())
         stopped, some_went_bad, many_skipped = self.vote.exchange(
             self.callbacks.stop.signum, went_bad, self.consecutive_skipped > MAX_SKIPPED
         )
@@ -178,9 +169,9 @@ class _Watch:
     def fail(self, *, skipped: bool) -> None:
         """Raises: ValueError: the loss is not finite; with the step, the rate, and where the names are."""
         here = [
-            {"step": one.step, "lr": one.lr, "rank": rank(), "loss": one.sums[0].item(),
-             self.task.unit: one.sums[1].item(), self.task.source: list(one.names)}
-            for one in self.recent
+            {"step": step, "lr": lr, "rank": rank(), "loss": sums[0].item(), self.task.unit: sums[1].item(),
+             self.task.source: list(names)}
+            for step, lr, sums, names in self.recent
         ]  # fmt: skip
         facts = [fact for part in all_gather(here) for fact in part]
         facts.sort(key=lambda fact: (fact["step"], fact["rank"]))
@@ -205,15 +196,4 @@ def _check_weights(state: TrainState) -> None:
         raise ValueError(
             f"the network after step {state.step}: {len(names)} tensors are not finite ({', '.join(names[:3])}, ...): "
             "not saved, the newest checkpoint is of before; lower optim.lr or set optim.clip_norm"
-        )
-
-
-def _check_failures(state: TrainState, recent: Sequence[Failure], task: Task, *, num_drawn: int, share: float) -> None:
-    """Raises: ValueError: too much of what was drawn could not be decoded."""
-    if state.num_failures > max(share * num_drawn, FEW_FAILURES):
-        causes = "".join(f"\n  {failure.cause}" for failure in recent[:10])
-        raise ValueError(
-            f"{state.num_failures} of {num_drawn} drawn {task.source} cannot be decoded, more than "
-            f"data.max_failed={share} allows; failed_{task.source}.jsonl names them, tools/check_data.py finds all of "
-            f"the list. The latest:{causes}"
         )

@@ -13,7 +13,7 @@ from nonlocal_video.system.precision import at_precision
 from nonlocal_video.types import Failure
 
 NUM_NAMED = 5
-"""What could not be decoded and is named; the rest is counted."""
+"""Failures that are named; the rest is counted."""
 
 
 def validate(
@@ -44,8 +44,7 @@ def validate(
     call = at_precision(model, precision)
     with in_evaluation_mode(model), torch.inference_mode(), torch.random.fork_rng(devices=[]):
         for batch in loader:
-            if stopped():
-                gave_up = True
+            if gave_up := stopped():
                 break
             failures.extend(batch.failures)
             validation.update(call, batch)
@@ -53,25 +52,20 @@ def validate(
     if all_reduce_sum(torch.tensor(int(gave_up))):
         return None
     validation.reduce()
-    everywhere = sorted(failure for part in gather(failures) for failure in part)
+    causes = [failure.cause for failure in sorted(failure for part in gather(failures) for failure in part)]
     num_failed = int(all_reduce_sum(torch.tensor(len(failures))))
+    rest = [f"and {len(causes) - NUM_NAMED} more"] if len(causes) > NUM_NAMED else []
+    named = "".join(f"\n  {cause}" for cause in causes[:NUM_NAMED] + rest)
     if not validation.count:
-        raise ValueError(f"validation: none of {num_failed} {task.source} can be decoded{_named(everywhere)}")
-    if everywhere and is_main():
-        note(f"validation: {num_failed} {task.source} could not be decoded{_named(everywhere)}")
+        raise ValueError(f"validation: none of {num_failed} {task.source} can be decoded{named}")
+    if causes and is_main():
+        note(f"validation: {num_failed} {task.source} could not be decoded{named}")
     return {**validation.compute(), "failed": num_failed}
-
-
-def _named(failures: list[Failure]) -> str:
-    causes = [failure.cause for failure in failures[:NUM_NAMED]]
-    if len(failures) > NUM_NAMED:
-        causes.append(f"and {len(failures) - NUM_NAMED} more")
-    return "".join(f"\n  {cause}" for cause in causes)
 
 
 @contextmanager
 def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """While this lasts; afterwards every layer is in the mode that it was in."""
+    """Evaluates a network while this lasts; afterwards every layer is in the mode that it was in."""
     modes = [(layer, layer.training) for layer in model.modules()]
     model.eval()
     try:

@@ -180,7 +180,7 @@ class _Training:
         if self.state.best is None or sign * numbers[key] > sign * self.state.best[key]:
             self.state.best = {"step": self.state.step, key: numbers[key]}
         if self.log and self.progress:
-            self.log.write_validation({"step": float(self.state.step), **numbers})
+            self.log.write({"step": float(self.state.step), **numbers}, group="validation")
             self.progress.note(self.subject.validated(numbers, self.state.step))
 
     def save(self) -> None:

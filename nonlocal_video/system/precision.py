@@ -13,9 +13,4 @@ DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 def at_precision(call: Callable[..., Any], precision: str) -> Callable[..., Any]:
     """A forward pass in fp32, or in bf16 or fp16 mixed with it."""
     dtype = DTYPES[precision]
-
-    def run(*inputs: Any) -> Any:
-        with torch.autocast(local_device().type, dtype):
-            return call(*inputs)
-
-    return call if dtype is None else run
+    return call if dtype is None else torch.autocast(local_device().type, dtype)(call)

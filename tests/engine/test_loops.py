@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nonlocal_video.engine.optim import Schedule, build_sgd
-from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.step import TrainState
 from nonlocal_video.engine.train import MAX_SKIPPED, Callbacks, train
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
