@@ -22,15 +22,9 @@ PARTS = {**PROGRESS, "facts": dict, "model": dict, "optimizer": dict, "scaler": 
 
 
 def save_checkpoint(folder: Path, state: TrainState, *, facts: dict[str, Any], keep: int) -> Path:
-    """Writes the state under its step and deletes all but the best and the newest `keep` checkpoints.
+    """Writes the state under its step, whole or not at all, and deletes all but the best and the newest checkpoints.
 
-    The file appears under its name only when it is whole and on the disk.
-
-    Args:
-        facts: plain values that resuming compares and reports show.
-
-    Raises:
-        OSError: it cannot be written; those before are still there.
+    `facts` are plain values that resuming compares and reports show. An OSError leaves the checkpoints before.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{state.step:08d}.pt"
@@ -76,11 +70,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any], list[s
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint; no code in the file is run.
-
-    Raises:
-        ValueError: not one of our checkpoints, or damaged.
-    """
+    """The content of a checkpoint, a ValueError if it is none of ours or damaged; no code in the file is run."""
     content, stranger = read_torch_file(path), f"{path}: not a checkpoint of this project"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{stranger} (format {FORMAT})")
@@ -96,11 +86,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
-    """Continues from a checkpoint.
-
-    Raises:
-        ValueError: a checkpoint of another network.
-    """
+    """Continues from a checkpoint; one of another network is a ValueError."""
     load_weights(state.model, content["model"], where=where)
     fused = [group["fused"] for group in state.optimizer.param_groups]
     state.optimizer.load_state_dict(content["optimizer"])

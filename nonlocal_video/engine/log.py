@@ -1,4 +1,4 @@
-"""What a run writes while it goes: records, lines, and TensorBoard's events."""
+"""The log of a run: records, lines, and TensorBoard's events."""
 
 import io
 import json
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -25,14 +24,9 @@ from nonlocal_video.types import Failure
 class RunLog:
     """`metrics.jsonl`, `validation.jsonl`, `failed_SOURCE.jsonl`, `train.log` and `tensorboard/` of a run.
 
-    A resumed run goes on as if never interrupted. Where nothing can be written, as on a full disk, this is told once,
-    training goes on, and what waits in memory is written when it can be.
-
-    Args:
-        folder: the run folder.
-        source: what the run is trained on, in the plural.
-        step: steps done; records of later steps, written after the checkpoint that the run resumes from, are dropped
-            (but not from `train.log`).
+    A resumed run goes on as if never interrupted: records of steps after `step`, written after the checkpoint that it
+    resumes from, are dropped (but not from `train.log`). Where nothing can be written, as on a full disk, this is told
+    once, training goes on, and what waits in memory is written when it can be.
     """
 
     def __init__(self, folder: Path, *, source: str, step: int) -> None:
@@ -52,17 +46,14 @@ class RunLog:
         self._write()
 
     def write(self, record: dict[str, float], failures: Sequence[Failure] = (), *, group: str = "train") -> None:
-        """Adds a record of training or of validation.
+        """Adds a record of the group, train or validation: `step` and named values, and what failed since the last one.
 
-        Args:
-            record: `step` and named values; TensorBoard shows those without a slash in their name below `group`.
-            failures: what could not be decoded since the last one.
-            group: train or validation.
+        TensorBoard shows values without a slash in their name below the group.
         """
         step = int(record["step"])
-        self.waiting[self.records[group]] += _line(record)
+        self.waiting[self.records[group]] += f"{json.dumps(record)}\n".encode()
         for failure in failures:
-            self.waiting[self.failures] += _line({"step": step, **failure._asdict()})
+            self.waiting[self.failures] += f"{json.dumps({'step': step, **failure._asdict()})}\n".encode()
         for name, value in record.items():
             if name != "step":
                 summary = scalar(name if "/" in name else f"{group}/{name}", value)
@@ -89,10 +80,7 @@ class RunLog:
             _warn(f"warning: {self.folder}: the last lines of {', '.join(lost)} could not be written and are lost")
 
     def _keep_event(self, event: Event) -> None:
-        """Adds an event as TensorBoard's files hold it.
-
-        PyTorch's SummaryWriter is not used: the thread in which it writes ends for ever at the first error.
-        """
+        """Adds an event as in TensorBoard's files. The thread of PyTorch's SummaryWriter ends at its first error."""
         frame, event.wall_time = io.BytesIO(), time.time()
         RecordWriter(frame).write(event.SerializeToString())
         self.waiting[self.events] += frame.getvalue()
@@ -114,11 +102,7 @@ class RunLog:
 
 
 def _append(path: Path, content: bytes) -> None:
-    """Adds to a file, all or nothing; the file is there afterwards, be it empty.
-
-    Raises:
-        OSError: nothing was added.
-    """
+    """Adds to a file, all of it or an OSError and nothing; the file is there afterwards, be it empty."""
     if not content and path.exists():
         return
     path.parent.mkdir(exist_ok=True)
@@ -130,10 +114,6 @@ def _append(path: Path, content: bytes) -> None:
         except OSError:
             file.truncate(size)
             raise
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    return f"{json.dumps(record)}\n".encode()
 
 
 def _warn(message: str) -> None:

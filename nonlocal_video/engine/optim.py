@@ -44,12 +44,9 @@ def build_sgd(
 ) -> torch.optim.SGD:
     """SGD over groups of parameters; those of rate 0 are frozen.
 
-    PyTorch's momentum buffer holds gradients without the learning rate, which equals the released
-    code's SCALE_MOMENTUM.
-
-    Args:
-        lr: the learning rate to begin with; a group's factor is its `lr_factor`.
-        fused: one kernel for all of a parameter's arithmetic, which the step is bound by the memory for.
+    PyTorch's momentum buffer holds gradients without the learning rate, which equals the released code's
+    SCALE_MOMENTUM. A group's factor of `lr` is its `lr_factor`. With `fused` one kernel does all of a parameter's
+    arithmetic: the memory is the bound of this step.
     """
     trained: list[dict[str, Any]] = []
     for group in groups:

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nonlocal_video.engine.task import Batch, Task
-from nonlocal_video.system.distributed import all_reduce_sum, local_device, world_size
-from nonlocal_video.system.precision import at_precision
+from nonlocal_video.system.distributed import all_reduce_sum, at_precision, local_device, world_size
 
-Network = TypeVar("Network", bound=nn.Module)
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def precise_statistics(
@@ -20,21 +19,13 @@ def precise_statistics(
 ) -> dict[str, Tensor] | None:
     """The mean and E[x^2] of each batch, averaged over the batches of all ranks; var = E[x^2] - mean^2, biased.
 
-    A copy of the network runs as in training, but without dropout, which stands after its last batch normalisation:
-    neither the network nor the random state changes.
-
-    Args:
-        model: the plain network, as it is trained. Layers in evaluation mode are frozen and not measured.
-        batches: as in training, on every rank as many.
-        precision: fp32, bf16 or fp16.
-        stopped: whether to give up.
+    A copy of the plain network runs as in training, but without dropout, which stands after its last batch
+    normalisation: neither the network nor the random state changes. Layers in evaluation mode are frozen and not
+    measured. Every rank has as many batches, as in training.
 
     Returns:
         Tensors on the CPU, named as in `model.state_dict()` (`backbone.bn1.running_mean`), none if no layer is to be
-        measured. None if a rank was stopped.
-
-    Raises:
-        ValueError: there are no batches.
+        measured. None if a rank was stopped. A ValueError if there are no batches.
     """
     assert model.training
     trained = [name for name, layer in model.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
@@ -52,7 +43,7 @@ def precise_statistics(
             num_batches += 1
     if not num_batches:
         raise ValueError("precise batch normalisation: got no batches, expected 1 or more")
-    statistics = {}
+    statistics = dict[str, Tensor]()
     for name, sums in moments.items():
         mean, square = (all_reduce_sum(sums) / (num_batches * world_size())).cpu()
         statistics[f"{name}.running_mean"] = mean.float()
@@ -60,7 +51,7 @@ def precise_statistics(
     return statistics
 
 
-def with_statistics(model: Network, statistics: dict[str, Tensor]) -> Network:
+def with_statistics(model: AnyModule, statistics: dict[str, Tensor]) -> AnyModule:
     """A copy of a network that normalises with these statistics when it is evaluated."""
     copied = copy.deepcopy(model)
     buffers = dict(copied.named_buffers())
@@ -73,7 +64,7 @@ def _record(layer: Any) -> Tensor:
     """Makes a batch normalisation add the mean and E[x^2] of each batch to what is returned: (2, C) float64."""
     sums = torch.zeros(2, layer.num_features, dtype=torch.float64, device=local_device())
     layer.train()
-    layer.momentum = 1.0  # The running averages become those of the last batch alone.
+    layer.momentum = 1.0  # The running averages then are of the last batch alone.
 
     def add_moments(_layer: nn.Module, inputs: tuple[Tensor], _output: Any) -> None:
         count = inputs[0].numel() // inputs[0].shape[1]

@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes."""
+"""The progress of a run, for a person who watches it."""
 
 import os
 import sys
@@ -15,15 +15,10 @@ from nonlocal_video.types import Failure
 
 
 class Progress:
-    """A bar where stderr is a terminal, else a line on stdout for each record.
+    """A bar where stderr is a terminal, else a line on stdout for each record; `keep` takes every line as well.
 
-    A terminal that is gone, or a full disk that takes no more lines, does not stop the run.
-
-    Args:
-        first_step: steps done before this process began.
-        last_step: steps of the whole run.
-        task: says how its numbers are shown.
-        keep: takes every line as well: `RunLog.line`.
+    A terminal that is gone, or a full disk that takes no more lines, does not stop the run. This process began after
+    `first_step` steps of `last_step`.
     """
 
     def __init__(self, first_step: int, last_step: int, *, task: Task, keep: Callable[[str], None]) -> None:
@@ -75,14 +70,11 @@ def _has_columns() -> bool:
 def format_line(
     record: Mapping[str, float], task: Task, *, last_step: int, eta_s: float, peak_gib: float | None = None
 ) -> str:
-    """One line on how training goes.
+    """One line on how training goes; `eta_s` is the time for the rest, `peak_gib` the most memory of the GPU so far.
 
-    Args:
-        record: `step`; means since the last one: `loss` and what the task sums, unless every step was skipped; the
-            speed, and `data_wait`, the share of the time (%) in which the process waited for data; the learning rate
-            `lr`; and how many `skipped_steps` there were.
-        eta_s: seconds that the rest will take.
-        peak_gib: the most memory of the GPU that was ever taken.
+    The record has the `step`; means since the last one: `loss` and what the task sums, unless every step was skipped;
+    the speed, and `data_wait`, the share of the time (%) in which the process waited for data; the learning rate `lr`;
+    and how many `skipped_steps` there were.
     """
     parts = [f"step {record['step']:.0f}/{last_step}"]
     if "loss" in record:

@@ -1,6 +1,5 @@
 """One step of gradient descent, and the state that it changes."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 
 from nonlocal_video.engine.task import Batch, Call, Task
 from nonlocal_video.settings import OptimConfig, RuntimeConfig
-from nonlocal_video.system.distributed import local_device, no_sync, rank
-from nonlocal_video.system.precision import at_precision
+from nonlocal_video.system.distributed import at_precision, local_device, no_sync, rank
 
 
 @dataclass
@@ -45,7 +43,7 @@ def train_step(
     batch: Batch,
     *,
     task: Task,
-    call: Callable[..., Any],
+    call: Call,
     lr: float,
     seed: int,
     optim: OptimConfig,
@@ -54,11 +52,7 @@ def train_step(
     """Steps `state` on a batch.
 
     Dropout is seeded by (seed, step, place of the pass in it), so that a resumed run is the same run, also on half as
-    many ranks with twice the passes.
-
-    Args:
-        model: as `wrap` gave it.
-        call: what runs its forward pass: it, or its compiled form.
+    many ranks with twice the passes. `model` is what `wrap` gave, `call` the same or its compiled form.
 
     Returns:
         (2 + n,) float64 on the device: the sum of the losses, the size, and the n sums of the task; zeros if the step

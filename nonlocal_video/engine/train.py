@@ -3,9 +3,9 @@
 import math
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class Callbacks:
     """The loop calls these on all ranks, `log` on the main one only."""
 
     advance: Callable[[Any], None]
-    """After each step, with its batch."""
+    """Hears of each step, with its batch."""
     log: Callable[[dict[str, float], list[Failure], Any], None]
     """Takes a record, what failed since the last one, and the step's batch."""
     evaluate: Callable[[], bool]
@@ -40,15 +40,6 @@ class Callbacks:
     nonfinite: Callable[[list[dict[str, Any]]], str]
     """Keeps the facts on a loss that is not finite; says where."""
     stop: StopRequest
-
-
-class Recent(NamedTuple):
-    """A step whose loss may not have been looked at yet: a GPU is some steps behind."""
-
-    step: int
-    lr: float
-    sums: Tensor
-    names: Sequence[str]
 
 
 def train(
@@ -66,10 +57,8 @@ def train(
     """Trains from `state.step` to `optim.steps` on the loader's batches, one a step.
 
     A record every `log_every` steps and before saving has what `Meter.reduce` gives since the last one, the learning
-    rate, and how much failed and how many steps were skipped.
-
-    Args:
-        max_failed: the share of what was drawn that may fail to decode, beyond `FEW_FAILURES`.
+    rate, and how much failed and how many steps were skipped. Beyond `FEW_FAILURES`, the share `max_failed` of what was
+    drawn may fail to decode.
 
     Raises:
         ValueError: the loss is not finite, or too much cannot be decoded.
@@ -87,13 +76,14 @@ def train(
         if stopped := _evaluate(state, callbacks):
             raise Stopped(stopped)
         callbacks.save()
-    watch, meter = _Watch(task, callbacks), Meter(task, loader)
+    watch, meter = _Watch(task.source, callbacks), Meter(task, loader)
     for batch in meter.batches:
         lr, skipped = schedule(state.step), state.num_skipped
         sums = train_step(state, model, batch, task=task, call=call, lr=lr, seed=seed, optim=optim, runtime=runtime)
         meter.update(sums, batch)
         callbacks.advance(batch)
-        stopped = watch.see(Recent(state.step, lr, sums, batch.names), skipped=state.num_skipped > skipped)
+        facts = {"step": state.step, "lr": lr, "rank": rank(), "loss": sums[0], task.unit: sums[1]}
+        stopped = watch.see({**facts, task.source: list(batch.names)}, skipped=state.num_skipped > skipped)
         evaluates = evaluates_at(state.step)
         saves = evaluates or stopped or state.step % runtime.checkpoint_every == 0
         if saves or state.step % runtime.log_every == 0:  # Also before saving: a checkpoint has counted everything.
@@ -118,11 +108,7 @@ def _evaluate(state: TrainState, callbacks: Callbacks) -> int:
 
 
 def _log(state: TrainState, meter: Meter, batch: Batch, watch: "_Watch", *, max_failed: float) -> None:
-    """Writes a record of what came since the last one.
-
-    Raises:
-        ValueError: the loss is not finite, or too much of what was drawn cannot be decoded.
-    """
+    """Writes a record of what came since the last one. Raises: ValueError: too much cannot be decoded."""
     source, (means, failures) = meter.task.source, meter.reduce()
     state.num_failures += len(failures)
     state.num_by_chance += sum(failure.by_chance for failure in failures)
@@ -130,7 +116,7 @@ def _log(state: TrainState, meter: Meter, batch: Batch, watch: "_Watch", *, max_
         watch.fail(skipped=False)
     if is_main():
         counts = {f"failed_{source}": state.num_failures, "skipped_steps": state.num_skipped}
-        record = {"step": state.step, **means, "lr": watch.recent[-1].lr, **counts}
+        record = {"step": state.step, **means, "lr": watch.recent[-1]["lr"], **counts}
         watch.callbacks.log(record, failures, batch)
     num_drawn = state.step * batch.size * world_size() + state.num_failures
     if state.num_failures > max(max_failed * num_drawn, FEW_FAILURES):
@@ -145,20 +131,16 @@ def _log(state: TrainState, meter: Meter, batch: Batch, watch: "_Watch", *, max_
 class _Watch:
     """Agrees with the other ranks, a step late, whether to go on."""
 
-    def __init__(self, task: Task, callbacks: Callbacks) -> None:
-        self.task, self.callbacks = task, callbacks
-        self.vote, self.recent, self.consecutive_skipped = Vote(3), deque[Recent](maxlen=KEPT), 0
+    def __init__(self, source: str, callbacks: Callbacks) -> None:
+        self.source, self.callbacks = source, callbacks
+        self.vote, self.recent, self.consecutive_skipped = Vote(3), deque[dict[str, Any]](maxlen=KEPT), 0
 
-    def see(self, step: Recent, *, skipped: bool) -> int:
-        """Looks at a step; the number of a signal that some rank has heard, or 0.
-
-        Raises:
-            ValueError: the loss was not finite, or too many steps in a row were skipped.
-        """
+    def see(self, facts: dict[str, Any], *, skipped: bool) -> int:
+        """Keeps the facts on a step, and fails if it must; the number of a signal that some rank has heard, or 0."""
         self.consecutive_skipped = self.consecutive_skipped + 1 if skipped else 0
-        self.recent.append(step)
-        # Looks at the step before: looking at this one's loss would wait for it.
-        went_bad = len(self.recent) > 1 and not math.isfinite(self.recent[-2].sums[0].item())
+        self.recent.append(facts)
+        # A GPU is some steps behind: looking at this step's loss, not the one before, would wait for it.
+        went_bad = len(self.recent) > 1 and not math.isfinite(self.recent[-2]["loss"].item())
         stopped, some_went_bad, many_skipped = self.vote.exchange(
             self.callbacks.stop.signum, went_bad, self.consecutive_skipped > MAX_SKIPPED
         )
@@ -167,22 +149,18 @@ class _Watch:
         return stopped
 
     def fail(self, *, skipped: bool) -> None:
-        """Raises: ValueError: the loss is not finite; with the step, the rate, and where the names are."""
-        here = [
-            {"step": step, "lr": lr, "rank": rank(), "loss": sums[0].item(), self.task.unit: sums[1].item(),
-             self.task.source: list(names)}
-            for step, lr, sums, names in self.recent
-        ]  # fmt: skip
+        """Raises: ValueError: too many steps were skipped, or the loss is not finite, with where the names are."""
+        here = [{k: v.item() if isinstance(v, Tensor) else v for k, v in facts.items()} for facts in self.recent]
         facts = [fact for part in all_gather(here) for fact in part]
         facts.sort(key=lambda fact: (fact["step"], fact["rank"]))
         where = self.callbacks.nonfinite(facts)
         if skipped:
             raise ValueError(
-                f"the gradients of {MAX_SKIPPED} steps in a row were not finite, up to step {self.recent[-1].step}"
+                f"the gradients of {MAX_SKIPPED} steps in a row were not finite, up to step {self.recent[-1]['step']}"
             )
         bad = next((fact for fact in facts if not math.isfinite(fact["loss"])), facts[-1])
         raise ValueError(
-            f"the loss is {bad['loss']} at step {bad['step']}, learning rate {bad['lr']:g}; the {self.task.source} of "
+            f"the loss is {bad['loss']} at step {bad['step']}, learning rate {bad['lr']:g}; the {self.source} of "
             f"that step and those before: {where}. The newest checkpoint is of before; optim.nonfinite=skip leaves "
             "such steps out"
         )

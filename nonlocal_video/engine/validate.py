@@ -1,15 +1,16 @@
-"""Validation while a network trains."""
+"""Looks at a network while it trains: its validation, and how much each non-local block does."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nonlocal_video.engine.task import Batch, Task
-from nonlocal_video.system.distributed import all_reduce_sum, gather, is_main
-from nonlocal_video.system.precision import at_precision
+from nonlocal_video.models.nonlocal_block import NonLocalBlock
+from nonlocal_video.models.placement import built_places
+from nonlocal_video.system.distributed import all_reduce_sum, at_precision, gather, is_main
 from nonlocal_video.types import Failure
 
 NUM_NAMED = 5
@@ -25,14 +26,9 @@ def validate(
     stopped: Callable[[], bool],
     note: Callable[[str], Any] = print,
 ) -> dict[str, float] | None:
-    """Judges a network; leaves its mode and the random state as they were.
+    """Judges the plain network on this rank's share of the batches; its mode and the random state stay as they were.
 
-    Args:
-        model: the plain network.
-        loader: this rank's share, in batches of any size.
-        precision: fp32, bf16 or fp16.
-        stopped: whether to give up.
-        note: on the main process, hears what could not be decoded.
+    On the main process `note` hears what could not be decoded.
 
     Returns:
         The numbers of the task, of all ranks, and `failed`, how many could not be decoded. None if a rank was stopped.
@@ -73,3 +69,29 @@ def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, training in modes:
             layer.training = training
+
+
+@torch.inference_mode()
+def contributions(model: nn.Module, batch: Batch, *, task: Task, precision: str) -> dict[str, float]:
+    """The norm of W_z y, after its normalisation, over the norm of x (Eq. 6), for each non-local block.
+
+    It is a mean over the batch, 0 at initialisation, and named by the place of the block, such as res3.1. The plain
+    network runs as in testing, at fp32, bf16 or fp16; its mode and the random state stay as they were.
+    """
+    blocks = [layer for layer in model.modules() if isinstance(layer, NonLocalBlock)]
+    if not blocks:
+        return {}
+    x_norms, y_norms = list[Tensor](), list[Tensor]()  # (B,) for each block, in the order in which they run.
+
+    def norms(values: Tensor) -> Tensor:
+        return values.float().flatten(1).norm(dim=1)
+
+    with in_evaluation_mode(model), ExitStack() as hooks:
+        for block in blocks:
+            hooks.enter_context(block.register_forward_pre_hook(lambda _, x: x_norms.append(norms(x[0]))))
+            hooks.enter_context(block.bn.register_forward_hook(lambda _, __, y: y_norms.append(norms(y))))
+        task.forward(at_precision(model, precision), batch)
+    return {
+        f"{place.stage}.{place.block}": float((y / x).mean())
+        for place, x, y in zip(built_places(model), x_norms, y_norms, strict=True)
+    }

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.loader import testing_loader
-from nonlocal_video.engine.evaluate import Timing, evaluate
-from nonlocal_video.engine.journal import Journal, journals, read_journals
+from nonlocal_video.engine.evaluate import Journal, Timing, evaluate, journals, read_journals
 from nonlocal_video.reports.test.report import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit
 from nonlocal_video.runs.loading import Loaded, load

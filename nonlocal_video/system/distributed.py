@@ -1,6 +1,7 @@
-"""Ranks: who this process is among the others, and what they tell one another. A no-op in a single process."""
+"""Ranks: who this process is, where and how it computes, and what the ranks tell one another."""
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -44,11 +45,14 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // share))
 
 
-def wrap(model: nn.Module, *, sync_bn: bool) -> nn.Module:
-    """The model as every rank calls it in training: gradients are averaged over the ranks.
+def at_precision(call: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """A forward pass in fp32, or in bf16 or fp16 mixed with it."""
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return call if dtype is None else torch.autocast(local_device().type, dtype)(call)
 
-    With `sync_bn` batch normalisation sees the clips of all ranks; on GPUs only.
-    """
+
+def wrap(model: nn.Module, *, sync_bn: bool) -> nn.Module:
+    """The model as every rank calls it: averages gradients and, with `sync_bn` on GPUs, normalises over all ranks."""
     if not dist.is_initialized():
         return model
     return DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(model) if sync_bn else model)

@@ -46,11 +46,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def keep_lines(path: Path, number: int | None = None) -> None:
-    """Cuts a file behind its first lines, or behind the last whole one; a full disk allows that.
-
-    Args:
-        number: how many lines stay; if None, all but an unfinished one.
-    """
+    """Cuts a file behind its first `number` lines, or behind the last whole one; a full disk allows that."""
     if path.is_file():
         with path.open("rb") as file:
             sizes = [len(line) for line in file if line.endswith(b"\n")]
@@ -67,19 +63,17 @@ def locked(
 ) -> Iterator[None]:
     """While this lasts, no other process gets the folder's lock. It ends with the process, however that dies.
 
-    Args:
-        wait_s: how long to wait for another holder: the processes of a killed job may need a moment to end.
-        note: is told if this process has to wait.
-        refusal: what the error says, with the places `{folder}` and `{holder}`.
+    The processes of a killed job may need a moment to end: this waits for up to `wait_s`, and tells `note` so.
 
     Raises:
-        ValueError: another process holds it, and says which; or the lock is a link, whose target would be overwritten.
+        ValueError: the refusal, with the places `{folder}` and `{holder}`, since another process holds the lock; or the
+            lock is a link, whose target would be overwritten.
     """
     if (folder / LOCK).is_symlink():
         raise ValueError(f"{folder / LOCK}: is a link, expected the lock of the folder itself: delete it")
     with (folder / LOCK).open("a+") as file:
         deadline = time.monotonic() + wait_s
-        while not _take(file.fileno()):
+        while not _lock(file.fileno(), take=True):
             file.seek(0)
             holder = file.read().strip() or "another process"
             if time.monotonic() > deadline:
@@ -94,15 +88,15 @@ def locked(
             file.flush()
             yield
         finally:
-            _give_back(file.fileno())
+            _lock(file.fileno(), take=False)
 
 
 def held_by(folder: Path) -> str | None:
     """The holder of a folder's lock at this moment; None if there is none, or if that cannot be known."""
     with suppress(OSError), (folder / LOCK).open() as file:
-        if not _take(file.fileno()):
+        if not _lock(file.fileno(), take=True):
             return file.read().strip() or "another process"
-        _give_back(file.fileno())
+        _lock(file.fileno(), take=False)
     return None
 
 
@@ -111,28 +105,20 @@ def is_new(folder: Path) -> bool:
     return all(item.name == LOCK or item.name.endswith(_UNFINISHED) for item in folder.iterdir())
 
 
-def _take(descriptor: int) -> bool:
-    """Whether the lock was free. A file system without locks gives it to everyone."""
+def _lock(descriptor: int, *, take: bool) -> bool:
+    """Takes the lock, or gives it back; whether it was free. A file system without locks gives it to everyone.
+
+    On Windows a lock outlives its file by some time; elsewhere they end together, and nothing is given back.
+    """
     try:
-        if fcntl:
+        if fcntl and take:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            _on_locked_byte(descriptor, msvcrt.LK_NBLCK)  # type: ignore[attr-defined]
+        elif not fcntl:
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+            finally:
+                os.lseek(descriptor, 0, os.SEEK_SET)
     except OSError as error:
         return not isinstance(error, BlockingIOError | PermissionError)  # Windows says the second.
     return True
-
-
-def _give_back(descriptor: int) -> None:
-    """On Windows a lock outlives its file by some time; elsewhere they end together."""
-    if not fcntl:
-        with suppress(OSError):  # A file system may have no locks.
-            _on_locked_byte(descriptor, msvcrt.LK_UNLCK)  # type: ignore[attr-defined]
-
-
-def _on_locked_byte(descriptor: int, action: int) -> None:
-    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-    try:
-        msvcrt.locking(descriptor, action, 1)  # type: ignore[attr-defined]
-    finally:
-        os.lseek(descriptor, 0, os.SEEK_SET)

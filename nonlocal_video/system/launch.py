@@ -51,8 +51,7 @@ def started_by_srun() -> bool:
 def launch(job: Callable[[Any], None], argument: Any, *, processes: int, timeout_s: float) -> None:
     """Runs job(argument) in every process: in those that torchrun or srun started, else in `processes` new ones.
 
-    Args:
-        timeout_s: how long a rank waits for another.
+    A rank waits for another for up to `timeout_s`.
 
     Raises:
         ValueError: the first that a process raised, or that a process died. The others end with it.
@@ -71,11 +70,7 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int, timeout
 
 
 def _join_srun() -> tuple[str, int, int]:
-    """Where the ranks of a job step meet, this process's rank, and their number.
-
-    Raises:
-        ValueError: several machines, and no MASTER_ADDR.
-    """
+    """The place where the ranks of a job step meet, this process's rank, and their number."""
     step = os.environ
     address = step.get("MASTER_ADDR") or ("127.0.0.1" if step.get("SLURM_STEP_NUM_NODES") == "1" else None)
     if address is None:
@@ -203,22 +198,16 @@ def _run_rank(
 
 @cache
 def _meet(place: str, rank: int, processes: int, timeout: timedelta) -> dist.Store:
-    """The store in which the processes find one another, the same for all jobs of this one.
-
-    A new one would take the port again, or hold what the job before has left there.
-    """
+    """The store in which the ranks meet, one for all jobs: a new one would take the port or the file again."""
     store, _, _ = next(rendezvous(place, rank, processes, timeout=timeout))
     return store
 
 
 @contextmanager
 def only_job(folder: Path) -> Iterator[None]:
-    """While this lasts, no other job writes the folder.
+    """While this lasts, no other job writes the folder; a ValueError if it cannot be written, or leads elsewhere.
 
     The main process holds its lock; the others wait for it where they first compare what they have.
-
-    Raises:
-        ValueError: the folder cannot be written, leads elsewhere, or another job is at it.
     """
     if not is_main():
         yield

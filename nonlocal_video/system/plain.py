@@ -17,11 +17,10 @@ MAX_DEPTH = 20
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file of text, numbers, lists and mappings.
+    """The content of a YAML file of text, numbers, lists and mappings, else a ValueError.
 
-    Raises:
-        ValueError: no such YAML; or it holds what is no plain value: a tag, which names what to build; an alias, which
-            lets few lines stand for many; or an interpolation, which asks for something elsewhere.
+    No plain values are a tag, which names what to build; an alias, which lets few lines stand for many; and an
+    interpolation, which asks for something elsewhere.
     """
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
@@ -66,14 +65,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def json_lines(path: Path, read: Callable[[dict[str, Any]], Parsed], *, refusal: str | None = None) -> Iterator[Parsed]:
-    """What `read` makes of the JSON object on each line of a file; nothing where there is no file.
+    """Reads the JSON object on each line of a file, and yields what `read` makes of it; nothing without a file.
 
-    Args:
-        refusal: what the error says of a line that is no such object, with the places {path}, {number} and {error}. If
-            None, the lines end before it, or before an unfinished one: a killed process or a loss of power left them.
-
-    Raises:
-        ValueError: the refusal.
+    A line that is no such object is a ValueError with the refusal, which has the places {path}, {number} and {error}.
+    Without one the lines end before it, or before an unfinished one: a killed process or a loss of power left them.
     """
     if not path.is_file():
         return
@@ -101,7 +96,7 @@ def _json_object(text: bytes, *, where: str) -> dict[str, Any]:
 
 
 def check_folder(folder: Path) -> None:
-    """Makes sure that whoever reads and writes below a folder stays in it. The folder itself may be a link.
+    """Makes sure that whoever reads and writes below a folder, which may be a link itself, stays in it.
 
     Raises:
         ValueError: a link leads out of the folder, or something below it is neither a file nor a folder.

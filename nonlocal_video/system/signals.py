@@ -1,6 +1,5 @@
 """How processes end: what a signal asks of a run, and children that outlive nobody."""
 
-import multiprocessing
 import multiprocessing.connection
 import os
 import signal
@@ -21,7 +20,7 @@ class Stopped(SystemExit):
     """A signal ended the work, after all was saved. No error: it passes through whatever collects errors."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(128 + signum)  # As shells name the end by a signal.
+        super().__init__(128 + signum)  # Shells name the end by a signal so.
         self.signum = signum
 
 

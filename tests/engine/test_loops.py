@@ -25,7 +25,7 @@ def small(name: str = "nl_c2d_small_8x2", norm: str = "batch", dropout: float = 
 
 
 class Trained:
-    """A run over these batches, and what the loop had done by others."""
+    """A run over these batches, and its callbacks."""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ def test_a_line_says_it_all() -> None:
 
 
 def test_a_line_calls_things_as_the_task_does() -> None:
-    line = format_line(RECORD, multi_label(7, taught="clip"), last_step=400, eta_s=1)
+    line = format_line(RECORD, multi_label(7, scope="clip"), last_step=400, eta_s=1)
     assert "loss 1.2346  hit@1 45.6%  lr 0.00125" in line
 
 
