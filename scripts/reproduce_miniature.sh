@@ -23,3 +23,6 @@ printf '%s\n' "$runs"/miniature_narrow* | xargs -P "$cores" -I RUN bash -c 'one_
 report() { python tools/report.py "${tables[@]}" "$runs" --metric top1 --findings "$@" --block tables; }
 report --protocol full_10 --out "$runs/reports" --into docs/miniature.md
 report --protocol 1x1 --out "$runs/reports/one_clip" --into docs/miniature_one_clip.md
+# How the networks were validated while they trained is one picture for both pages.
+sed -i 's|(miniature_one_clip/\(.*_validation\.png\))|(miniature/\1)|' docs/miniature_one_clip.md
+rm docs/miniature_one_clip/*_validation.png

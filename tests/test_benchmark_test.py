@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from nonlocal_video.data.prepare.encode import write_video
 
@@ -39,7 +37,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_page_has_a_line_for_each_protocol_number_of_processes_and_precision(video: Path, tmp_path: Path) -> None:
     done = run("--videos", video, "--networks", SMALL, "--precision-of", SMALL, "--workers", "0", "1",
-               "--sharing", "c2d_small_8x8", "--out", tmp_path / "page.md")  # fmt: skip
+               "--out", tmp_path / "page.md")  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     page = (tmp_path / "page.md").read_text()
     assert page == done.stdout
@@ -51,7 +49,6 @@ def test_page_has_a_line_for_each_protocol_number_of_processes_and_precision(vid
     assert f"| {SMALL} | short video.mp4 | {3 * 55 / 82:.2f} |" in page  # 3 squares beside 96x64, made smaller.
     assert re.search(rf"\| {SMALL} \| 0 \| [\d.]+ \| [\d.]+% \|\n\| {SMALL} \| 1 \| ", page)
     assert re.search(r"\| fp32 \| 10 \| [\d.e-]+ \| 1 \| 0.0e\+00 \| 0 \|\n\| bf16 \| 10 \| ", page)
-    assert re.search(r"\| 100 \| [\d.]+ \| [\d.]+ \| [\d.]+ \|", page)
 
 
 @pytest.mark.slow
@@ -79,39 +76,3 @@ def test_both_ways_give_the_same_scores_and_a_wrong_one_is_refused(video: Path) 
             check_same(found, other)
     with pytest.raises(ValueError, match="got scores of"):
         check_same(found, straightforward(test._replace(entries=test.entries[:1])))
-
-
-@pytest.mark.usefixtures("_tools")
-@pytest.mark.parametrize("name", ["c2d_small_8x8", "c2d_small_32x2"])
-@pytest.mark.parametrize(("placement", "num_frames"), [("released", 100), ("pyslowfast", 150), ("released", 300)])
-def test_counts_of_shared_maps_are_those_of_the_network_s_maps(name: str, placement: str, num_frames: int) -> None:
-    from benchmarks.sharing import clips_of, counts
-    from benchmarks.testspeed import build
-
-    model, maps = build(name), list[list[Tensor]]()
-    for layer in ("bn1", "res2", "res5"):
-        maps.append([])
-        keep = maps[-1].append
-        module = model.backbone.get_submodule(layer)
-        module.register_forward_hook(lambda _module, _x, y, keep=keep: keep(y[0].transpose(0, 1).flatten(1)))
-    video = torch.randint(0, 256, (3, num_frames, 48, 48), dtype=torch.uint8)
-    with torch.no_grad():
-        for row in clips_of(model, num_frames=num_frames, placement=placement):
-            model.scores(video[None, :, torch.from_numpy(row)])
-    for count, kept in zip(counts(model, num_frames=num_frames, placement=placement), maps, strict=True):
-        every = torch.cat(kept).double()  # (maps of all clips, C h w)
-        near = torch.cdist(every, every) < 1e-3 * every.norm(dim=1).mean()
-        assert count.computed == len(every)
-        assert count.distinct == len(near.unique(dim=0))
-
-
-@pytest.mark.usefixtures("_tools")
-def test_prototype_gives_the_scores_of_clips_by_themselves() -> None:
-    from benchmarks.sharing import made_up, shared, whole
-    from benchmarks.testspeed import build
-
-    model = build("c2d_small_8x8")
-    with torch.inference_mode():
-        views = made_up(model, num_frames=100)
-        assert len(views.frames) == 50  # Of 80: clips share the others.
-        torch.testing.assert_close(shared(model, views), whole(model, views), rtol=0, atol=1e-5)

@@ -1,6 +1,6 @@
 """Times whole tests, ours beside an item for each view, in one run: python tools/benchmark_test.py
 
-Then how long the network waits for videos, whether sharing work between clips would pay, and what precision does.
+Then how long the network waits for videos, and what precision does.
 The files are made on first use, in data/benchmark/.
 """
 
@@ -22,7 +22,6 @@ import torch
 from benchmark_train import processor
 from benchmarks.costs import against, table
 from benchmarks.precision import precision
-from benchmarks.sharing import sharing
 from benchmarks.testspeed import (
     Outcome,
     Speed,
@@ -39,7 +38,7 @@ from benchmarks.videos import TIMED, File, describe, make_videos
 
 from nonlocal_video.models.classifier import Classifier
 
-SECTIONS = ("speed", "wait", "sharing", "precision")
+SECTIONS = ("speed", "wait", "precision")
 NETWORKS = ("nl_c2d_small_32x2", "nl_i3d_r50_8x8", "c2d_r50_8x8")
 PROTOCOLS = ("10x3", "full_10")
 TARGETS = {("nl_c2d_small_32x2", "10x3"): 3.0, ("nl_i3d_r50_8x8", "10x3"): 1.0, ("nl_i3d_r50_8x8", "full_10"): 1.0}
@@ -159,7 +158,6 @@ def pages(arguments: argparse.Namespace) -> Iterator[str]:
     parts: dict[str, Callable[[], Iterator[str]]] = {
         "speed": partial(speed, files, arguments),
         "wait": partial(wait, files, arguments),
-        "sharing": partial(sharing, arguments.sharing, repeats=arguments.repeats),
         "precision": partial(
             precision, arguments.precision_of, files, precisions=arguments.precisions, repeats=arguments.repeats
         ),
@@ -184,9 +182,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--videos", nargs="+", default=[], metavar="FILE", help="instead of generated ones")
     parser.add_argument(
         "--networks", nargs="+", default=NETWORKS, metavar="NAME", help="of the sections speed and wait"
-    )
-    parser.add_argument(
-        "--sharing", nargs="+", default=("c2d_r50_8x8", "c2d_r50_32x2"), metavar="NAME", help="C2D networks"
     )
     parser.add_argument("--precision-of", default="nl_i3d_r50_8x8", metavar="NAME")
     parser.add_argument("--precisions", nargs="+", default=["bf16"], choices=["bf16", "fp16"], help="beside fp32")

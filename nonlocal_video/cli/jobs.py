@@ -19,7 +19,7 @@ from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.runs.folder import is_tested, is_trained, read_run, run_folder
 from nonlocal_video.runs.jobs import failure_kept, test, train_steps
 from nonlocal_video.settings import TableConfig, TestConfig, TrainConfig, settings_of
-from nonlocal_video.system.launchers import started_by_srun, started_by_torchrun
+from nonlocal_video.system.launch import started_by_srun, started_by_torchrun
 
 
 @contextmanager

@@ -7,45 +7,32 @@ from typing import Any
 
 import torch
 
-from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.step import TrainState
 from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.models.weights.torch_file import read_torch_file
 from nonlocal_video.system.files import whole_file
 
 FORMAT = 2
-PARTS: dict[str, Any] = {
-    "step": int, "facts": dict, "model": dict, "optimizer": dict, "scaler": dict, "evaluated": int,
-    "num_failures": int, "num_by_chance": int, "num_skipped": int, "best": dict | None, "precise_bn": dict | None,
+PROGRESS: dict[str, Any] = {
+    "step": int, "num_failures": int, "num_by_chance": int, "num_skipped": int, "best": dict | None,
+    "evaluated": int, "precise_bn": dict | None,
 }  # fmt: skip
-"""What a checkpoint holds."""
+"""The fields of `TrainState` that a checkpoint holds as they are, and their kinds."""
+PARTS = {**PROGRESS, "facts": dict, "model": dict, "optimizer": dict, "scaler": dict}
 
 
 def save_checkpoint(folder: Path, state: TrainState, *, facts: dict[str, Any], keep: int) -> Path:
-    """Writes the state under its step and deletes all but the best and the newest `keep` checkpoints.
+    """Writes the state under its step, whole or not at all, and deletes all but the best and the newest checkpoints.
 
-    The file appears under its name only when it is whole and on the disk.
-
-    Args:
-        facts: plain values that resuming compares and reports show.
-
-    Raises:
-        OSError: it cannot be written; those before are still there.
+    `facts` are plain values that resuming compares and reports show. An OSError leaves the checkpoints before.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{state.step:08d}.pt"
     content = {
         "format": FORMAT,
-        "step": state.step,
-        "num_failures": state.num_failures,
-        "num_by_chance": state.num_by_chance,
-        "num_skipped": state.num_skipped,
-        "best": state.best,
-        "evaluated": state.evaluated,
+        **{name: getattr(state, name) for name in PROGRESS},
         "facts": facts,
-        "model": state.model.state_dict(),
-        "precise_bn": state.precise_bn,
-        "optimizer": state.optimizer.state_dict(),
-        "scaler": state.scaler.state_dict(),
+        **{name: getattr(state, name).state_dict() for name in ("model", "optimizer", "scaler")},
     }
     packed = io.BytesIO()  # PyTorch's own writer hides a full disk behind an internal error.
     torch.save(content, packed)
@@ -83,39 +70,29 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any], list[s
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint; no code in the file is run.
-
-    Raises:
-        ValueError: not one of our checkpoints, or damaged.
-    """
-    content = read_torch_file(path)
+    """The content of a checkpoint, a ValueError if it is none of ours or damaged; no code in the file is run."""
+    content, stranger = read_torch_file(path), f"{path}: not a checkpoint of this project"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path}: not a checkpoint of this project (format {FORMAT})")
+        raise ValueError(f"{stranger} (format {FORMAT})")
     for key, kind in PARTS.items():
         if not isinstance(content.get(key), kind):
-            raise ValueError(f"{path}: not a checkpoint of this project: {key}: got {reprlib.repr(content.get(key))}")
+            raise ValueError(f"{stranger}: {key}: got {reprlib.repr(content.get(key))}")
     if content["best"] is not None and not isinstance(content["best"].get("step"), int | float):
-        raise ValueError(f"{path}: not a checkpoint of this project: best: got {reprlib.repr(content['best'])}")
+        raise ValueError(f"{stranger}: best: got {reprlib.repr(content['best'])}")
     for name, tensor in {**content["model"], **(content["precise_bn"] or {})}.items():
         if not isinstance(tensor, torch.Tensor):
-            raise ValueError(f"{path}: not a checkpoint of this project: {name}: got {reprlib.repr(tensor)}")
+            raise ValueError(f"{stranger}: {name}: got {reprlib.repr(tensor)}")
     return content
 
 
 def restore(state: TrainState, content: dict[str, Any], *, where: Path) -> None:
-    """Continues from a checkpoint.
-
-    Raises:
-        ValueError: a checkpoint of another network.
-    """
+    """Continues from a checkpoint; one of another network is a ValueError."""
     load_weights(state.model, content["model"], where=where)
     fused = [group["fused"] for group in state.optimizer.param_groups]
     state.optimizer.load_state_dict(content["optimizer"])
     for group, is_fused in zip(state.optimizer.param_groups, fused, strict=True):
-        group["fused"] = is_fused  # As this process was told, not as the one that saved.
+        group["fused"] = is_fused  # This process was told so, whatever the one that saved was.
     if content["scaler"]:  # Empty unless the precision was fp16.
         state.scaler.load_state_dict(content["scaler"])
-    state.step, state.num_failures, state.num_by_chance, state.num_skipped = (
-        content[name] for name in ("step", "num_failures", "num_by_chance", "num_skipped")
-    )
-    state.best, state.evaluated, state.precise_bn = content["best"], content["evaluated"], content["precise_bn"]
+    for name in PROGRESS:
+        setattr(state, name, content[name])

@@ -1,48 +1,93 @@
-"""The testing loop: every item once."""
+"""The testing loop, every item once, and its journal, so that a killed test goes on where it was."""
 
+import json
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from nonlocal_video.engine.task import Judge
+from nonlocal_video.engine.meter import Timed
+from nonlocal_video.engine.task import Judge, Outcome
 from nonlocal_video.system.distributed import is_main
+from nonlocal_video.system.files import keep_lines
+from nonlocal_video.system.plain import json_lines
+
+AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
 
-class Work(NamedTuple):
-    """The time that testing took this process."""
+class Timing(NamedTuple):
+    """The time that testing took this process, and how much of it was spent waiting for items."""
 
     seconds: float
     waited_s: float
-    """For items."""
 
 
-def evaluate(judge: Judge, items: Iterable[Any], *, finished: Callable[[Any], None], total: int, unit: str) -> Work:
-    """Judges every item of this rank.
+def evaluate(judge: Judge, items: Iterable[Any], *, finished: Callable[[Any], None], total: int, unit: str) -> Timing:
+    """Judges every item of this rank once; `finished` hears of each as soon as it is judged or has failed.
 
-    Args:
-        items: in any order, each once.
-        finished: hears of every item, as soon as it is judged or has failed.
-        total: how many items there are, for the progress bar.
-        unit: what it calls an item.
+    The progress bar counts up to `total` items and calls each a `unit`. The judge's errors pass through.
+    """
+    began, source, pending = time.perf_counter(), Timed(items), None
+    with tqdm(total=total, unit=unit, desc="test", disable=None if is_main() else True) as bar:
+        for item in chain(source, [None]):
+            before, pending = pending, None if item is None else judge.begin(item)
+            if before is not None:  # A GPU is at this item while the one before is read back.
+                finished(judge.finish(before))
+                bar.update()
+    return Timing(time.perf_counter() - began, source.waited_s)
+
+
+class Journal:
+    """A file in the report's folder: a line of plain values that tells which test this is, and a rank's outcomes."""
+
+    def __init__(self, folder: Path, *, rank: int, test: dict[str, Any]) -> None:
+        path = folder / f"unfinished.rank{rank}.jsonl"
+        keep_lines(path)  # A process that was killed may have left half a line.
+        self.file = path.open("ab")
+        if self.file.tell() == 0:
+            self._write({"test": test})
+
+    def add(self, outcome: Outcome) -> None:
+        """Once this returns, the outcome outlives the process."""
+        self._write(outcome.to_json())
+
+    def _write(self, plain: dict[str, Any]) -> None:
+        self.file.write((json.dumps(plain) + "\n").encode())
+        self.file.flush()
+
+    def close(self) -> None:
+        """Ends the file, which stays."""
+        self.file.close()
+
+
+def read_journals(
+    folder: Path, *, test: dict[str, Any], read: Callable[[Mapping[str, Any]], AnyOutcome]
+) -> list[AnyOutcome]:
+    """The outcomes of all processes of this test, each item once, as `read` makes them of what their `to_json` gave.
 
     Raises:
-        ValueError: as the judge.
+        ValueError: they are of another test, and says how it differs; or no journals.
     """
-    began, waited_s, pending = time.perf_counter(), 0.0, list[Any]()
-    source = iter(items)
-    with tqdm(total=total, unit=unit, desc="test", disable=None if is_main() else True) as bar:
-        while True:
-            asked = time.perf_counter()
-            item = next(source, None)
-            waited_s += time.perf_counter() - asked
-            if item is not None:
-                pending.append(judge.begin(item))
-            # A GPU is at this item while the one before is read back.
-            if len(pending) > (item is not None):
-                finished(judge.finish(pending.pop(0)))
-                bar.update()
-            if item is None:
-                break
-    return Work(time.perf_counter() - began, waited_s)
+    found, new = dict[str, AnyOutcome](), json.loads(json.dumps(test))
+    for path in journals(folder):
+        keep_lines(path)
+        lines = json_lines(path, dict, refusal="{path}: {error}")
+        old = next(lines, {"test": new}).get("test", {})
+        changed = [f"{k}: was {old.get(k)}, now {new.get(k)}" for k in sorted(old | new) if old.get(k) != new.get(k)]
+        if changed:
+            raise ValueError("; ".join(changed))
+        for plain in lines:
+            try:
+                outcome = read(plain)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{path}: got a line that is no outcome: {error!r}") from error
+            found.setdefault(outcome.name, outcome)
+    return list(found.values())
+
+
+def journals(folder: Path) -> list[Path]:
+    """The files of a test that has not ended."""
+    return sorted(folder.glob("unfinished.rank*.jsonl"))

@@ -1,4 +1,4 @@
-"""What a run writes while it goes: records, lines, and TensorBoard's events."""
+"""The log of a run: records, lines, and TensorBoard's events."""
 
 import io
 import json
@@ -6,104 +6,92 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
 from torch.utils.tensorboard.summary import image, scalar, text
 
-from nonlocal_video.system.plain import json_object
+from nonlocal_video.system.files import keep_lines
+from nonlocal_video.system.plain import json_lines
 from nonlocal_video.types import Failure
 
 
 class RunLog:
     """`metrics.jsonl`, `validation.jsonl`, `failed_SOURCE.jsonl`, `train.log` and `tensorboard/` of a run.
 
-    A resumed run goes on as if never interrupted. Where nothing can be written, as on a full disk, this is told once,
-    training goes on, and what waits in memory is written when it can be.
-
-    Args:
-        folder: the run folder.
-        source: what the run is trained on, in the plural.
-        step: steps done; records of later steps, written after the checkpoint that the run resumes from, are dropped
-            (but not from `train.log`).
+    A resumed run goes on as if never interrupted: records of steps after `step`, written after the checkpoint that it
+    resumes from, are dropped (but not from `train.log`). Where nothing can be written, as on a full disk, this is told
+    once, training goes on, and what waits in memory is written when it can be.
     """
 
     def __init__(self, folder: Path, *, source: str, step: int) -> None:
         self.folder, self.failing = folder, False
-        names = ("metrics.jsonl", "validation.jsonl", f"failed_{source}.jsonl")
-        for name in names:
-            _cut(folder / name, step=step)
-        self.metrics, self.validation, self.failures = (_GrowingFile(folder / name) for name in names)
-        self.lines = _GrowingFile(folder / "train.log")
-        self.events = _GrowingFile(folder / "tensorboard" / _event_file_name())
-        self.events.waiting += _framed(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self.records = {"train": folder / "metrics.jsonl", "validation": folder / "validation.jsonl"}
+        self.failures, self.lines = folder / f"failed_{source}.jsonl", folder / "train.log"
+        # TensorBoard reads the files in the order of their names.
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        self.events = folder / "tensorboard" / name
+        self.waiting = dict.fromkeys((*self.records.values(), self.failures, self.lines, self.events), b"")
+        for path in (*self.records.values(), self.failures):
+            kept = takewhile(lambda record: record["step"] <= step, json_lines(path, dict))
+            keep_lines(path, sum(1 for _ in kept))
+        self._keep_event(Event(file_version="brain.Event:2"))
         # TensorBoard then drops what was written of later steps. Step 0 is that of `introduce`.
-        restart = Event(wall_time=time.time(), step=step and step + 1, session_log=SessionLog(status=SessionLog.START))
-        self.events.waiting += _framed(restart)
+        self._keep_event(Event(step=step and step + 1, session_log=SessionLog(status=SessionLog.START)))
         self._write()
 
-    def write(self, record: dict[str, float], failures: Sequence[Failure] = ()) -> None:
-        """Adds a record of training.
+    def write(self, record: dict[str, float], failures: Sequence[Failure] = (), *, group: str = "train") -> None:
+        """Adds a record of the group, train or validation: `step` and named values, and what failed since the last one.
 
-        Args:
-            record: `step` and named values; TensorBoard shows those without a slash in their name below `train/`.
-            failures: what could not be decoded since the last one.
+        TensorBoard shows values without a slash in their name below the group.
         """
         step = int(record["step"])
-        self.metrics.waiting += _line(record)
+        self.waiting[self.records[group]] += f"{json.dumps(record)}\n".encode()
         for failure in failures:
-            self.failures.waiting += _line({"step": step, **failure._asdict()})
+            self.waiting[self.failures] += f"{json.dumps({'step': step, **failure._asdict()})}\n".encode()
         for name, value in record.items():
             if name != "step":
-                self._show(scalar(name if "/" in name else f"train/{name}", value), step)
-        self._write()
-
-    def write_validation(self, record: dict[str, float]) -> None:
-        """Adds a record of validation: `step` and what `validate` gives."""
-        self.validation.waiting += _line(record)
-        for name, value in record.items():
-            if name != "step":
-                self._show(scalar(f"validation/{name}", value), int(record["step"]))
+                summary = scalar(name if "/" in name else f"{group}/{name}", value)
+                self._keep_event(Event(step=step, summary=summary))
         self._write()
 
     def line(self, message: str) -> None:
         """Adds a message, with the time, to `train.log`."""
-        self.lines.waiting += f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n".encode()
+        self.waiting[self.lines] += f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n".encode()
         self._write()
 
     def introduce(self, config_text: str, pictures: Mapping[str, Tensor]) -> None:
-        """Shows in TensorBoard what a new run is about.
-
-        Args:
-            config_text: the settings, as YAML.
-            pictures: (3, H, W) uint8, by their names.
-        """
-        self._show(text("config", f"```yaml\n{config_text}\n```"), 0)
+        """Shows the settings, as YAML, and named pictures (3, H, W) uint8 of a new run in TensorBoard."""
+        self._keep_event(Event(step=0, summary=text("config", f"```yaml\n{config_text}\n```")))
         for name, picture in pictures.items():
-            self._show(image(name, picture, dataformats="CHW"), 0)
+            self._keep_event(Event(step=0, summary=image(name, picture, dataformats="CHW")))
         self._write()
 
     def close(self) -> None:
         """Writes what waited, or says that it is lost."""
         self._write()
-        lost = [file.path.name for file in self._files() if file.waiting]
+        lost = [path.name for path, waiting in self.waiting.items() if waiting]
         if lost:
             _warn(f"warning: {self.folder}: the last lines of {', '.join(lost)} could not be written and are lost")
 
-    def _show(self, summary: Any, step: int) -> None:
-        self.events.waiting += _framed(Event(wall_time=time.time(), step=step, summary=summary))
+    def _keep_event(self, event: Event) -> None:
+        """Adds an event as in TensorBoard's files. The thread of PyTorch's SummaryWriter ends at its first error."""
+        frame, event.wall_time = io.BytesIO(), time.time()
+        RecordWriter(frame).write(event.SerializeToString())
+        self.waiting[self.events] += frame.getvalue()
 
     def _write(self) -> None:
         """Writes what waits; says when that begins to fail and when it works again."""
         errors = []
-        for file in self._files():
+        for path, waiting in self.waiting.items():
             try:
-                file.write()
+                _append(path, waiting)
+                self.waiting[path] = b""
             except OSError as error:
                 errors.append(error)
         if errors and not self.failing:
@@ -112,80 +100,20 @@ class RunLog:
             _warn(f"note: {self.folder}: the log is written again, with all that waited")
         self.failing = bool(errors)
 
-    def _files(self) -> tuple["_GrowingFile", ...]:
-        return self.metrics, self.validation, self.failures, self.lines, self.events
 
-
-class _GrowingFile:
-    """A file that is only added to, by whole pieces."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.waiting = path, b""
-
-    def write(self) -> None:
-        """Adds what waits; the file is there afterwards, be it empty.
-
-        Raises:
-            OSError: nothing was added.
-        """
-        if not self.waiting and self.path.exists():
-            return
-        self.path.parent.mkdir(exist_ok=True)
-        with self.path.open("ab", buffering=0) as file:
-            size, rest = file.tell(), memoryview(self.waiting)
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-            except OSError:
-                file.truncate(size)
-                raise
-        self.waiting = b""
-
-
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The records of a run."""
-    return [record for record, _ in _records(folder / "metrics.jsonl")]
-
-
-def _records(path: Path) -> Iterator[tuple[dict[str, float], int]]:
-    """The records of a file, each with the place where it ends, up to what a killed process left unfinished."""
-    end = 0
-    for line in path.read_bytes().split(b"\n")[:-1] if path.is_file() else []:
-        end += len(line) + 1
+def _append(path: Path, content: bytes) -> None:
+    """Adds to a file, all of it or an OSError and nothing; the file is there afterwards, be it empty."""
+    if not content and path.exists():
+        return
+    path.parent.mkdir(exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        size, rest = file.tell(), memoryview(content)
         try:
-            yield json_object(line, where=str(path)), end
-        except ValueError:  # After a loss of power a file can end in zeros.
-            return
-
-
-def _cut(path: Path, *, step: int) -> None:
-    """Drops the records of later steps. Cuts the file, which a full disk allows."""
-    kept = 0
-    for record, end in _records(path):
-        if record["step"] > step:
-            break
-        kept = end
-    if path.is_file():
-        os.truncate(path, kept)
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    return f"{json.dumps(record)}\n".encode()
-
-
-def _framed(event: Event) -> bytes:
-    """An event as TensorBoard's files hold it.
-
-    PyTorch's SummaryWriter is not used: the thread in which it writes ends for ever at the first error.
-    """
-    frame = io.BytesIO()
-    RecordWriter(frame).write(event.SerializeToString())
-    return frame.getvalue()
-
-
-def _event_file_name() -> str:
-    """TensorBoard reads the files in the order of their names."""
-    return f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def _warn(message: str) -> None:

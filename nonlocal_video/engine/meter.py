@@ -1,4 +1,4 @@
-"""What is summed up between two records of a run."""
+"""Sums between two records of a run, and the time that a loop waits."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -11,38 +11,40 @@ from nonlocal_video.engine.task import Batch, Task
 from nonlocal_video.system.distributed import all_reduce_sum, gather, local_device
 from nonlocal_video.types import Failure
 
-AnyBatch = TypeVar("AnyBatch", bound=Batch)
+Item = TypeVar("Item")
+
+
+class Timed(Iterator[Item]):
+    """Passes items on; `waited_s` is how long they let the loop wait."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.items, self.waited_s = iter(items), 0.0
+
+    def __next__(self) -> Item:
+        asked = time.perf_counter()
+        try:
+            return next(self.items)
+        finally:
+            self.waited_s += time.perf_counter() - asked
 
 
 class Meter:
     """Sums over the batches since the last record; they stay on the device until they are read."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, loader: Iterable[Batch]) -> None:
+        self.task, self.batches = task, Timed(loader)
         self.restart()
 
-    def waiting(self, loader: Iterable[AnyBatch]) -> Iterator[AnyBatch]:
-        """The same batches; measures how long they let us wait."""
-        batches = iter(loader)
-        while True:
-            asked = time.perf_counter()
-            batch = next(batches, None)
-            self.waited_s += time.perf_counter() - asked
-            if batch is None:
-                return
-            yield batch
-
     def update(self, sums: Tensor, batch: Batch) -> None:
-        """Adds a step: the sums of `train_step`, and the batch that they are of."""
+        """Adds a step: the sums of `train_step`, and its batch."""
         self.sums += sums
         self.size += batch.size
         self.failures.extend(batch.failures)
 
     def reduce(self) -> tuple[dict[str, float], list[Failure]]:
-        """The means over all ranks, of the loss and of what the task sums; and the failures of all ranks, in their
-        order. Starts anew.
+        """The means of the loss and of what the task sums, if a step was taken, and the speed; starts anew.
 
-        Without these means if no step was taken.
+        The means and the failures are those of all ranks; the share of the time (%) that was waited is this rank's.
         """
         here = torch.cat([self.sums, self.sums.new_tensor([self.size])])
         loss, counted, *others, size = all_reduce_sum(here).tolist()
@@ -50,13 +52,12 @@ class Meter:
         seconds = time.perf_counter() - self.since
         names = ("loss", *self.task.shown)
         means = {name: total / counted for name, total in zip(names, (loss, *others), strict=True)} if counted else {}
-        means |= {f"{self.task.unit}_per_s": size / seconds, "data_wait": 100 * self.waited_s / seconds}
+        means |= {f"{self.task.unit}_per_s": size / seconds, "data_wait": 100 * self.batches.waited_s / seconds}
         self.restart()
         return means, failures
 
     def restart(self) -> None:
         """Forgets what came before; also the time that it took."""
         self.sums = torch.zeros(2 + len(self.task.shown), dtype=torch.float64, device=local_device())
-        self.size = 0
-        self.failures: list[Failure] = []
-        self.since, self.waited_s = time.perf_counter(), 0.0
+        self.size, self.failures = 0, list[Failure]()
+        self.since, self.batches.waited_s = time.perf_counter(), 0.0

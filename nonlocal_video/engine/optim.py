@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ class Schedule:
     """steps: divided by ten at each milestone, as in the paper; cosine: half a wave, to 0 at the last step."""
     milestones: Sequence[int] = ()
     warmup_steps: int = 0
-    """In so many steps the rate first grows to its value: large batches diverge without (Goyal et al. 2017)."""
+    """Steps in which the rate first grows to its value: large batches diverge without (Goyal et al. 2017)."""
 
     def __call__(self, step: int) -> float:
         """The learning rate of step `step`, from 0."""
@@ -30,8 +31,8 @@ class Schedule:
             lr = self.base_lr * 0.1 ** sum(step >= milestone for milestone in self.milestones)
         return float(lr * min(1.0, (step + 1) / (self.warmup_steps + 1)))
 
-    def describe(self) -> str:
-        """In words."""
+    def words(self) -> str:
+        """The schedule in words."""
         drops = [f"{milestone:,}" for milestone in self.milestones if milestone < self.last_step]
         shape = "cosine to 0" if self.kind == "cosine" else f"/10 at {', '.join(drops)}" if drops else "the same in all"
         warmup = f", after a warm-up of {self.warmup_steps:,} steps" if self.warmup_steps else ""
@@ -43,28 +44,15 @@ def build_sgd(
 ) -> torch.optim.SGD:
     """SGD over groups of parameters; those of rate 0 are frozen.
 
-    PyTorch's momentum buffer holds gradients without the learning rate, which equals the released
-    code's SCALE_MOMENTUM.
-
-    Args:
-        lr: the learning rate to begin with; a group's factor is its `lr_factor`.
-        fused: one kernel for all of a parameter's arithmetic, which the step is bound by the memory for.
+    PyTorch's momentum buffer holds gradients without the learning rate, which equals the released code's
+    SCALE_MOMENTUM. A group's factor of `lr` is its `lr_factor`. With `fused` one kernel does all of a parameter's
+    arithmetic: the memory is the bound of this step.
     """
+    trained: list[dict[str, Any]] = []
     for group in groups:
         for parameter in group.parameters:
             parameter.requires_grad_(group.rate > 0)
-    return torch.optim.SGD(
-        [
-            {
-                "params": group.parameters,
-                "weight_decay": optim.weight_decay if group.decays else 0.0,
-                "lr_factor": group.rate,
-            }
-            for group in groups
-            if group.rate
-        ],
-        lr=lr,
-        momentum=optim.momentum,
-        nesterov=optim.nesterov,
-        fused=fused,
-    )
+        if group.rate:
+            decay = optim.weight_decay if group.decays else 0.0
+            trained.append({"params": group.parameters, "weight_decay": decay, "lr_factor": group.rate})
+    return torch.optim.SGD(trained, lr=lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused)

@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes."""
+"""The progress of a run, for a person who watches it."""
 
 import os
 import sys
@@ -15,43 +15,28 @@ from nonlocal_video.types import Failure
 
 
 class Progress:
-    """A bar where stderr is a terminal, else a line on stdout for each record.
+    """A bar where stderr is a terminal, else a line on stdout for each record; `keep` takes every line as well.
 
-    A terminal that is gone, or a full disk that takes no more lines, does not stop the run.
-
-    Args:
-        first_step: steps done before this process began.
-        last_step: steps of the whole run.
-        task: says how its numbers are shown.
-        keep: takes every line as well: `RunLog.line`.
+    A terminal that is gone, or a full disk that takes no more lines, does not stop the run. This process began after
+    `first_step` steps of `last_step`.
     """
 
     def __init__(self, first_step: int, last_step: int, *, task: Task, keep: Callable[[str], None]) -> None:
         self.first_step, self.last_step, self.task, self.keep = first_step, last_step, task, keep
-        self.began_s = time.monotonic()
-        self.bar = tqdm(
-            total=last_step,
-            initial=first_step,
-            bar_format="{percentage:3.0f}%|{bar:10}| {desc}",
-            disable=not _has_columns(),
-        )
+        self.began_s, bar_format = time.monotonic(), "{percentage:3.0f}%|{bar:10}| {desc}"
+        self.bar = tqdm(total=last_step, initial=first_step, bar_format=bar_format, disable=not _has_columns())
 
     def advance(self) -> None:
-        """After each step."""
+        """Moves the bar by a step."""
         with suppress(OSError):
             self.bar.update()
 
     def show(self, record: Mapping[str, float], failures: Sequence[Failure]) -> None:
-        """After each record of training.
-
-        Args:
-            record: as `format_line` takes it, and `step`.
-            failures: what could not be decoded since the last one; those by chance are told.
-        """
+        """Shows a record as `format_line` does, and which of the failures since the last one came by chance."""
         step = int(record["step"])
         eta_s = (time.monotonic() - self.began_s) / (step - self.first_step) * (self.last_step - step)
         peak = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
-        line = format_line(step, self.last_step, record=record, task=self.task, eta_s=eta_s, peak_gib=peak)
+        line = format_line(record, self.task, last_step=self.last_step, eta_s=eta_s, peak_gib=peak)
         with suppress(OSError):
             if self.bar.disable:
                 print(line, flush=True)
@@ -83,24 +68,15 @@ def _has_columns() -> bool:
 
 
 def format_line(
-    step: int,
-    last_step: int,
-    *,
-    record: Mapping[str, float],
-    task: Task,
-    eta_s: float,
-    peak_gib: float | None = None,
+    record: Mapping[str, float], task: Task, *, last_step: int, eta_s: float, peak_gib: float | None = None
 ) -> str:
-    """One line on how training goes.
+    """One line on how training goes; `eta_s` is the time for the rest, `peak_gib` the most memory of the GPU so far.
 
-    Args:
-        record: means since the last one: `loss` and what the task sums, unless every step was skipped; the speed, and
-            `data_wait`, the share of the time (%) in which the process waited for data; the learning rate `lr`; and
-            how many `skipped_steps` there were.
-        eta_s: seconds that the rest will take.
-        peak_gib: the most memory of the GPU that was ever taken.
+    The record has the `step`; means since the last one: `loss` and what the task sums, unless every step was skipped;
+    the speed, and `data_wait`, the share of the time (%) in which the process waited for data; the learning rate `lr`;
+    and how many `skipped_steps` there were.
     """
-    parts = [f"step {step}/{last_step}"]
+    parts = [f"step {record['step']:.0f}/{last_step}"]
     if "loss" in record:
         parts += [f"loss {record['loss']:.4f}", *(words.format(record[name]) for name, words in task.shown.items())]
     if record.get("skipped_steps"):

@@ -1,4 +1,4 @@
-"""What the loops know of a task and of a network. Whatever has these parts fits; nothing has to derive from them."""
+"""The parts of a task and of a network that the loops know. Whatever has them fits; nothing has to derive from them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -12,108 +12,88 @@ Call = Callable[..., Any]
 
 
 class Batch(Protocol):
-    """What a step is made of, on one rank; what else is in it is between the task and its data."""
+    """The items of a step on one rank, and the names of what they were made of; the rest is the task's."""
 
     @property
     def size(self) -> int: ...
-
     @property
-    def names(self) -> Sequence[str]:
-        """Of what it was made of, for people."""
-
+    def names(self) -> Sequence[str]: ...
     @property
     def failures(self) -> Sequence[Failure]: ...
 
 
 class Validation(Protocol):
-    """Judges a network while it trains."""
+    """Judges a network while it trains.
 
-    def update(self, call: Call, batch: Any) -> None:
-        """Takes a batch, perhaps one of failures only."""
+    `update` takes batches, perhaps of failures only, `count` says how many items were judged, and `compute` gives named
+    numbers: those of all ranks after `reduce`, which all of them call once.
+    """
 
-    def reduce(self) -> None:
-        """Puts together what all ranks have; called once, by all of them."""
-
+    def update(self, call: Call, batch: Any) -> None: ...
+    def reduce(self) -> None: ...
     @property
-    def count(self) -> int:
-        """Of what was judged."""
-
-    def compute(self) -> dict[str, float]:
-        """Named numbers; of all ranks once they are reduced."""
+    def count(self) -> int: ...
+    def compute(self) -> dict[str, float]: ...
 
 
 class Task(Protocol):
-    """What a network is taught, and what it is judged by while it trains."""
+    """The loss that a network is trained with, and how it is judged meanwhile.
+
+    `unit` and `source` are the words for what a batch holds and for what lists name, in the plural. `shown` names the
+    sums of `loss`, in their order, with words that show the mean of each, such as "top-1 {:.1f}%". `number` is the key
+    of a validation's numbers that says which network is the best.
+    """
 
     @property
-    def unit(self) -> str:
-        """What a batch holds, in the plural."""
-
+    def unit(self) -> str: ...
     @property
-    def source(self) -> str:
-        """What those are made from and lists name, in the plural."""
-
+    def source(self) -> str: ...
     @property
-    def shown(self) -> Mapping[str, str]:
-        """The named sums of `loss`, in their order, and the words that show the mean of each: "top-1 {:.1f}%"."""
-
+    def shown(self) -> Mapping[str, str]: ...
     @property
-    def number(self) -> str:
-        """The one of `Validation.compute` that says which network is the best."""
-
+    def number(self) -> str: ...
     @property
-    def higher_is_better(self) -> bool:
-        """Of that number."""
+    def higher_is_better(self) -> bool: ...
+    def validation(self) -> Validation: ...
 
     def split(self, batch: Any, passes: int) -> Sequence[Any]:
-        """The batches that pass through the network one after the other; together they are this batch."""
+        """Cuts a batch into those that pass through the network one after another."""
 
     def loss(self, call: Call, batch: Any) -> tuple[Tensor, Tensor]:
         """The mean loss of a batch, and the sums of `shown`, float64 on the device."""
 
     def forward(self, call: Call, batch: Any) -> Any:
-        """The same pass without a loss, for what listens inside the network."""
-
-    def validation(self) -> Validation:
-        """A new one."""
+        """Runs a batch through the network without a loss, for what listens inside the network."""
 
     def pictures(self, batch: Any) -> Mapping[str, Tensor]:
-        """What a batch looks like: named pictures (3, H, W) uint8."""
+        """Named pictures (3, H, W) uint8 that show a batch."""
 
 
 class Judge(Protocol):
-    """Tests a network on one item after the other; a device may be at the next item before the last one is read."""
+    """Tests a network on one item after another; a device may be at the next item before the last one is read.
 
-    def begin(self, item: Any) -> Any:
-        """Gives the device its work; what `finish` takes."""
+    `begin` gives the device its work, and what it returns goes to `finish`.
+    """
 
+    def begin(self, item: Any) -> Any: ...
     def finish(self, pending: Any) -> "Outcome | Failure": ...
 
 
 class Outcome(Protocol):
-    """What a test says of one item."""
+    """A test's result for one item; `to_json` gives it in plain values."""
 
     @property
     def name(self) -> str: ...
-
-    def to_json(self) -> dict[str, Any]:
-        """In plain values."""
+    def to_json(self) -> dict[str, Any]: ...
 
 
 class Network(Protocol):
-    """A module, and what a loop has to know of it."""
+    """A module that can be trained.
 
-    def groups(self, *, backbone_lr: float = 1.0) -> Sequence[ParameterGroup]:
-        """All parameters that are trained; `backbone_lr` is the factor of the rate of all but the head."""
+    `groups` has all parameters that are trained, where `backbone_lr` is the factor of the rate of all but the head;
+    `train_mode` is training mode but for what is not trained; `compiled` compiles what can be compiled of a call.
+    """
 
-    def train_mode(self) -> None:
-        """Training mode, but for what is not trained."""
-
-    def plain_options(self) -> dict[str, Any]:
-        """All that it takes to build it again."""
-
-    def smallest_side(self) -> int:
-        """Of the inputs that it takes in training, in pixels."""
-
-    def compiled(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same call with what can be compiled compiled."""
+    def groups(self, *, backbone_lr: float = 1.0) -> Sequence[ParameterGroup]: ...
+    def train_mode(self) -> None: ...
+    def compiled(self, call: Callable[..., Any]) -> Callable[..., Any]: ...

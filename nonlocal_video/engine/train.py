@@ -3,16 +3,15 @@
 import math
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nonlocal_video.engine.meter import AnyBatch, Meter
-from nonlocal_video.engine.state import TrainState
-from nonlocal_video.engine.step import train_step
+from nonlocal_video.engine.meter import Meter
+from nonlocal_video.engine.step import TrainState, train_step
 from nonlocal_video.engine.task import Batch, Task
 from nonlocal_video.settings import OptimConfig, RuntimeConfig
 from nonlocal_video.system.distributed import Vote, all_gather, is_main, rank, world_size, wrap
@@ -20,7 +19,7 @@ from nonlocal_video.system.signals import Stopped, StopRequest
 from nonlocal_video.types import Failure
 
 FEW_FAILURES = 10
-"""What may fail in any run, however short."""
+"""Failures that any run may have, however short."""
 KEPT = 4
 """Steps that are remembered: the ranks agree on a bad one two steps later, and the one before may be the cause."""
 MAX_SKIPPED = 50
@@ -29,12 +28,12 @@ MAX_SKIPPED = 50
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What others do for the loop, on all ranks."""
+    """The loop calls these on all ranks, `log` on the main one only."""
 
     advance: Callable[[Any], None]
-    """After each step, with its batch."""
+    """Hears of each step, with its batch."""
     log: Callable[[dict[str, float], list[Failure], Any], None]
-    """On the main process: takes a record, what failed since the last one, and the step's batch."""
+    """Takes a record, what failed since the last one, and the step's batch."""
     evaluate: Callable[[], bool]
     """Measures what evaluation needs; False if a signal came meanwhile."""
     save: Callable[[], None]
@@ -43,21 +42,9 @@ class Callbacks:
     stop: StopRequest
 
 
-class Recent(NamedTuple):
-    """A step whose loss may not have been looked at yet: a GPU is some steps behind."""
-
-    step: int
-    lr: float
-    sums: Tensor
-    names: Sequence[str]
-
-    def is_finite(self) -> bool:
-        return math.isfinite(self.sums[0].item())
-
-
 def train(
     state: TrainState,
-    loader: Iterable[AnyBatch],
+    loader: Iterable[Batch],
     *,
     task: Task,
     schedule: Callable[[int], float],
@@ -69,12 +56,9 @@ def train(
 ) -> None:
     """Trains from `state.step` to `optim.steps` on the loader's batches, one a step.
 
-    A record every `log_every` steps and before saving has the means of the loss and of what the task sums since the
-    last one, the learning rate, the speed, the share of the time (%) in which this process waited for data, and what
-    and how many steps were lost.
-
-    Args:
-        max_failed: the share of what was drawn that may fail to decode, beyond `FEW_FAILURES`.
+    A record every `log_every` steps and before saving has what `Meter.reduce` gives since the last one, the learning
+    rate, and how much failed and how many steps were skipped. Beyond `FEW_FAILURES`, the share `max_failed` of what was
+    drawn may fail to decode.
 
     Raises:
         ValueError: the loss is not finite, or too much cannot be decoded.
@@ -88,15 +72,18 @@ def train(
     state.model.train_mode()
     model = wrap(state.model, sync_bn=optim.sync_bn)
     call = state.model.compiled(model) if runtime.compile else model
-    if state.step and evaluates_at(state.step) and state.evaluated != state.step:  # A signal came before.
-        _make_up(state, callbacks)
-    meter, watch = Meter(task), _Watch(task, callbacks)
-    for batch in meter.waiting(loader):
+    if state.step and evaluates_at(state.step) and state.evaluated != state.step:  # A signal cut it short.
+        if stopped := _evaluate(state, callbacks):
+            raise Stopped(stopped)
+        callbacks.save()
+    watch, meter = _Watch(task.source, callbacks), Meter(task, loader)
+    for batch in meter.batches:
         lr, skipped = schedule(state.step), state.num_skipped
         sums = train_step(state, model, batch, task=task, call=call, lr=lr, seed=seed, optim=optim, runtime=runtime)
         meter.update(sums, batch)
         callbacks.advance(batch)
-        stopped = watch.see(Recent(state.step, lr, sums, batch.names), skipped=state.num_skipped > skipped)
+        facts = {"step": state.step, "lr": lr, "rank": rank(), "loss": sums[0], task.unit: sums[1]}
+        stopped = watch.see({**facts, task.source: list(batch.names)}, skipped=state.num_skipped > skipped)
         evaluates = evaluates_at(state.step)
         saves = evaluates or stopped or state.step % runtime.checkpoint_every == 0
         if saves or state.step % runtime.log_every == 0:  # Also before saving: a checkpoint has counted everything.
@@ -108,20 +95,8 @@ def train(
             callbacks.save()
             meter.restart()  # Evaluating and saving is no training.
         if stopped:
-            raise Stopped(int(stopped))
+            raise Stopped(stopped)
     watch.vote.close()
-
-
-def _make_up(state: TrainState, callbacks: Callbacks) -> None:
-    """The evaluation that a signal cut short, and then saves.
-
-    Raises:
-        Stopped: another signal came.
-    """
-    signum = _evaluate(state, callbacks)
-    if signum:
-        raise Stopped(signum)
-    callbacks.save()
 
 
 def _evaluate(state: TrainState, callbacks: Callbacks) -> int:
@@ -133,41 +108,39 @@ def _evaluate(state: TrainState, callbacks: Callbacks) -> int:
 
 
 def _log(state: TrainState, meter: Meter, batch: Batch, watch: "_Watch", *, max_failed: float) -> None:
-    """Writes a record of what came since the last one.
-
-    Raises:
-        ValueError: the loss is not finite, or too much cannot be decoded.
-    """
-    task, (means, failures) = meter.task, meter.reduce()
+    """Writes a record of what came since the last one. Raises: ValueError: too much cannot be decoded."""
+    source, (means, failures) = meter.task.source, meter.reduce()
     state.num_failures += len(failures)
     state.num_by_chance += sum(failure.by_chance for failure in failures)
     if not math.isfinite(means.get("loss", 0.0)):
         watch.fail(skipped=False)
     if is_main():
-        counts = {f"failed_{task.source}": state.num_failures, "skipped_steps": state.num_skipped}
-        record = {"step": state.step, **means, "lr": watch.recent[-1].lr, **counts}
+        counts = {f"failed_{source}": state.num_failures, "skipped_steps": state.num_skipped}
+        record = {"step": state.step, **means, "lr": watch.recent[-1]["lr"], **counts}
         watch.callbacks.log(record, failures, batch)
     num_drawn = state.step * batch.size * world_size() + state.num_failures
-    _check_failures(state, failures, task, num_drawn=num_drawn, share=max_failed)
+    if state.num_failures > max(max_failed * num_drawn, FEW_FAILURES):
+        causes = "".join(f"\n  {failure.cause}" for failure in failures[:10])
+        raise ValueError(
+            f"{state.num_failures} of {num_drawn} drawn {source} cannot be decoded, more than "
+            f"data.max_failed={max_failed} allows; failed_{source}.jsonl names them, tools/check_data.py finds all of "
+            f"the list. The latest:{causes}"
+        )
 
 
 class _Watch:
     """Agrees with the other ranks, a step late, whether to go on."""
 
-    def __init__(self, task: Task, callbacks: Callbacks) -> None:
-        self.task, self.callbacks = task, callbacks
-        self.vote, self.recent, self.consecutive_skipped = Vote(), deque[Recent](maxlen=KEPT), 0
+    def __init__(self, source: str, callbacks: Callbacks) -> None:
+        self.source, self.callbacks = source, callbacks
+        self.vote, self.recent, self.consecutive_skipped = Vote(3), deque[dict[str, Any]](maxlen=KEPT), 0
 
-    def see(self, step: Recent, *, skipped: bool) -> int:
-        """Looks at a step; the number of a signal that some rank has heard, or 0.
-
-        Raises:
-            ValueError: the loss was not finite, or too many steps in a row were skipped.
-        """
+    def see(self, facts: dict[str, Any], *, skipped: bool) -> int:
+        """Keeps the facts on a step, and fails if it must; the number of a signal that some rank has heard, or 0."""
         self.consecutive_skipped = self.consecutive_skipped + 1 if skipped else 0
-        self.recent.append(step)
-        # Of the step before: looking at this one's loss would wait for it.
-        went_bad = len(self.recent) > 1 and not self.recent[-2].is_finite()
+        self.recent.append(facts)
+        # A GPU is some steps behind: looking at this step's loss, not the one before, would wait for it.
+        went_bad = len(self.recent) > 1 and not math.isfinite(self.recent[-2]["loss"].item())
         stopped, some_went_bad, many_skipped = self.vote.exchange(
             self.callbacks.stop.signum, went_bad, self.consecutive_skipped > MAX_SKIPPED
         )
@@ -176,22 +149,18 @@ class _Watch:
         return stopped
 
     def fail(self, *, skipped: bool) -> None:
-        """Raises: ValueError: the loss is not finite; with the step, the rate, and where the names are."""
-        here = [
-            {"step": one.step, "lr": one.lr, "rank": rank(), "loss": one.sums[0].item(),
-             self.task.unit: one.sums[1].item(), self.task.source: list(one.names)}
-            for one in self.recent
-        ]  # fmt: skip
+        """Raises: ValueError: too many steps were skipped, or the loss is not finite, with where the names are."""
+        here = [{k: v.item() if isinstance(v, Tensor) else v for k, v in facts.items()} for facts in self.recent]
         facts = [fact for part in all_gather(here) for fact in part]
         facts.sort(key=lambda fact: (fact["step"], fact["rank"]))
         where = self.callbacks.nonfinite(facts)
         if skipped:
             raise ValueError(
-                f"the gradients of {MAX_SKIPPED} steps in a row were not finite, up to step {self.recent[-1].step}"
+                f"the gradients of {MAX_SKIPPED} steps in a row were not finite, up to step {self.recent[-1]['step']}"
             )
         bad = next((fact for fact in facts if not math.isfinite(fact["loss"])), facts[-1])
         raise ValueError(
-            f"the loss is {bad['loss']} at step {bad['step']}, learning rate {bad['lr']:g}; the {self.task.source} of "
+            f"the loss is {bad['loss']} at step {bad['step']}, learning rate {bad['lr']:g}; the {self.source} of "
             f"that step and those before: {where}. The newest checkpoint is of before; optim.nonfinite=skip leaves "
             "such steps out"
         )
@@ -205,15 +174,4 @@ def _check_weights(state: TrainState) -> None:
         raise ValueError(
             f"the network after step {state.step}: {len(names)} tensors are not finite ({', '.join(names[:3])}, ...): "
             "not saved, the newest checkpoint is of before; lower optim.lr or set optim.clip_norm"
-        )
-
-
-def _check_failures(state: TrainState, recent: Sequence[Failure], task: Task, *, num_drawn: int, share: float) -> None:
-    """Raises: ValueError: too much of what was drawn could not be decoded."""
-    if state.num_failures > max(share * num_drawn, FEW_FAILURES):
-        causes = "".join(f"\n  {failure.cause}" for failure in recent[:10])
-        raise ValueError(
-            f"{state.num_failures} of {num_drawn} drawn {task.source} cannot be decoded, more than "
-            f"data.max_failed={share} allows; failed_{task.source}.jsonl names them, tools/check_data.py finds all of "
-            f"the list. The latest:{causes}"
         )

@@ -1,19 +1,20 @@
-"""Validation while a network trains."""
+"""Looks at a network while it trains: its validation, and how much each non-local block does."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nonlocal_video.engine.task import Batch, Task
-from nonlocal_video.system.distributed import all_reduce_sum, gather, is_main
-from nonlocal_video.system.precision import at_precision
+from nonlocal_video.models.nonlocal_block import NonLocalBlock
+from nonlocal_video.models.placement import built_places
+from nonlocal_video.system.distributed import all_reduce_sum, at_precision, gather, is_main
 from nonlocal_video.types import Failure
 
 NUM_NAMED = 5
-"""What could not be decoded and is named; the rest is counted."""
+"""Failures that are named; the rest is counted."""
 
 
 def validate(
@@ -25,14 +26,9 @@ def validate(
     stopped: Callable[[], bool],
     note: Callable[[str], Any] = print,
 ) -> dict[str, float] | None:
-    """Judges a network; leaves its mode and the random state as they were.
+    """Judges the plain network on this rank's share of the batches; its mode and the random state stay as they were.
 
-    Args:
-        model: the plain network.
-        loader: this rank's share, in batches of any size.
-        precision: fp32, bf16 or fp16.
-        stopped: whether to give up.
-        note: on the main process, hears what could not be decoded.
+    On the main process `note` hears what could not be decoded.
 
     Returns:
         The numbers of the task, of all ranks, and `failed`, how many could not be decoded. None if a rank was stopped.
@@ -44,8 +40,7 @@ def validate(
     call = at_precision(model, precision)
     with in_evaluation_mode(model), torch.inference_mode(), torch.random.fork_rng(devices=[]):
         for batch in loader:
-            if stopped():
-                gave_up = True
+            if gave_up := stopped():
                 break
             failures.extend(batch.failures)
             validation.update(call, batch)
@@ -53,25 +48,20 @@ def validate(
     if all_reduce_sum(torch.tensor(int(gave_up))):
         return None
     validation.reduce()
-    everywhere = sorted(failure for part in gather(failures) for failure in part)
+    causes = [failure.cause for failure in sorted(failure for part in gather(failures) for failure in part)]
     num_failed = int(all_reduce_sum(torch.tensor(len(failures))))
+    rest = [f"and {len(causes) - NUM_NAMED} more"] if len(causes) > NUM_NAMED else []
+    named = "".join(f"\n  {cause}" for cause in causes[:NUM_NAMED] + rest)
     if not validation.count:
-        raise ValueError(f"validation: none of {num_failed} {task.source} can be decoded{_named(everywhere)}")
-    if everywhere and is_main():
-        note(f"validation: {num_failed} {task.source} could not be decoded{_named(everywhere)}")
+        raise ValueError(f"validation: none of {num_failed} {task.source} can be decoded{named}")
+    if causes and is_main():
+        note(f"validation: {num_failed} {task.source} could not be decoded{named}")
     return {**validation.compute(), "failed": num_failed}
-
-
-def _named(failures: list[Failure]) -> str:
-    causes = [failure.cause for failure in failures[:NUM_NAMED]]
-    if len(failures) > NUM_NAMED:
-        causes.append(f"and {len(failures) - NUM_NAMED} more")
-    return "".join(f"\n  {cause}" for cause in causes)
 
 
 @contextmanager
 def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """While this lasts; afterwards every layer is in the mode that it was in."""
+    """Evaluates a network while this lasts; afterwards every layer is in the mode that it was in."""
     modes = [(layer, layer.training) for layer in model.modules()]
     model.eval()
     try:
@@ -79,3 +69,29 @@ def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, training in modes:
             layer.training = training
+
+
+@torch.inference_mode()
+def contributions(model: nn.Module, batch: Batch, *, task: Task, precision: str) -> dict[str, float]:
+    """The norm of W_z y, after its normalisation, over the norm of x (Eq. 6), for each non-local block.
+
+    It is a mean over the batch, 0 at initialisation, and named by the place of the block, such as res3.1. The plain
+    network runs as in testing, at fp32, bf16 or fp16; its mode and the random state stay as they were.
+    """
+    blocks = [layer for layer in model.modules() if isinstance(layer, NonLocalBlock)]
+    if not blocks:
+        return {}
+    x_norms, y_norms = list[Tensor](), list[Tensor]()  # (B,) for each block, in the order in which they run.
+
+    def norms(values: Tensor) -> Tensor:
+        return values.float().flatten(1).norm(dim=1)
+
+    with in_evaluation_mode(model), ExitStack() as hooks:
+        for block in blocks:
+            hooks.enter_context(block.register_forward_pre_hook(lambda _, x: x_norms.append(norms(x[0]))))
+            hooks.enter_context(block.bn.register_forward_hook(lambda _, __, y: y_norms.append(norms(y))))
+        task.forward(at_precision(model, precision), batch)
+    return {
+        f"{place.stage}.{place.block}": float((y / x).mean())
+        for place, x, y in zip(built_places(model), x_norms, y_norms, strict=True)
+    }

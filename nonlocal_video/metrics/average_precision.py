@@ -16,26 +16,25 @@ from torch import Tensor
 from nonlocal_video.metrics.intervals import Z
 from nonlocal_video.system.distributed import all_gather
 
-RESAMPLES = 1000
-"""Draws of the bootstrap."""
+RESAMPLES = 1000  # The number of draws of the bootstrap.
 
 
 class MeanAp(NamedTuple):
-    """Of one set of videos, in percent."""
+    """The average precisions of one set of videos, in percent."""
 
     classes: Tensor
-    """(K,) float64: the average precision of each class; NaN of those that no video shows."""
+    """(K,) float64: the average precision of each class; NaN where no video shows it."""
     positives: Tensor
     """(K,) int64: videos that show each class."""
 
     @property
     def mean(self) -> float:
-        """mAP: over the classes that some video shows."""
+        """The mAP: the mean over the classes that some video shows."""
         return float(self.classes.nanmean())
 
     @property
     def weighted(self) -> float:
-        """Over the same, each with the number of its videos for a weight."""
+        """The mean over these classes, each with the number of its videos for a weight."""
         return float((self.classes.nan_to_num() * self.positives).sum() / self.positives.sum())
 
     @property
@@ -46,18 +45,14 @@ class MeanAp(NamedTuple):
 
 
 def mean_ap(scores: Tensor, targets: Tensor, *, lost: Tensor | None = None) -> MeanAp:
-    """Scores (N, K) and targets (N, K) of 0 and 1 -> the average precisions.
-
-    Args:
-        lost: (K,) videos of each class that have no scores: they count as never found.
+    """Scores (N, K) and targets (N, K) of 0 and 1 -> the average precisions; `lost` (K,) videos count as never found.
 
     Raises:
         ValueError: a score that is not finite, or no video with a label.
     """
     if not torch.isfinite(scores).all():
         raise ValueError("a score is not finite: the weights are broken, or the precision is too low")
-    found = targets.long().sum(dim=0)
-    positives = found if lost is None else found + lost
+    positives = targets.long().sum(dim=0) + (0 if lost is None else lost)
     if not positives.any():
         raise ValueError("no video has a label: there is no average precision")
     ranking = _Ranking(scores, targets)
@@ -85,11 +80,7 @@ class AveragePrecision:
         self.batches = [batch for part in all_gather(self.batches) for batch in part]
 
     def compute(self) -> dict[str, float | None]:
-        """`map` in percent; None without clips.
-
-        Raises:
-            ValueError: as `mean_ap`.
-        """
+        """`map` in percent, None without clips; raises what `mean_ap` does."""
         if not self.batches:
             return {"map": None}
         scores, labels = (torch.cat(part) for part in zip(*self.batches, strict=True))
@@ -105,46 +96,45 @@ class _Ranking:
         self.hits = targets[labelled].gather(0, self.order).double()
 
     def sums(self, weights: Tensor) -> Tensor:
-        """(K,) the sum of the precisions at the positives, where video n counts weights[n] times, (N',)."""
+        """The sum of the precisions at the positives, (K,), where video n counts weights[n] times, (N',)."""
         counts = weights[self.order]
         right = counts * self.hits
         precision = right.cumsum(dim=0) / counts.cumsum(dim=0).clamp(min=1)
         return (precision * right).sum(dim=0)
 
     def mean(self, weights: Tensor) -> float:
-        """MAP in percent."""
+        """The mAP in percent."""
         positives = (weights[self.order] * self.hits).sum(dim=0)
         return float((100 * self.sums(weights) / torch.where(positives > 0, positives, torch.nan)).nanmean())
 
 
 def map_interval(scores: Tensor, targets: Tensor) -> tuple[float, float]:
-    """The ends, in percent, of the 95% interval of mAP over the choice of the videos; arguments as of `mean_ap`.
+    """The ends, in percent, of the 95% interval of mAP over the choice of the videos; takes what `mean_ap` takes.
 
     The estimate and 1.96 standard errors, of bootstrap resamples, to either side; their percentiles would lie too high,
     since a video that is drawn twice is found twice at once.
     """
-    value = _Ranking(scores, targets).mean
-    low, high = _interval(value, num_videos=int(targets.any(dim=1).sum()))
+    low, high = _interval(_Ranking(scores, targets).mean, targets)
     return max(0.0, low), min(100.0, high)
 
 
 def map_difference_interval(ours: Tensor, theirs: Tensor, targets: Tensor) -> tuple[float, float]:
-    """The same of a difference of two mAPs on the same videos: our scores and theirs, (S, N, K) of S seeds each.
+    """The ends of the 95% interval of a difference of mAPs on the same videos: our scores and theirs, (S, N, K) each.
 
-    For these networks: the difference is the mean over the seeds, and every resample takes the same videos of all.
+    It is for these networks: the difference is the mean over S seeds, and every resample takes the same videos of all.
     """
     pairs = [(_Ranking(a, targets), _Ranking(b, targets)) for a, b in zip(ours, theirs, strict=True)]
 
     def difference(weights: Tensor) -> float:
         return sum(a.mean(weights) - b.mean(weights) for a, b in pairs) / len(pairs)
 
-    return _interval(difference, num_videos=int(targets.any(dim=1).sum()))
+    return _interval(difference, targets)
 
 
-def _interval(value: Callable[[Tensor], float], *, num_videos: int) -> tuple[float, float]:
-    """Around the value of all videos, each counted once; the resamples are always the same."""
+def _interval(value: Callable[[Tensor], float], targets: Tensor) -> tuple[float, float]:
+    """The ends around the value of all videos, each counted once; the resamples are always the same."""
+    num_videos, values = int(targets.any(dim=1).sum()), list[float]()
     generator = torch.Generator().manual_seed(0)
-    values = []
     for _ in range(RESAMPLES):
         drawn = torch.randint(num_videos, (num_videos,), generator=generator)
         values.append(value(drawn.bincount(minlength=num_videos).double()))

@@ -13,16 +13,15 @@ def count_confusions(labels: Tensor, predicted: Tensor, num_classes: int) -> Ten
 
 
 class ClassResult(NamedTuple):
-    """How the videos of one class did."""
+    """The accuracy of the videos of one class."""
 
     label: int
     videos: int
     top1: float | None
     """Percent; None without videos."""
     confused_with: int | None
-    """The other class that most of them are taken for; None if none is."""
+    """The class that most of the videos are taken for by mistake, if any is, and their percentage `share`."""
     share: float | None
-    """The percentage of them that is."""
 
 
 def class_results(confusions: Tensor) -> list[ClassResult]:
@@ -31,36 +30,29 @@ def class_results(confusions: Tensor) -> list[ClassResult]:
     results = []
     for label, (row, mistakes) in enumerate(zip(confusions, wrong, strict=True)):
         videos, most = int(row.sum()), int(mistakes.max())
-        results.append(
-            ClassResult(
-                label,
-                videos,
-                100 * int(row[label]) / videos if videos else None,
-                int(mistakes.argmax()) if most else None,
-                100 * most / videos if most else None,
-            )
-        )
+        top1 = 100 * int(row[label]) / videos if videos else None
+        confused = (int(mistakes.argmax()), 100 * most / videos) if most else (None, None)
+        results.append(ClassResult(label, videos, top1, *confused))
     return results
 
 
 def worst_classes(results: list[ClassResult], count: int) -> list[ClassResult]:
-    """Those with the lowest accuracy, the worst first; of equals the one with more videos."""
+    """The classes with the lowest accuracy, the worst first; of equals the one with more videos."""
     tested = [result for result in results if result.videos]
     return sorted(tested, key=lambda result: (result.top1, -result.videos, result.label))[:count]
 
 
 class Confusion(NamedTuple):
-    """Videos of one class that are taken for another."""
+    """Videos of one class that are taken for another, and their percentage of the class."""
 
     label: int
     predicted: int
     videos: int
     share: float
-    """Percentage of the class's videos."""
 
 
 def most_confused(confusions: Tensor, count: int) -> list[Confusion]:
-    """The pairs of classes with the most such videos; of equals the larger share."""
+    """The pairs of classes with the most mistakes; of equals the larger share."""
     totals = confusions.sum(dim=1).tolist()
     wrong = confusions.clone().fill_diagonal_(0)
     pairs = [

@@ -18,17 +18,15 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 
 
 class MeanDifference(NamedTuple):
-    """How the accuracies of two networks, or of two sets of them, differ on the same videos."""
+    """The accuracy of B less that of A, two networks or sets of them, on the same videos, with its interval."""
 
     percent: float
-    """The accuracy of B less that of A."""
     low: float
     high: float
-    """The ends of its interval, in percent."""
 
 
 def mean_difference(differences: Tensor) -> MeanDifference:
-    """The mean of what B got right less what A did, (N,) in [-1, 1], video by video, and its interval.
+    """The mean of what B got right less what A did, (N,) in [-1, 1], video by video, with its interval.
 
     With several seeds a video's difference is the mean over them, so that the interval is for the choice of the videos,
     of these trained networks. It is Wald's with two videos added, half of one that only A gets right, half of one that
@@ -44,27 +42,20 @@ def mean_difference(differences: Tensor) -> MeanDifference:
 
 
 class PairedDifference(NamedTuple):
-    """How two networks differ that were tested on the same videos."""
+    """The accuracy of B less that of A on the same videos, in percent, with its interval."""
 
     percent: float
-    """The accuracy of B less that of A."""
     low: float
     high: float
-    """The ends of its interval, in percent."""
     only_a: int
     """Videos that A alone gets right."""
     only_b: int
     p: float
-    """Of the exact McNemar test: how often a fair coin would divide `only_a + only_b` as unevenly or more so."""
-
-    @property
-    def is_real(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+    """How often a fair coin would divide `only_a + only_b` as unevenly or more so: the exact McNemar test."""
 
 
 def paired_difference(a: Tensor, b: Tensor) -> PairedDifference:
-    """What A and B got right, (N,) bool each, video by video.
+    """The difference of A and B by what they got right, (N,) bool each, video by video.
 
     The interval is Wald's for matched pairs with half a pair added to each cell of the 2x2 table ("Wald+2": Agresti and
     Min, Statistics in Medicine 24, 2005): with N + 2 pairs, b and c of which only one gets right,

@@ -9,8 +9,7 @@ from nonlocal_video.system.distributed import all_reduce_sum
 def ranks_of(scores: Tensor, labels: Tensor) -> Tensor:
     """How many classes are scored above the label: scores (B, K), labels (B,) -> (B,). Of equals the lower class leads.
 
-    Raises:
-        ValueError: a score that is not finite.
+    A score that is not finite is a ValueError.
     """
     if not torch.isfinite(scores).all():
         raise ValueError("a score is not finite: the weights are broken, or the precision is too low")
@@ -20,34 +19,27 @@ def ranks_of(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 class TopK:
-    """The share of items whose label is among the k best-scored classes.
+    """The share of items whose label is among the k best-scored classes; whole counts, so for any ranks the same."""
 
-    Counts are whole numbers, so the result is the same for any number of ranks.
-    """
-
-    def __init__(self, ks: tuple[int, ...] = (1, 5)) -> None:
+    def __init__(self, ks: tuple[int, ...]) -> None:
         self.ks = ks
-        self.correct = torch.zeros(len(ks), dtype=torch.int64)
-        self.count = 0
+        self.counts = torch.zeros(1 + len(ks), dtype=torch.int64)  # Items, and those that are right for each k.
+
+    @property
+    def count(self) -> int:
+        """Items so far; of all ranks once they are reduced."""
+        return int(self.counts[0])
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
-        """Scores (B, K), labels (B,).
-
-        Raises:
-            ValueError: a score that is not finite.
-        """
+        """Counts items: scores (B, K), labels (B,). A score that is not finite is a ValueError."""
         ranks = ranks_of(scores, labels)
-        self.correct += torch.stack([(ranks < k).sum() for k in self.ks])
-        self.count += len(labels)
+        self.counts += torch.tensor([len(labels), *(int((ranks < k).sum()) for k in self.ks)])
 
     def reduce(self) -> None:
         """Adds up the ranks; called once, by all of them."""
-        *correct, self.count = all_reduce_sum(torch.tensor([*self.correct.tolist(), self.count])).tolist()
-        self.correct = torch.tensor(correct)
+        self.counts = all_reduce_sum(self.counts)
 
     def compute(self) -> dict[str, float | None]:
         """`top1`, `top5`, ... in percent; None without items."""
-        return {
-            f"top{k}": 100 * int(c) / self.count if self.count else None
-            for k, c in zip(self.ks, self.correct, strict=True)
-        }
+        total, *correct = self.counts.tolist()
+        return {f"top{k}": 100 * c / total if total else None for k, c in zip(self.ks, correct, strict=True)}

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from nonlocal_video.engine.state import TrainState
-from nonlocal_video.engine.step import train_step
+from nonlocal_video.engine.step import TrainState, train_step
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.runs.clips import ClipJob, ClipRun, find_job
 from nonlocal_video.runs.folder import check_run, run_folder

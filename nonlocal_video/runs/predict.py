@@ -23,7 +23,6 @@ from nonlocal_video.data.lists.classes import KINETICS400, read_classes
 from nonlocal_video.data.loader import Loader
 from nonlocal_video.data.pieces import Piece, Still, VideoPieces
 from nonlocal_video.data.transforms import testing_short_side
-from nonlocal_video.metrics.views import combine_views
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import load_model, read_model_file
 from nonlocal_video.models.weights.given import check_network
@@ -31,7 +30,7 @@ from nonlocal_video.reports.test.timeline import Timeline
 from nonlocal_video.runs.videos import clips_of, views_of
 from nonlocal_video.settings import ProtocolConfig, ReadConfig, RuntimeConfig
 from nonlocal_video.system.distributed import local_device, set_threads
-from nonlocal_video.tasks.views import Scorer
+from nonlocal_video.tasks.views import Scorer, combine_views
 from nonlocal_video.types import Entry, Failure
 
 

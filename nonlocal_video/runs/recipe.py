@@ -118,7 +118,7 @@ def _describe_batch(config: TrainConfig, recipe: Recipe) -> list[str]:
         f"batch {optim.clips_per_device} clips x {passes} passes x {recipe.processes} processes = "
         f"{recipe.global_batch}",
         f"learning rate {optim.lr:g} x {recipe.global_batch} / {optim.reference_batch} = {recipe.schedule.base_lr:g} "
-        f"(linear rule), {recipe.schedule.describe()}",
+        f"(linear rule), {recipe.schedule.words()}",
     ]
     if recipe.global_batch != optim.reference_batch:
         steps = round(optim.steps * optim.reference_batch / recipe.global_batch)

@@ -9,7 +9,7 @@ import torch
 
 from nonlocal_video.engine.checkpoint import newest_checkpoint, restore
 from nonlocal_video.engine.optim import build_sgd
-from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.step import TrainState
 from nonlocal_video.engine.task import Task
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.start import start_from

@@ -11,9 +11,7 @@ from tqdm import tqdm
 
 from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.loader import testing_loader
-from nonlocal_video.engine.evaluate import Work, evaluate
-from nonlocal_video.engine.journal import Journal, journals, read_journals
-from nonlocal_video.engine.log import read_metrics
+from nonlocal_video.engine.evaluate import Journal, Timing, evaluate, journals, read_journals
 from nonlocal_video.reports.test.report import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit
 from nonlocal_video.runs.loading import Loaded, load
@@ -32,6 +30,7 @@ from nonlocal_video.system.distributed import (
     world_size,
 )
 from nonlocal_video.system.launch import only_job
+from nonlocal_video.system.plain import json_lines
 from nonlocal_video.tasks import task_of
 from nonlocal_video.tasks.views import Scorer, VideoJudge
 from nonlocal_video.types import Evaluation, Failure, Prediction
@@ -88,7 +87,7 @@ class _Outcome(NamedTuple):
     """What all processes together found, on the main one, and what it cost."""
 
     evaluation: Evaluation
-    work: Work
+    work: Timing
     """Of all together."""
     pixels: float
     """That went through the network."""
@@ -131,7 +130,7 @@ def _score(job: TestJob, loaded: Loaded, folder: Path, identity: dict[str, Any],
     lost = [one for part in gather(failures) for one in part]
     *times, pixels = all_reduce_sum(torch.tensor([*work, judge.pixels], dtype=torch.float64)).tolist()
     evaluation = Evaluation(sorted(everything, key=lambda one: one.video), sorted(lost))
-    return _Outcome(evaluation, Work(*times), pixels, time.perf_counter() - began, len(before), scorer.chunk)
+    return _Outcome(evaluation, Timing(*times), pixels, time.perf_counter() - began, len(before), scorer.chunk)
 
 
 def _report(job: TestJob, loaded: Loaded, folder: Path, outcome: _Outcome) -> None:
@@ -172,7 +171,7 @@ def _report(job: TestJob, loaded: Loaded, folder: Path, outcome: _Outcome) -> No
                 "data_wait": round(100 * work.waited_s / work.seconds, 2),
             },
         },
-        metrics=read_metrics(Path(str(config.run))) if loaded.step is not None else [],
+        metrics=list(json_lines(Path(str(config.run)) / "metrics.jsonl", dict)) if loaded.step is not None else [],
         seconds=outcome.seconds,
         resumed=outcome.num_before,
         num_classes=loaded.model.options.num_classes,

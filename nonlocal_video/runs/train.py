@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from nonlocal_video.engine.checkpoint import save_checkpoint
-from nonlocal_video.engine.contributions import contributions
 from nonlocal_video.engine.log import RunLog
 from nonlocal_video.engine.precise_bn import precise_statistics, with_statistics
 from nonlocal_video.engine.progress import Progress
 from nonlocal_video.engine.task import Task
 from nonlocal_video.engine.train import Callbacks, train
-from nonlocal_video.engine.validate import validate
+from nonlocal_video.engine.validate import contributions, validate
 from nonlocal_video.reports.tables.unfinished import FAILED, SETTINGS
 from nonlocal_video.runs.folder import check_run, run_folder, write_run
 from nonlocal_video.runs.recipe import Recipe, make_recipe
@@ -180,7 +179,7 @@ class _Training:
         if self.state.best is None or sign * numbers[key] > sign * self.state.best[key]:
             self.state.best = {"step": self.state.step, key: numbers[key]}
         if self.log and self.progress:
-            self.log.write_validation({"step": float(self.state.step), **numbers})
+            self.log.write({"step": float(self.state.step), **numbers}, group="validation")
             self.progress.note(self.subject.validated(numbers, self.state.step))
 
     def save(self) -> None:

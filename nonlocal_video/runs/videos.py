@@ -171,7 +171,7 @@ def build_training_videos(
 
 def build_validation_videos(config: TrainConfig, entries: list[Entry], *, task: ClipTask) -> ValidationVideos:
     """One clip of each video, as in training, but asked about all classes of its video."""
-    return ValidationVideos(entries, seed=config.seed, target=task.asked, **_training_clips(config))
+    return ValidationVideos(entries, seed=config.seed, target=task.validation_target, **_training_clips(config))
 
 
 def _training_clips(config: TrainConfig) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Ranks: who this process is among the others, and what they tell one another. A no-op in a single process."""
+"""Ranks: who this process is, where and how it computes, and what the ranks tell one another."""
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,11 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def check_same(what: str, value: Any) -> None:
-    """Fails on every rank unless all have the same value.
-
-    Raises:
-        ValueError: with the values.
-    """
+    """Raises a ValueError with the values, on every rank, unless all ranks have the same one."""
     values = all_gather(value)
     if any(other != values[0] for other in values):
         raise ValueError(f"the processes differ in {what}: {values}; do they see the same files?")
@@ -38,25 +35,24 @@ def is_main() -> bool:
 
 def local_device() -> torch.device:
     """The GPU of this process, or the CPU where there is none."""
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    number = int(os.environ.get("LOCAL_RANK", "0"))
+    return torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def set_threads(threads: int | None) -> None:
-    """Threads of this process on the CPU; if None, OMP_NUM_THREADS, or its share of PyTorch's default."""
+    """Sets the threads of this process on the CPU; if None, to OMP_NUM_THREADS or its share of PyTorch's default."""
     share = 1 if "OMP_NUM_THREADS" in os.environ else world_size()
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // share))
 
 
-def wrap(model: nn.Module, *, sync_bn: bool) -> nn.Module:
-    """The model as every rank calls it in training: gradients are averaged over the ranks.
+def at_precision(call: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """A forward pass in fp32, or in bf16 or fp16 mixed with it."""
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return call if dtype is None else torch.autocast(local_device().type, dtype)(call)
 
-    Args:
-        sync_bn: batch normalisation sees the clips of all ranks; on GPUs only.
-    """
+
+def wrap(model: nn.Module, *, sync_bn: bool) -> nn.Module:
+    """The model as every rank calls it: averages gradients and, with `sync_bn` on GPUs, normalises over all ranks."""
     if not dist.is_initialized():
         return model
     return DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(model) if sync_bn else model)
@@ -97,22 +93,22 @@ def gather(value: Any) -> list[Any]:
 class Vote:
     """Numbers that every rank says at every step; the largest is heard a step later, so that nobody waits for it."""
 
-    def __init__(self) -> None:
-        # Of its own and on the CPU: a GPU would have to finish its queue first.
+    def __init__(self, count: int) -> None:
+        # A group on the CPU: a GPU would have to finish its queue first.
         self.group: Any = dist.new_group(backend="gloo") if dist.is_initialized() else None
-        self.numbers: Tensor | None = None
+        self.numbers = torch.zeros(count, dtype=torch.int64)
         self.work: Any = None
 
     def exchange(self, *numbers: int) -> list[int]:
-        """Says these numbers; gives the largest of each that was said at the step before, zeros at the first."""
-        heard = self.close() if self.numbers is not None else [0] * len(numbers)
+        """Says `count` numbers; gives the largest of each that was said at the step before, zeros at the first."""
+        heard = self.close()
         self.numbers = torch.tensor(numbers)
         if self.group is not None:
             self.work = dist.all_reduce(self.numbers, dist.ReduceOp.MAX, group=self.group, async_op=True)
         return heard
 
     def close(self) -> list[int]:
-        """Gives what was said last."""
+        """Gives the largest of each number that was said last."""
         if self.work is not None:
             self.work.wait()
-        return [] if self.numbers is None else self.numbers.tolist()
+        return self.numbers.tolist()

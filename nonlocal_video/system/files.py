@@ -18,14 +18,14 @@ LOCK = "lock"
 """The file of a folder that is locked; it says who holds it, or who did."""
 _UNFINISHED = ".tmp"
 _LOCKED_BYTE = 2**30
-"""Of that file on Windows, far behind its text: nobody else can read what is locked there."""
+"""The byte of the file that is locked on Windows, far behind its text: nobody else can read what is locked there."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under its name only when it is whole and on the disk."""
     unfinished = path.with_name(path.name + _UNFINISHED)
-    if unfinished.is_symlink():  # Of somebody else's folder: what it leads to would be overwritten.
+    if unfinished.is_symlink():  # In a folder of somebody else: its target would be overwritten.
         unfinished.unlink()
     try:
         with unfinished.open("wb") as file:
@@ -37,7 +37,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             unfinished.unlink()
         raise
-    _sync(path.parent)
+    with suppress(OSError):  # Puts the new name on the disk, too. Not every system opens folders.
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def keep_lines(path: Path, number: int | None = None) -> None:
+    """Cuts a file behind its first `number` lines, or behind the last whole one; a full disk allows that."""
+    if path.is_file():
+        with path.open("rb") as file:
+            sizes = [len(line) for line in file if line.endswith(b"\n")]
+        os.truncate(path, sum(sizes[:number]))
 
 
 @contextmanager
@@ -50,22 +63,20 @@ def locked(
 ) -> Iterator[None]:
     """While this lasts, no other process gets the folder's lock. It ends with the process, however that dies.
 
-    Args:
-        wait_s: how long to wait for another one's: the processes of a killed job may need a moment to end.
-        note: is told if this process has to wait.
-        refusal: what the error says, with the places `{folder}` and `{holder}`.
+    The processes of a killed job may need a moment to end: this waits for up to `wait_s`, and tells `note` so.
 
     Raises:
-        ValueError: another process holds it, and says which; or the lock is a link, whose target would be overwritten.
+        ValueError: the refusal, with the places `{folder}` and `{holder}`, since another process holds the lock; or the
+            lock is a link, whose target would be overwritten.
     """
     if (folder / LOCK).is_symlink():
         raise ValueError(f"{folder / LOCK}: is a link, expected the lock of the folder itself: delete it")
     with (folder / LOCK).open("a+") as file:
-        began = time.monotonic()
-        while not _take(file.fileno()):
+        deadline = time.monotonic() + wait_s
+        while not _lock(file.fileno(), take=True):
             file.seek(0)
             holder = file.read().strip() or "another process"
-            if time.monotonic() - began > wait_s:
+            if time.monotonic() > deadline:
                 raise ValueError(refusal.format(folder=folder, holder=holder))
             if note:
                 note(f"{folder}: {holder} is writing there; waiting up to {wait_s:g} s for it to end")
@@ -77,15 +88,15 @@ def locked(
             file.flush()
             yield
         finally:
-            _give_back(file.fileno())
+            _lock(file.fileno(), take=False)
 
 
 def held_by(folder: Path) -> str | None:
-    """Who holds a folder's lock at this moment; None if nobody does, or if that cannot be known."""
+    """The holder of a folder's lock at this moment; None if there is none, or if that cannot be known."""
     with suppress(OSError), (folder / LOCK).open() as file:
-        if not _take(file.fileno()):
+        if not _lock(file.fileno(), take=True):
             return file.read().strip() or "another process"
-        _give_back(file.fileno())
+        _lock(file.fileno(), take=False)
     return None
 
 
@@ -94,40 +105,20 @@ def is_new(folder: Path) -> bool:
     return all(item.name == LOCK or item.name.endswith(_UNFINISHED) for item in folder.iterdir())
 
 
-def _take(descriptor: int) -> bool:
-    """Whether the lock was free. A file system without locks gives it to everyone."""
+def _lock(descriptor: int, *, take: bool) -> bool:
+    """Takes the lock, or gives it back; whether it was free. A file system without locks gives it to everyone.
+
+    On Windows a lock outlives its file by some time; elsewhere they end together, and nothing is given back.
+    """
     try:
-        if fcntl:
+        if fcntl and take:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            _on_locked_byte(descriptor, msvcrt.LK_NBLCK)  # type: ignore[attr-defined]
-    except (BlockingIOError, PermissionError):  # Windows says the second.
-        return False
-    except OSError:
-        return True
+        elif not fcntl:
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+            finally:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+    except OSError as error:
+        return not isinstance(error, BlockingIOError | PermissionError)  # Windows says the second.
     return True
-
-
-def _give_back(descriptor: int) -> None:
-    """On Windows a lock outlives its file by some time; elsewhere they end together."""
-    if not fcntl:
-        with suppress(OSError):  # Of a file system without locks.
-            _on_locked_byte(descriptor, msvcrt.LK_UNLCK)  # type: ignore[attr-defined]
-
-
-def _on_locked_byte(descriptor: int, action: int) -> None:
-    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-    try:
-        msvcrt.locking(descriptor, action, 1)  # type: ignore[attr-defined]
-    finally:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-
-
-def _sync(folder: Path) -> None:
-    """Puts the name of a new file on the disk, too. Not every system opens folders."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

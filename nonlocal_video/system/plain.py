@@ -2,23 +2,25 @@
 
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
+Parsed = TypeVar("Parsed")
+
 MAX_BYTES = 100_000
-"""Of settings in YAML: those of a run are 4,000."""
+"""The largest file of settings; that of a run has 4,000 bytes."""
 MAX_DEPTH = 20
-"""How deep lists and mappings may lie in one another: those of a run lie 4 deep."""
+"""Levels of lists and mappings in one another; the settings of a run have 4."""
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file of text, numbers, lists and mappings.
+    """The content of a YAML file of text, numbers, lists and mappings, else a ValueError.
 
-    Raises:
-        ValueError: no such YAML; or it holds what is no plain value: a tag, which names what to build; an alias, which
-            lets few lines stand for many; or an interpolation, which asks for something elsewhere.
+    No plain values are a tag, which names what to build; an alias, which lets few lines stand for many; and an
+    interpolation, which asks for something elsewhere.
     """
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
@@ -41,8 +43,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Called by PyYAML for each value, before anything is made of it."""
         event, self.depth = self.peek_event(), self.depth + 1
-        tag, text = getattr(event, "tag", None), getattr(event, "value", "")
-        problem = None
+        tag, text, problem = getattr(event, "tag", None), getattr(event, "value", ""), None
         if event.anchor is not None:
             problem = f"got the anchor or alias {event.anchor}, expected values that are written out"
         elif tag is not None:
@@ -59,20 +60,32 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file that holds an object.
+    """The content of a JSON file that holds an object, else a ValueError."""
+    return _json_object(path.read_bytes(), where=str(path))
 
-    Raises:
-        ValueError: it does not.
+
+def json_lines(path: Path, read: Callable[[dict[str, Any]], Parsed], *, refusal: str | None = None) -> Iterator[Parsed]:
+    """Reads the JSON object on each line of a file, and yields what `read` makes of it; nothing without a file.
+
+    A line that is no such object is a ValueError with the refusal, which has the places {path}, {number} and {error}.
+    Without one the lines end before it, or before an unfinished one: a killed process or a loss of power left them.
     """
-    return json_object(path.read_bytes(), where=str(path))
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                if refusal is None and not line.endswith(b"\n"):
+                    return
+                content = read(_json_object(line, where="the line"))
+            except (KeyError, TypeError, ValueError) as error:
+                if refusal is None:
+                    return
+                raise ValueError(refusal.format(path=path, number=number, error=error)) from error
+            yield content
 
 
-def json_object(text: str | bytes, *, where: str) -> dict[str, Any]:
-    """The JSON object that a text is.
-
-    Raises:
-        ValueError: it is none.
-    """
+def _json_object(text: bytes, *, where: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -83,30 +96,27 @@ def json_object(text: str | bytes, *, where: str) -> dict[str, Any]:
 
 
 def check_folder(folder: Path) -> None:
-    """Makes sure that whoever reads and writes below a folder stays in it. The folder itself may be a link.
+    """Makes sure that whoever reads and writes below a folder, which may be a link itself, stays in it.
 
     Raises:
-        ValueError: a link in it leads out of it, or something in it is neither a file nor a folder.
+        ValueError: a link leads out of the folder, or something below it is neither a file nor a folder.
     """
     home, rest = os.path.realpath(folder), [os.fspath(folder)]
     while rest:
         with os.scandir(rest.pop()) as items:
             for item in items:
                 if item.is_symlink():
-                    _check_link(item.path, home, folder)
+                    target = os.path.realpath(item.path)
+                    if os.path.commonpath([target, home]) != home:
+                        raise ValueError(
+                            f"{item.path}: is a link to {target}, outside of {folder}, and is not followed; put a copy "
+                            f"of what it leads to in its place, or move all of {folder} elsewhere and make that the "
+                            "link"
+                        )
                 elif item.is_dir():
                     rest.append(item.path)
-                elif not item.is_file() and os.path.lexists(item.path):  # Others may come and go meanwhile.
+                elif not item.is_file() and os.path.lexists(item.path):  # Other processes may delete it meanwhile.
                     raise ValueError(f"{item.path}: is a pipe or a device, expected files and folders only")
-
-
-def _check_link(path: str, home: str, folder: Path) -> None:
-    target = os.path.realpath(path)
-    if os.path.commonpath([target, home]) != home:
-        raise ValueError(
-            f"{path}: is a link to {target}, outside of {folder}, and is not followed; put a copy of what it leads "
-            f"to in its place, or move all of {folder} elsewhere and make that the link"
-        )
 
 
 def one_line(text: str) -> str:

@@ -1,6 +1,5 @@
 """How processes end: what a signal asks of a run, and children that outlive nobody."""
 
-import multiprocessing
 import multiprocessing.connection
 import os
 import signal
@@ -21,12 +20,12 @@ class Stopped(SystemExit):
     """A signal ended the work, after all was saved. No error: it passes through whatever collects errors."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(128 + signum)  # As shells name the end by a signal.
+        super().__init__(128 + signum)  # Shells name the end by a signal so.
         self.signum = signum
 
 
 class StopRequest:
-    """Whether a signal has asked to save and end."""
+    """A signal's request to save and end, if there is one."""
 
     def __init__(self) -> None:
         self.signum, self.since = 0, 0.0
@@ -35,7 +34,7 @@ class StopRequest:
         return self.signum != 0
 
     def hear(self, signum: int, _frame: FrameType | None) -> None:
-        """The handler. Ctrl-C pressed again, a second later or more, ends at once."""
+        """Handles a signal. Ctrl-C pressed again, a second later or more, ends at once."""
         now = time.monotonic()
         if signum == signal.SIGINT and self.signum and now - self.since > 1:
             raise KeyboardInterrupt
@@ -48,10 +47,7 @@ def listening(stop: StopRequest, *, forward: Callable[[int], None] | None = None
     """While this lasts, signals are requests. Who handled one before (submitit) gets it after the work has ended.
 
     A signal that is ignored (SIGHUP under nohup) stays so. A SIGTERM that somebody handles already is left to them:
-    submitit passes over it and waits for its own signal.
-
-    Args:
-        forward: passes a signal on to child processes.
+    submitit passes over it and waits for its own signal. `forward` passes a signal on to child processes.
     """
 
     def hear(signum: int, frame: FrameType | None) -> None:
@@ -59,7 +55,7 @@ def listening(stop: StopRequest, *, forward: Callable[[int], None] | None = None
         if forward:
             forward(signum)
 
-    before: dict[int, Any] = {}
+    before, ended_by = dict[int, Any](), 0
     if threading.current_thread() is threading.main_thread():
         for signum in STOPPING:
             handler = signal.getsignal(signum)
@@ -68,13 +64,14 @@ def listening(stop: StopRequest, *, forward: Callable[[int], None] | None = None
     try:
         yield
     except Stopped as stopped:
-        _restore(before)
-        handler = before.get(stopped.signum)
-        if callable(handler) and handler is not signal.default_int_handler:
-            handler(stopped.signum, None)
+        ended_by = stopped.signum
         raise
     finally:
-        _restore(before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        handler = before.get(ended_by)
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(ended_by, None)
 
 
 @contextmanager
@@ -91,13 +88,13 @@ def deaf_children() -> Iterator[None]:
 
 
 def ignore_stopping() -> None:
-    """To be called in a helper process: its parent decides when it ends."""
+    """Makes a helper process deaf to these signals: its parent decides when it ends."""
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_IGN)
 
 
 def end_with_parent() -> None:
-    """To be called in a child process: a parent that is killed cannot end it, so it watches its parent."""
+    """Lets a child process end as soon as its parent has: a parent that is killed cannot end it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -106,8 +103,3 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _restore(handlers: dict[int, Any]) -> None:
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)

@@ -1,4 +1,4 @@
-"""What networks are taught, and what they are judged by."""
+"""Tasks: the targets, losses and metrics of networks."""
 
 from nonlocal_video.settings import DataConfig
 from nonlocal_video.tasks.clips import ClipTask
@@ -7,6 +7,6 @@ from nonlocal_video.tasks.single_label import single_label
 
 
 def task_of(data: DataConfig) -> ClipTask:
-    """The task that videos with such labels are for."""
+    """The task for videos with such labels."""
     assert data.num_classes is not None, "it is counted where settings are composed"
-    return single_label(data.num_classes) if data.labels == "one" else multi_label(data.num_classes, taught=data.labels)
+    return single_label(data.num_classes) if data.labels == "one" else multi_label(data.num_classes, scope=data.labels)

@@ -20,9 +20,9 @@ from nonlocal_video.types import Batch, Failure, Label, Sample
 Call = Callable[[Tensor], Tensor]
 """From clips (B, 3, T, S, S) uint8 on the device to logits (B, K)."""
 Target = Callable[[Label, np.ndarray], Tensor]
-"""From the label of a video and the times (T,) of a clip's frames to what the clip is taught; travels to processes."""
+"""From the label of a video and the times (T,) of a clip's frames to the target of the clip; travels to processes."""
 MAX_CLIPS, MAX_FRAMES = 4, 8
-"""What is shown of a batch."""
+"""The part of a batch that is shown as a picture."""
 
 
 class Metric(Protocol):
@@ -37,43 +37,32 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class ClipTask:
-    """What a network is taught about clips, and what it is judged by."""
+    """The targets, loss and metric that train and judge a network on clips."""
 
     name: str
     listed: Literal["one", "several"]
-    """How many labels a list has of a video."""
+    """The number of labels that a list has of a video."""
     activation: Activation
-    """Of the network's scores."""
     words: str
-    """What is to be known of the classes."""
+    """A remark on the classes for the start-up screen."""
     target: Target
-    asked: Target
-    """What validation asks about a clip: `target`, or more."""
+    validation_target: Target
+    """The target of a clip in validation: `target`, or more."""
     loss_of: Callable[[Tensor, Tensor], Tensor]
     """The mean over the clips, of logits (B, K) float32 and labels as in `Batch`."""
     count_right: Callable[[Tensor, Tensor], Tensor]
-    """How many clips have their best-scored class for a label, ()."""
-    right_words: str
-    """What that is called."""
+    """The number of clips whose best-scored class is a label, ()."""
+    shown: dict[str, str]
+    """The share of these clips in percent, `top1`, as the log shows it."""
     metric: Callable[[], Metric]
-    best: str
-    """The one of its numbers that says which network is the best."""
+    number: str
+    """The number of a validation that says which network is the best: `clip_` and one of the metric."""
     best_words: str
-    """What that is called."""
-    higher_is_better: bool = True
+    """The name of that number."""
 
     unit: ClassVar[str] = "clips"
     source: ClassVar[str] = "videos"
-
-    @property
-    def shown(self) -> dict[str, str]:
-        """What is summed up besides the loss, in percent, and how it is shown."""
-        return {"top1": f"{self.right_words} {{:.1f}}%"}
-
-    @property
-    def number(self) -> str:
-        """The number of a validation that says which network is the best."""
-        return f"clip_{self.best}"
+    higher_is_better: ClassVar[bool] = True
 
     def collate(self, items: Sequence[Sample | Failure]) -> Batch:
         """Samples -> a batch (B, 3, T, S, S); of items that are failures only these, and B may be 0."""
@@ -96,11 +85,11 @@ class ClipTask:
         return self.loss_of(logits, labels), 100 * self.count_right(logits, labels)[None].double()
 
     def forward(self, call: Call, batch: Batch) -> Tensor:
-        """What the network says of the clips."""
+        """Logits (B, K) of the clips."""
         return call(batch.clips.to(local_device(), non_blocking=True))
 
     def validation(self) -> "ClipValidation":
-        """A new validation by single clips."""
+        """Begins a validation by single clips."""
         return ClipValidation(self)
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
@@ -118,11 +107,7 @@ class ClipValidation:
         self.task, self.metric, self.loss = task, task.metric(), 0.0
 
     def update(self, call: Call, batch: Batch) -> None:
-        """Scores the clips of a batch.
-
-        Raises:
-            ValueError: a score is not finite.
-        """
+        """Scores the clips of a batch; a score that is not finite is a ValueError."""
         if batch.size:
             logits = self.task.forward(call, batch).float().cpu()  # (B, K)
             self.loss += batch.size * self.task.loss_of(logits, batch.labels).item()

@@ -20,12 +20,12 @@ def single_label(num_classes: int) -> ClipTask:
         activation="softmax",
         words="",
         target=target,
-        asked=target,
+        validation_target=target,
         loss_of=F.cross_entropy,
         count_right=count_right,
-        right_words="top-1",
+        shown={"top1": "top-1 {:.1f}%"},
         metric=partial(TopK, (1, 5) if num_classes > 5 else (1,)),
-        best="top1",
+        number="clip_top1",
         best_words="top-1",
     )
 
@@ -36,5 +36,5 @@ def target(label: Label, _seconds: np.ndarray) -> Tensor:
 
 
 def count_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many clips have their best-scored class for a label, ()."""
+    """The number of clips whose best-scored class is a label, ()."""
     return (logits.argmax(dim=1) == labels).sum()

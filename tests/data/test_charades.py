@@ -163,9 +163,9 @@ def two_ways(tmp_path: Path) -> tuple[list[Entry], list[Entry]]:
     return of_file, read_list(str(tmp_path / "train.csv"), root=str(tmp_path / "frames"), num_classes=6)
 
 
-@pytest.mark.parametrize("taught", ["clip", "video"])
+@pytest.mark.parametrize("scope", ["clip", "video"])
 def test_videos_and_folders_of_frames_give_the_same_clips_and_labels(
-    two_ways: tuple[list[Entry], list[Entry]], taught: str
+    two_ways: tuple[list[Entry], list[Entry]], scope: str
 ) -> None:
     def stream(entries: list[Entry]) -> TrainingVideos:
         return TrainingVideos(
@@ -173,7 +173,7 @@ def test_videos_and_folders_of_frames_give_the_same_clips_and_labels(
             seed=0,
             pick=partial(random_clip, length=4, stride=4, sampling="clamped", fps=24),
             fit=partial(training_crop, jitter=(48, 60), crop=48, flip=True),
-            target=multi_label(6, taught=taught).target,
+            target=multi_label(6, scope=scope).target,
             decode=partial(decode, frame_rate=24),
         )
 
@@ -186,4 +186,4 @@ def test_videos_and_folders_of_frames_give_the_same_clips_and_labels(
         )
         assert one.target.tolist() == other.target.tolist()
         seen.add(tuple(one.target.tolist()))
-    assert len(seen) == (1 if taught == "video" else 5)
+    assert len(seen) == (1 if scope == "video" else 5)

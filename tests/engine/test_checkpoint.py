@@ -20,7 +20,7 @@ from nonlocal_video.engine.checkpoint import (
     save_checkpoint,
 )
 from nonlocal_video.engine.optim import build_sgd
-from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.step import TrainState
 from nonlocal_video.models import build_model
 from nonlocal_video.models.groups import parameter_groups
 from nonlocal_video.models.weights.file import load_weights

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from nonlocal_video.engine.contributions import contributions
+from nonlocal_video.engine.validate import contributions
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import NonLocalBlock

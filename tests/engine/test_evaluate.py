@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nonlocal_video.engine.evaluate import evaluate
-from nonlocal_video.engine.journal import Journal, journals, read_journals
+from nonlocal_video.engine.evaluate import Journal, evaluate, journals, read_journals
 from nonlocal_video.types import Failure, Prediction
 
 TEST = {"weights": "abc", "protocol": {"num_clips": 5, "fps": None}}

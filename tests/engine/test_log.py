@@ -11,12 +11,17 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nonlocal_video.engine.log import RunLog, read_metrics
+from nonlocal_video.engine.log import RunLog
+from nonlocal_video.system.plain import json_lines
 from nonlocal_video.types import Failure
 
 
 def lines_of(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    return list(json_lines(folder / "metrics.jsonl", dict))
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -49,13 +54,13 @@ def test_a_resumed_log_holds_each_step_once(tmp_path: Path) -> None:
     log = RunLog(tmp_path, source="videos", step=0)
     for number in (10, 20, 30):
         log.write({"step": number, "loss": 1.0}, [Failure("a.mp4", "broken")])
-        log.write_validation({"step": number, "clip_loss": 1.0})
+        log.write({"step": number, "clip_loss": 1.0}, group="validation")
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 35, "lo')  # Killed while writing.
     log = RunLog(tmp_path, source="videos", step=20)
     log.write({"step": 30, "loss": 2.0}, [])
-    log.write_validation({"step": 30, "clip_loss": 2.0})
+    log.write({"step": 30, "clip_loss": 2.0}, group="validation")
     log.close()
     expected = [(10, 1.0), (20, 1.0), (30, 2.0)]
     assert [(record["step"], record["loss"]) for record in read_metrics(tmp_path)] == expected
@@ -100,7 +105,7 @@ def test_files_of_records_are_there_from_the_start(tmp_path: Path) -> None:
 def test_tensorboard_shows_training_blocks_and_validation_apart(tmp_path: Path) -> None:
     log = RunLog(tmp_path, source="videos", step=0)
     log.write({"step": 10, "loss": 0.5, "lr": 0.01, "nonlocal/res3.1": 0.25}, [])
-    log.write_validation({"step": 10, "clip_loss": 1.5, "clip_top1": 40.0, "videos": 9, "failed": 1})
+    log.write({"step": 10, "clip_loss": 1.5, "clip_top1": 40.0, "videos": 9, "failed": 1}, group="validation")
     shown = scalars(tmp_path)  # Before the log is closed: a run can be watched, and a killed one loses nothing.
     log.close()
     assert shown == {

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nonlocal_video.engine.optim import Schedule, build_sgd
-from nonlocal_video.engine.state import TrainState
+from nonlocal_video.engine.step import TrainState
 from nonlocal_video.engine.train import MAX_SKIPPED, Callbacks, train
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
@@ -25,7 +25,7 @@ def small(name: str = "nl_c2d_small_8x2", norm: str = "batch", dropout: float = 
 
 
 class Trained:
-    """A run over these batches, and what the loop had done by others."""
+    """A run over these batches, and its callbacks."""
 
     def __init__(
         self,

@@ -39,9 +39,9 @@ def test_warm_up_grows_in_equal_steps_and_then_leaves_the_schedule_alone(kind: s
 
 
 def test_schedule_says_what_it_does() -> None:
-    assert Schedule(1, 400_000, milestones=(150_000, 300_000)).describe() == "/10 at 150,000, 300,000 of 400,000 steps"
-    assert Schedule(1, 100, milestones=(150,)).describe() == "the same in all of 100 steps"
-    assert "cosine to 0 of 50 steps, after a warm-up of 5" in Schedule(1, 50, kind="cosine", warmup_steps=5).describe()
+    assert Schedule(1, 400_000, milestones=(150_000, 300_000)).words() == "/10 at 150,000, 300,000 of 400,000 steps"
+    assert Schedule(1, 100, milestones=(150,)).words() == "the same in all of 100 steps"
+    assert "cosine to 0 of 50 steps, after a warm-up of 5" in Schedule(1, 50, kind="cosine", warmup_steps=5).words()
 
 
 def test_only_batch_normalisation_escapes_weight_decay() -> None:

@@ -49,21 +49,21 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_line_says_it_all() -> None:
     facts = "loss 1.2346  top-1 45.6%  lr 0.00125  12.3 clips/s  data wait 3%"
-    assert format_line(110, 400, record=RECORD, task=TASK, eta_s=3661.4) == f"step 110/400  {facts}  ETA 1:01:01"
-    assert format_line(110, 400, record=RECORD, task=TASK, eta_s=200000, peak_gib=9.87).endswith(
+    assert format_line(RECORD, TASK, last_step=400, eta_s=3661.4) == f"step 110/400  {facts}  ETA 1:01:01"
+    assert format_line(RECORD, TASK, last_step=400, eta_s=200000, peak_gib=9.87).endswith(
         "ETA 2 days, 7:33:20  GPU memory 9.9 GiB"
     )
 
 
 def test_a_line_calls_things_as_the_task_does() -> None:
-    line = format_line(110, 400, record=RECORD, task=multi_label(7, taught="clip"), eta_s=1)
+    line = format_line(RECORD, multi_label(7, scope="clip"), last_step=400, eta_s=1)
     assert "loss 1.2346  hit@1 45.6%  lr 0.00125" in line
 
 
 def test_skipped_steps_show_where_there_are_any() -> None:
-    assert "skipped" not in format_line(110, 400, record={**RECORD, "skipped_steps": 0}, task=TASK, eta_s=1)
+    assert "skipped" not in format_line({**RECORD, "skipped_steps": 0}, TASK, last_step=400, eta_s=1)
     nothing = {name: value for name, value in RECORD.items() if name not in ("loss", "top1")}
-    assert format_line(110, 400, record={**nothing, "skipped_steps": 4}, task=TASK, eta_s=1).startswith(
+    assert format_line({**nothing, "skipped_steps": 4}, TASK, last_step=400, eta_s=1).startswith(
         "step 110/400  4 steps skipped  lr 0.00125"
     )
 

@@ -23,7 +23,7 @@ from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import Batch, Failure
 from tests.engine.ranks import on_ranks
 
-ONE, SEVERAL = single_label(7), multi_label(7, taught="video")
+ONE, SEVERAL = single_label(7), multi_label(7, scope="video")
 
 
 def small(num_classes: int = 7) -> Classifier:
@@ -144,7 +144,7 @@ def test_every_validation_of_a_list_is_the_same(miniature: Path, tmp_path: Path)
     found, task = [], single_label(2)
     for clips in (1, 4):
         pick = partial(random_clip, length=8, stride=4)
-        videos = ValidationVideos(entries, seed=0, pick=pick, fit=fit, target=task.asked)
+        videos = ValidationVideos(entries, seed=0, pick=pick, fit=fit, target=task.validation_target)
         plan = shard_plan(len(videos), clips=clips, rank=0, world_size=1)
         loader = Loader(videos, plan, collate=task.collate, workers=0, limit_s=60)
         found.append(validate(small(2), loader, task=task, precision="fp32", stopped=lambda: False))

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from nonlocal_video.metrics.views import combine_views, label_ranks
 from nonlocal_video.reports.test.report import build_report, write_report
+from nonlocal_video.tasks.views import combine_views, label_ranks
 from nonlocal_video.types import Evaluation, Failure, Prediction
 
 FACTS: dict[str, Any] = {

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from nonlocal_video.cli.compose import evaluation_config, train_config
 from nonlocal_video.cli.tables import composed
 from nonlocal_video.engine.checkpoint import read_checkpoint, save_checkpoint
-from nonlocal_video.engine.journal import read_journals
+from nonlocal_video.engine.evaluate import read_journals
 from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.models.weights.start import read_start
 from nonlocal_video.reports.tables.runs import find_tests

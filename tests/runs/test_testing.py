@@ -14,7 +14,7 @@ import av
 import pytest
 import torch
 
-from nonlocal_video.engine.journal import journals
+from nonlocal_video.engine.evaluate import journals
 from nonlocal_video.models.weights.file import load_model, save_model
 from nonlocal_video.models.zoo import build_network
 from tests.runs.test_main_job import ENVIRONMENT, ROOT, THREE, error_of, evaluate, tool, train

@@ -8,7 +8,7 @@ from nonlocal_video.tasks.multi_label import multi_label
 from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import Batch
 
-ONE, SEVERAL = single_label(3), multi_label(3, taught="clip")
+ONE, SEVERAL = single_label(3), multi_label(3, scope="clip")
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]])
 
 

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from nonlocal_video.engine.checkpoint import read_checkpoint
-from nonlocal_video.engine.evaluate import evaluate
-from nonlocal_video.engine.journal import Journal, read_journals
+from nonlocal_video.engine.evaluate import Journal, evaluate, read_journals
 from nonlocal_video.runs.train import run
 from nonlocal_video.settings import ClipConfig, DataConfig, NetworkOptions, OptimConfig, RuntimeConfig, TrainConfig
 from nonlocal_video.types import Failure

@@ -15,7 +15,7 @@ from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.models import build_model
 from nonlocal_video.models.groups import parameter_groups
 from nonlocal_video.settings import OptimConfig
-from nonlocal_video.system.precision import at_precision
+from nonlocal_video.system.distributed import at_precision
 
 NUM_CLASSES = 400
 

@@ -17,7 +17,7 @@ from nonlocal_video.data.dataset import TestingVideos
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.loader import START_METHOD, testing_loader
 from nonlocal_video.data.transforms import resize, short_side_size, testing_crops, testing_short_side
-from nonlocal_video.engine.evaluate import Work, evaluate
+from nonlocal_video.engine.evaluate import Timing, evaluate
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.runs.videos import clips_of, views_of
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
     scores: dict[str, Tensor]
     """(K,) of each video."""
-    work: Work
+    work: Timing
     pixels: int
     """That went through the network."""
 
@@ -183,7 +183,7 @@ def straightforward(test: Test) -> Outcome:
         sums[video] = sums.get(video, 0) + scores.double().cpu()
         pixels += view[0, 0].numel()
     means = {video: total * len(test.entries) / len(items) for video, total in sums.items()}
-    return Outcome(means, Work(time.perf_counter() - began, waited_s), pixels)
+    return Outcome(means, Timing(time.perf_counter() - began, waited_s), pixels)
 
 
 def check_same(one: Outcome, other: Outcome) -> float:

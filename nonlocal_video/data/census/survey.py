@@ -19,8 +19,8 @@ from tqdm import tqdm
 from nonlocal_video.data.decoders.examine import Finding, examine
 from nonlocal_video.data.lists.labels import from_json
 from nonlocal_video.data.workers import START_METHOD
-from nonlocal_video.system.files import is_new, locked, whole_file
-from nonlocal_video.system.plain import check_folder, json_object
+from nonlocal_video.system.files import is_new, keep_lines, locked, whole_file
+from nonlocal_video.system.plain import check_folder, json_lines
 from nonlocal_video.system.signals import end_with_parent
 from nonlocal_video.types import Entry, Label
 
@@ -145,13 +145,8 @@ def _stamp(path: str) -> Stamp | str:
 
 def _read_kept(folder: Path, entries: Sequence[Entry]) -> list[Record]:
     """What an earlier survey left; an unfinished last line is cut off."""
-    path = folder / VIDEOS
-    path.touch()
-    with path.open("r+b") as file:
-        end = 0
-        for line in file:
-            end += len(line) if line.endswith(b"\n") else 0
-        file.truncate(end)
+    (folder / VIDEOS).touch()
+    keep_lines(folder / VIDEOS)
     records, listed = read_records(folder), {entry.path for entry in entries}
     if records and not any(record.path in listed for record in records):
         raise ValueError(
@@ -169,14 +164,8 @@ def read_records(folder: Path) -> list[Record]:
     path = folder / VIDEOS
     if not path.is_file():
         raise ValueError(f"{folder}: not the folder of a census (it has no {VIDEOS})")
-    records = []
-    with path.open() as file:
-        for number, line in enumerate(file, 1):
-            try:
-                records.append(_parsed(json_object(line, where="the line")))
-            except (ValueError, TypeError, KeyError) as error:
-                raise ValueError(f"{path}:{number}: not a record of this version ({error}): delete the file") from error
-    return records
+    refusal = "{path}:{number}: not a record of this version ({error}): delete the file"
+    return list(json_lines(path, _parsed, refusal=refusal))
 
 
 def _line(record: Record) -> str:

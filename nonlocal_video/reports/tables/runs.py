@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nonlocal_video.reports.tables.unfinished import SETTINGS, unfinished_runs
 from nonlocal_video.reports.test.predictions import REPORT, label_ranks_of, read_predictions, scores_and_targets
-from nonlocal_video.system.plain import json_object, read_json
+from nonlocal_video.system.plain import json_lines, read_json
 
 
 class Scored(NamedTuple):
@@ -82,7 +82,7 @@ class Run:
 
     def records(self, name: str) -> list[dict[str, float]]:
         """Those of metrics.jsonl or validation.jsonl, up to what a killed run left half written; none without it."""
-        return list(_records(self.folder / name))
+        return list(json_lines(self.folder / name, dict))
 
     def value(self, metric: str) -> float | None:
         """A metric of the report in percent; of all listed videos where the report has it so. None if it is not known.
@@ -99,14 +99,6 @@ class Run:
             raise ValueError(f"{self.test / REPORT}: has no {metric}; expected one of {', '.join(known)}")
         value: float | None = self.report.get(f"{metric}_of_listed", self.report[metric])
         return value
-
-
-def _records(path: Path) -> Iterator[dict[str, float]]:
-    for line in path.read_bytes().split(b"\n")[:-1] if path.is_file() else []:
-        try:
-            yield json_object(line, where=str(path))
-        except ValueError:  # After a loss of power a file can end in zeros.
-            return
 
 
 class Found(NamedTuple):

@@ -15,7 +15,7 @@ from nonlocal_video.metrics.average_precision import mean_ap, multi_hot
 from nonlocal_video.metrics.classes import ClassResult
 from nonlocal_video.metrics.topk import ranks_of
 from nonlocal_video.system.files import whole_file
-from nonlocal_video.system.plain import check_folder, json_object, read_json
+from nonlocal_video.system.plain import check_folder, json_lines, read_json
 from nonlocal_video.types import Prediction
 
 REPORT = "report.json"
@@ -77,19 +77,16 @@ def read_predictions(folder: Path) -> Tested:
     if "num_classes" not in report:
         raise ValueError(f"{folder / REPORT}: is of an older version; test again")
     num_classes = report["num_classes"]
-    with (folder / PREDICTIONS).open() as file:
-        predictions = [
-            _read_line(line, num_classes=num_classes, where=f"{folder / PREDICTIONS}, line {number}")
-            for number, line in enumerate(file, start=1)
-        ]
+    refusal = "{path}, line {number}: expected a prediction, got a line that is cut off or damaged: {error}"
+    lines = json_lines(folder / PREDICTIONS, Prediction.from_json, refusal=refusal)
+    predictions = [
+        _checked_line(prediction, num_classes=num_classes, where=f"{folder / PREDICTIONS}, line {number}")
+        for number, prediction in enumerate(lines, start=1)
+    ]
     return _checked(Tested(folder, report, predictions, _read_names(folder / CLASSES, num_classes)))
 
 
-def _read_line(line: str, *, num_classes: int, where: str) -> Prediction:
-    try:
-        prediction = Prediction.from_json(json_object(line, where="the line"))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{where}: expected a prediction, got a line that is cut off or damaged: {error}") from error
+def _checked_line(prediction: Prediction, *, num_classes: int, where: str) -> Prediction:
     scores = prediction.scores
     if scores.shape != (num_classes,) or not torch.isfinite(scores).all():
         raise ValueError(f"{where}: expected {num_classes} finite scores, got {scores.numel()}, or some not finite")

@@ -87,7 +87,7 @@ def verdict(top1: PairedDifference) -> str:
     between = f"{top1.low:+.2f} to {top1.high:+.2f}"
     if top1.only_a == top1.only_b == 0:
         return "Is it real? There is no difference: A and B get the same videos right."
-    if not top1.is_real:
+    if top1.low <= 0 <= top1.high:
         return (
             f"Is {top1.percent:+.2f} real? These videos cannot tell: the interval {between} contains 0, "
             "so that either may be the better one."

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nonlocal_video.metrics.views import combine_views, label_ranks
+from nonlocal_video.tasks.views import combine_views, label_ranks
 
 
 def test_probabilities_are_averaged_not_logits() -> None:
