@@ -1,4 +1,4 @@
-"""Names of classes: the files that list them, and the check that labels follow their order."""
+"""Names of classes: the files that list them, and the labels that folders with these names prove."""
 
 import csv
 import json
@@ -21,9 +21,9 @@ KINETICS400: tuple[str, ...] = tuple(_KINETICS400_CATEGORIES)
 
 _IDS = {"id", "index", "idx", "label", "class_id", "class_index", "class_idx", "label_id", "category_id", "number"}
 _NAMES = {"name", "class", "classname", "class_name", "label_name", "label", "category", "action", "display_name"}
-_LEADING = re.compile(r"(\d+)(\s*[,;\t:]\s*|\s+)(\S.*)")
-_CHARADES = re.compile(r"c(\d{3})()\s+(\S.*)")
-_ENDING = re.compile(r"(.*\S)(\s*[,;\t]\s*|\s+)(\d+)")
+_LEADING = re.compile(r"(?P<id>\d+)(?P<between>\s*[,;\t:]\s*|\s+)(?P<name>\S.*)")
+_CHARADES = re.compile(r"c(?P<id>\d{3})(?P<between>)\s+(?P<name>\S.*)")
+_ENDING = re.compile(r"(?P<name>.*\S)(?P<between>\s*[,;\t]\s*|\s+)(?P<id>\d+)")
 
 
 class Column(NamedTuple):
@@ -32,7 +32,7 @@ class Column(NamedTuple):
     ids: list[int]
     names: list[str]
     surely_ids: bool
-    """Whether they can be nothing but ids, not words of the names."""
+    """Whether the numbers can be nothing but ids, not words of the names."""
 
 
 def read_classes(path: str, *, num_classes: int | None = None) -> list[str]:
@@ -67,17 +67,14 @@ def _from_json(text: str, path: str) -> list[str]:
         content: Any = json.loads(text, object_pairs_hook=tuple)
     except json.JSONDecodeError as error:
         raise ValueError(f"{expected}, got no JSON: {error}") from error
-    if isinstance(content, list):
-        if not all(isinstance(name, str) for name in content):
-            raise ValueError(expected)
+    if isinstance(content, list) and all(isinstance(name, str) for name in content):
         return [_unquoted(name) for name in content]
-    if all(_is_id(value) for _, value in content):
-        pairs = [(int(value), name) for name, value in content]
-    elif all(_is_id(key) and isinstance(value, str) for key, value in content):
-        pairs = [(int(key), value) for key, value in content]
-    else:
+    pairs = list(content)
+    if isinstance(content, tuple) and not all(_is_id(value) for _, value in pairs):
+        pairs = [(name, number) for number, name in pairs]
+    if isinstance(content, list) or not all(_is_id(number) and isinstance(name, str) for name, number in pairs):
         raise ValueError(expected)
-    return _ordered([number for number, _ in pairs], [name for _, name in pairs], path)
+    return _ordered([int(number) for _, number in pairs], [name for name, _ in pairs], path)
 
 
 def _is_id(value: object) -> bool:
@@ -86,11 +83,11 @@ def _is_id(value: object) -> bool:
 
 def _from_lines(text: str, path: str) -> list[str]:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if not lines:
+        return []
     if charades := _column(lines, _CHARADES):  # Whose lists have these ids themselves, so they go from 0.
         return _ordered(charades.ids, charades.names, path, first=(0,))
-    columns = (_headed(lines) if lines else []) or [
-        column for pattern in (_LEADING, _ENDING) if (column := _column(lines, pattern)) is not None
-    ]
+    columns = _headed(lines) or [column for pattern in (_LEADING, _ENDING) if (column := _column(lines, pattern))]
     by_first = [[column for column in columns if _go_from(first, column.ids)] for first in (0, 1)]
     fitting = by_first[0] or by_first[1]
     if len(fitting) > 1:
@@ -119,13 +116,12 @@ def _headed(lines: Sequence[str]) -> list[Column]:
 
 
 def _column(lines: Sequence[str], pattern: re.Pattern[str]) -> Column | None:
-    """The ids and names of lines that all have both, by a pattern of three groups."""
+    """The ids and names of lines that all have both."""
     found = [match for line in lines if (match := pattern.fullmatch(line))]
-    if not lines or len(found) < len(lines):
+    if len(found) < len(lines):
         return None
-    first, last = (3, 1) if pattern is _ENDING else (1, 3)
-    ids, names = [int(match.group(first)) for match in found], [match.group(last) for match in found]
-    spaced = any(match.group(2).isspace() for match in found)
+    ids, names = [int(match["id"]) for match in found], [match["name"] for match in found]
+    spaced = any(match["between"].isspace() for match in found)
     if spaced and len(set(names)) < len(names):
         return None  # `class 0`, `class 1`: the numbers belong to the names.
     usual = len(set(ids) & set(range(len(ids)))) > len(ids) / 2
@@ -161,21 +157,57 @@ def _unquoted(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def normalised(name: str) -> str:
-    """What the spellings of a class have in common: `petting animal (not cat)`, `petting_animal_-not_cat-`."""
+    """The letters and digits that all spellings share: `petting animal (not cat)`, `petting_animal_-not_cat-`."""
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
-def class_ids(classes: Sequence[str]) -> dict[str, int]:
+def _similar(classes: Sequence[str]) -> dict[str, int]:
     """The label of each normalised name; names that only their punctuation tells apart are left out."""
     counts = Counter(map(normalised, classes))
     return {key: label for label, name in enumerate(classes) if counts[key := normalised(name)] == 1 and key}
 
 
 def label_finder(classes: Sequence[str]) -> Callable[[str], int | None]:
-    """What gives the label of a name: of the class that is spelt so, or else of the one that is spelt alike."""
-    exact = {name: label for label, name in enumerate(classes)}
-    similar = class_ids(classes)
+    """A function from a name to the label of the class that is spelt so, or else of the one that is spelt alike."""
+    exact, similar = {name: label for label, name in enumerate(classes)}, _similar(classes)
     return lambda name: exact.get(name, similar.get(normalised(name)))
+
+
+# Folders
+
+
+def _labels_of_folders(paths: Sequence[str], find: Callable[[str], int | None]) -> list[int | None]:
+    """The class that the folder of each video names."""
+    parents = [os.path.dirname(path.rstrip("/")) for path in paths]
+    found = {parent: find(os.path.basename(parent)) for parent in set(parents)}
+    return [found[parent] for parent in parents]
+
+
+def settle_labels(numbered: Sequence[tuple[int, Entry]], classes: Sequence[str]) -> list[tuple[int, Entry]]:
+    """The entries, with labels from 0 where every video is listed in a folder with the name of a class.
+
+    Videos without labels get the classes of their folders. Labels that are all one more than these classes go from 1,
+    as those of UCF101's lists. Lists of which one video is listed elsewhere, and all other labels, stay as they are.
+    Folders of the root, which no list tells, prove nothing.
+    """
+    folders = _labels_of_folders([entry.video for _, entry in numbered], label_finder(classes))
+    labels = [entry.label for _, entry in numbered]
+    from_one = [None if folder is None else folder + 1 for folder in folders]
+    if None in folders or (labels != from_one and any(label is not None for label in labels)):
+        return list(numbered)
+    return [(line, entry._replace(label=label)) for (line, entry), label in zip(numbered, folders, strict=True)]
+
+
+def misplaced(entries: Sequence[Entry], classes: Sequence[str]) -> tuple[list[tuple[Entry, int]], int]:
+    """The videos below the folder of a class that have the label of another one, with the label of the folder.
+
+    The second value is how many videos are below the folder of a class.
+    """
+    similar = _similar(classes)
+    folders = _labels_of_folders([entry.path for entry in entries], lambda name: similar.get(normalised(name)))
+    pairs = zip(entries, folders, strict=True)
+    checked = [(entry, label) for entry, label in pairs if label is not None and entry.label is not None]
+    return [(entry, label) for entry, label in checked if label not in numbers_of(entry.label)], len(checked)
 
 
 def check_label_order(entries: Sequence[Entry], classes: Sequence[str]) -> None:
@@ -187,34 +219,6 @@ def check_label_order(entries: Sequence[Entry], classes: Sequence[str]) -> None:
         ValueError: the names are those of Kinetics-400 in another order than everyone's, or a video below the folder of
             a class has the label of another one.
     """
-    _check_kinetics400(classes)
-    wrong, checked = misplaced(entries, classes)
-    if wrong:
-        raise ValueError(_other_order(wrong, checked, classes))
-
-
-def misplaced(entries: Sequence[Entry], classes: Sequence[str]) -> tuple[list[tuple[Entry, int]], int]:
-    """The videos below the folder of a class that have the label of another one, with the label of the folder.
-
-    The second value is how many videos are below the folder of a class.
-    """
-    ids, labels_of_folders = class_ids(classes), dict[str, int | None]()
-    checked, wrong = 0, list[tuple[Entry, int]]()
-    for entry in entries:
-        folder = os.path.dirname(entry.path.rstrip("/"))
-        if folder not in labels_of_folders:
-            labels_of_folders[folder] = ids.get(normalised(os.path.basename(folder)))
-        label = labels_of_folders[folder]
-        if label is None or entry.label is None:
-            continue
-        checked += 1
-        listed = numbers_of(entry.label)
-        if label not in listed:
-            wrong.append((entry, label))
-    return wrong, checked
-
-
-def _check_kinetics400(classes: Sequence[str]) -> None:
     keys, usual = [normalised(name) for name in classes], [normalised(name) for name in KINETICS400]
     if keys != usual and sorted(keys) == sorted(usual):
         label = next(i for i in range(len(usual)) if keys[i] != usual[i])
@@ -222,6 +226,9 @@ def _check_kinetics400(classes: Sequence[str]) -> None:
             f"data.classes: the names are those of Kinetics-400 in another order: {label} is {classes[label]!r}, "
             f"expected {KINETICS400[label]!r}, as in every published list and weight file (alphabetical)"
         )
+    wrong, checked = misplaced(entries, classes)
+    if wrong:
+        raise ValueError(_other_order(wrong, checked, classes))
 
 
 def _other_order(wrong: Sequence[tuple[Entry, int]], checked: int, classes: Sequence[str]) -> str:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from nonlocal_video.data.lists.classes import label_finder
 from nonlocal_video.data.lists.text import open_text
-from nonlocal_video.data.lists.videofiles import VideoFiles, find_videos, stem_of
+from nonlocal_video.data.lists.videofiles import index_videos, stem_of
 from nonlocal_video.types import Entry
 
 _NAME = re.compile(r"(.+)_test_split([123])\.txt", re.IGNORECASE)
 _LINE = re.compile(r"([^/]*[^/.\s][^/]*\.\w+)\s+([012])")
-UNUSED, TRAIN, TEST = "0", "1", "2"
+_UNUSED, _TRAIN = "0", "1"
+"""The numbers of videos; the third, 2, says that a video is to test on."""
 
 
 class Splits(NamedTuple):
@@ -54,16 +55,18 @@ def read_splits(folder: Path, *, root: Path, split: int, classes: Sequence[str] 
     if not found:
         raise ValueError(f"{folder}: got no files CLASS_test_split{split}.txt, expected one for each class")
     names = list(classes) if classes is not None else sorted(found)
-    files, find = find_videos(str(root)), label_finder(names)
+    index, find = index_videos(str(root)), label_finder(names)
     splits = Splits([], [], names)
     for name, path in sorted(found.items()):
         label = find(name)
         if label is None:
             raise ValueError(f"{path}: got the class {name!r}, expected one of --classes")
         for video, use in _lines(path):
-            if use != UNUSED:
-                entry = Entry(f"{name}/{video}", _find(files, name, video), label)
-                (splits.train if use == TRAIN else splits.test).append(entry)
+            if use != _UNUSED:
+                place = os.path.join(index.root, name, video)
+                if not os.path.isfile(place):
+                    place = index.find(stem_of(video), name=name) or place
+                (splits.train if use == _TRAIN else splits.test).append(Entry(f"{name}/{video}", place, label))
     if not splits.train or not splits.test:
         raise ValueError(f"{folder}: got no videos of split {split} to train or to test on, expected both")
     return splits
@@ -81,8 +84,3 @@ def _lines(path: str) -> list[tuple[str, str]]:
                 raise ValueError(f"{path}:{number}: got {line.strip()!r}, expected a video and 0, 1 or 2: 'a.avi 1'")
             found.append((match[1], match[2]))
     return found
-
-
-def _find(files: VideoFiles, name: str, video: str) -> str:
-    usual = os.path.join(files.root, name, video)
-    return usual if os.path.isfile(usual) else files.find(stem_of(video), split="", name=name) or usual

@@ -6,7 +6,7 @@ from nonlocal_video.types import Classes, Label, TimedLabel
 
 
 def items_of(label: Label) -> tuple[int | TimedLabel, ...]:
-    """All that a label names, with their times where there are any."""
+    """All classes that a label names, with their times where there are any."""
     return () if label is None else (label,) if isinstance(label, int) else label
 
 
@@ -26,12 +26,10 @@ def classes_of(label: Label) -> Classes | None:
 
 
 def shown_between(label: Label, first_s: float, last_s: float) -> Classes | None:
-    """The same for a part of the video, from its first frame to its last: classes whose times meet it.
-
-    Classes without times are shown all the time.
+    """The classes that a part of a video shows; those without times are shown all the time.
 
     Args:
-        first_s, last_s: in seconds since the beginning of the video.
+        first_s, last_s: the times of the part's first and last frame, in seconds since the beginning of the video.
     """
     if label is None or isinstance(label, int):
         return label

@@ -4,12 +4,11 @@ import hashlib
 import os
 import shlex
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from nonlocal_video.data.lists import pathlist
 from nonlocal_video.data.lists.charades import is_charades, is_frame_list, read_charades, read_frame_list
-from nonlocal_video.data.lists.folders import settle_labels
+from nonlocal_video.data.lists.classes import settle_labels
 from nonlocal_video.data.lists.hmdb51 import is_split_file
 from nonlocal_video.data.lists.kinetics import is_kinetics, read_kinetics
 from nonlocal_video.data.lists.labels import numbers_of
@@ -59,16 +58,15 @@ def read_list(
     numbered = _read(path, form, root=root, num_classes=num_classes, classes=classes)
     if not numbered:
         raise ValueError(f"{path}: the list is empty")
-    if labels != "any" and all(
-        entry.label == () for _, entry in numbered
-    ):  # Of hidden test videos, which do show something.
+    if labels != "any" and all(entry.label == () for _, entry in numbered):  # Hidden test videos do show something.
         numbered = [(line, entry._replace(label=None)) for line, entry in numbered]
     _check_labels(path, numbered, num_classes)
     _check_distinct(path, numbered)
-    unlabelled = not required and all(entry.label is None for _, entry in numbered)
-    if labels != "any" and not unlabelled:
+    if labels != "any" and (required or any(entry.label is not None for _, entry in numbered)):
         _check_labelled(path, numbered, several=labels == "several")
-    entries = [_with_several(entry) if labels == "several" else entry for _, entry in numbered]
+    entries = [entry for _, entry in numbered]
+    if labels == "several":
+        entries = [entry._replace(label=(entry.label,)) if isinstance(entry.label, int) else entry for entry in entries]
     return entries if form in ("kinetics", "something") else with_replacements(entries, root)
 
 
@@ -106,14 +104,11 @@ def _detect(path: str) -> str:
         )
     with open_text(path) as file:
         head = file.read(4096)
-    header = head.partition("\n")[0].strip()
     if is_something(head):
         return "something"
-    return next((form for form, tells in HEADERS.items() if tells(header)), "auto")
-
-
-HEADERS = {"charades_frames": is_frame_list, "charades": is_charades, "kinetics": is_kinetics}
-"""The forms that the first line of a list tells."""
+    header = head.partition("\n")[0].strip()
+    tells = {"charades_frames": is_frame_list, "charades": is_charades, "kinetics": is_kinetics}
+    return next((form for form in tells if tells[form](header)), "auto")
 
 
 def _read(
@@ -122,12 +117,10 @@ def _read(
     """The entries with the numbers of their lines."""
     if form == "kinetics":
         return read_kinetics(path, root=root, num_classes=num_classes, classes=classes)
-    if form == "charades":
-        return read_charades(path, root=root)
-    if form == "charades_frames":
-        return read_frame_list(path, root=root)
     if form == "something":
         return read_something(path, root=root, classes=classes)
+    if form in ("charades", "charades_frames"):
+        return (read_charades if form == "charades" else read_frame_list)(path, root=root)
     numbered = read_path_list(path, root=root, num_classes=num_classes, form=form)
     return numbered if classes is None else settle_labels(numbered, classes)
 
@@ -155,10 +148,6 @@ def _check_distinct(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
             )
 
 
-def _with_several(entry: Entry) -> Entry:
-    return entry._replace(label=(entry.label,)) if isinstance(entry.label, int) else entry
-
-
 def _check_labelled(path: str, numbered: Sequence[tuple[int, Entry]], *, several: bool) -> None:
     for line, entry in numbered:
         if entry.label is None:
@@ -173,33 +162,7 @@ def _check_labelled(path: str, numbered: Sequence[tuple[int, Entry]], *, several
             )
 
 
-def split_missing(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """The entries whose file or folder of frames exists, and the others; both in the list's order."""
-    with ThreadPoolExecutor(16) as pool:  # A stat on a network disk waits; many wait together.
-        exists = list(pool.map(_is_there, [entry.path for entry in entries]))
-    present = [entry for entry, here in zip(entries, exists, strict=True) if here]
-    return present, [entry for entry, here in zip(entries, exists, strict=True) if not here]
-
-
-def _is_there(path: str) -> bool:
-    return os.path.isfile(path) or os.path.isdir(path)
-
-
-def check_missing(missing: Sequence[Entry], *, num_listed: int, max_missing: float) -> None:
-    """Refuses a list of which more than the share `max_missing` is missing.
-
-    Raises:
-        ValueError: with the count and the first missing paths.
-    """
-    if len(missing) > max_missing * num_listed:
-        names = ", ".join(entry.path for entry in missing[:3])
-        raise ValueError(
-            f"{len(missing)} of {num_listed} listed videos are missing ({names}, ...), more than "
-            f"data.max_missing={max_missing} allows: check data.root, or raise the limit"
-        )
-
-
 def hash_entries(entries: Sequence[Entry]) -> str:
-    """Names a list of videos, wherever their root is, in 12 characters."""
+    """A name of 12 characters for a list of videos, wherever their root is."""
     lines = "".join(f"{entry.video} {entry.label}\n" for entry in entries)
     return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()[:12]

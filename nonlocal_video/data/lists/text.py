@@ -7,6 +7,13 @@ from typing import TextIO
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
+def is_text(path: str) -> bool:
+    """Whether a file begins as a text does."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    return head.startswith(_UTF16) or b"\0" not in head
+
+
 def open_text(path: str, *, newline: str | None = None, errors: str = "surrogateescape") -> TextIO:
     """A text in UTF-8, with or without a byte order mark, or in UTF-16 with one, as Excel's "Unicode text" is.
 
@@ -18,26 +25,18 @@ def open_text(path: str, *, newline: str | None = None, errors: str = "surrogate
         ValueError: a file that is no text, or a text in another form of Unicode.
     """
     with open(path, "rb") as file:
-        head = file.read(4096)
-        if head.startswith(_UTF16):
-            return io.StringIO(_from_utf16(path, head + file.read()), newline=newline)
-    if b"\0" in head:
-        raise ValueError(_refusal(path))
-    return open(path, encoding="utf-8-sig", errors=errors, newline=newline)
-
-
-def _from_utf16(path: str, content: bytes) -> str:
+        is_utf16 = file.read(2) in _UTF16
+        file.seek(0)
+        content = file.read() if is_utf16 else file.read(4096)
     try:
-        text = content.decode("utf-16")
+        text = content.decode("utf-16" if is_utf16 else "latin-1")  # Which takes any bytes.
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: its byte order mark says UTF-16, but it is not: {error}") from error
     if "\0" in text[:4096]:
-        raise ValueError(_refusal(path))
-    return text
-
-
-def _refusal(path: str) -> str:
-    return (
-        f"{path}: not a text file in UTF-8, nor in UTF-16 with a byte order mark (got zero bytes); if it is a text, "
-        "save it as UTF-8"
-    )
+        raise ValueError(
+            f"{path}: not a text file in UTF-8, nor in UTF-16 with a byte order mark (got zero bytes); if it is a "
+            "text, save it as UTF-8"
+        )
+    if is_utf16:
+        return io.StringIO(text, newline=newline)
+    return open(path, encoding="utf-8-sig", errors=errors, newline=newline)
