@@ -21,7 +21,7 @@ from nonlocal_video.data.census.usable import split_missing
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.hmdb51 import has_splits
 from nonlocal_video.data.lists.kinds import ask_disk
-from nonlocal_video.data.lists.listing import check_listable, format_list, listed_names
+from nonlocal_video.data.lists.listing import format_list, listed_names
 from nonlocal_video.data.lists.manifest import FORMATS
 from nonlocal_video.data.prepare.encode import Encoding
 from nonlocal_video.data.prepare.outputs import beside, format_preset, name_classes, name_lists, settings_of
@@ -148,7 +148,9 @@ def look(arguments: argparse.Namespace, source: Source) -> tuple[dict[str, list[
     """The videos of each list that are not there, and the entries to be listed."""
     missing, listed = dict[str, list[str]](), dict[str, list[Entry]]()
     for split, entries in source.lists.items():
-        check_listable(entries)
+        if of_frames := [entry.video for entry in entries if entry.num_frames is not None]:
+            got = f"{of_frames[0]}: got a folder of frames"
+            raise ValueError(f"{got}, expected videos; train with this list as it is")
         missing[split] = find_missing(entries, folders=not arguments.resize)
         absent = set(missing[split]) if arguments.drop_missing else set()
         listed[split] = [entry for entry in entries if entry.video not in absent]

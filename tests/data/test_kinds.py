@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.data.lists import kinds
-from nonlocal_video.data.lists.anything import find_entries
 from nonlocal_video.data.lists.kinds import OTHER_EXTENSIONS, Ignored
 from nonlocal_video.data.lists.listing import format_list, read_folder
-from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.data.lists.manifest import find_entries, read_list
 from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
 from nonlocal_video.data.lists.videofiles import stem_of, walk_videos
 from nonlocal_video.types import Entry

@@ -35,10 +35,9 @@ Stamp = tuple[int, int]
 
 
 class Depth(NamedTuple):
-    """How thoroughly videos are examined."""
+    """How thoroughly videos are examined: the time for each, and whether all frames are decoded."""
 
     limit_s: float
-    """Seconds for each."""
     decode_all: bool
 
 
@@ -151,9 +150,6 @@ def _outcome(future: Future[Finding], depth: Depth) -> Finding:
         return Finding("broken", f"its process ended with exit code {error.exitcode}", by_chance=True)
 
 
-# The file of the records
-
-
 def _line(record: Record) -> str:
     content = {**record._asdict(), "depth": record.depth._asdict(), "finding": record.finding._asdict()}
     return json.dumps(content) + "\n"
@@ -167,18 +163,13 @@ def _read_kept(folder: Path, paths: Iterable[str]) -> list[Record]:
         file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
     records = read_records(folder)
     if records and set(paths).isdisjoint(record.path for record in records):
-        raise ValueError(
-            f"--out: {folder} holds the census of other videos (such as {records[0].path}): take another folder"
-        )
+        other = f"the census of other videos (such as {records[0].path})"
+        raise ValueError(f"--out: {folder} holds {other}: take another folder")
     return records
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The records of a folder.
-
-    Raises:
-        ValueError: it has none, or a line is not a record.
-    """
+    """The records of a folder; raises ValueError if it has none, or a line is no record."""
     path = folder / VIDEOS
     if not path.is_file():
         raise ValueError(f"{folder}: not the folder of a census (it has no {VIDEOS})")

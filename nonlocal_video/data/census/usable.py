@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import stat
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,10 +47,10 @@ def take_census(usable: Iterable[Entry], missing: Iterable[Entry], broken: Itera
 
 def census_of(entries: Sequence[Entry], records: Sequence[Record], *, checked: str) -> Census:
     """The census of a list that was surveyed."""
-    groups: dict[str, list[Entry]] = {"usable": [], "missing": [], "broken": []}
+    groups = defaultdict[str, list[Entry]](list)
     for entry, record in zip(entries, records, strict=True):
         groups[record.finding.group].append(entry)
-    return take_census(**groups, checked=checked)
+    return take_census(groups["usable"], groups["missing"], groups["broken"], checked=checked)
 
 
 def hash_listed(entries: Iterable[Entry]) -> str:
@@ -70,26 +70,16 @@ def split_broken(
 ) -> tuple[list[Entry], list[tuple[Entry, str]], Census]:
     """The videos to use, those that the census in `folder` found broken with the causes, and the census this makes.
 
-    A file of another size than then is used again. Without a folder nothing is known to be broken.
-
-    Raises:
-        ValueError: no census there, or that of another list.
+    A file of another size than then is used again. Without a folder nothing is known to be broken; one without the
+    census of this list raises ValueError.
     """
     if folder is None:
         return list(present), [], take_census(present, missing, (), checked="presence")
-    path = Path(folder) / CENSUS
-    if not path.is_file():
-        raise ValueError(f"{folder}: no census (no {CENSUS}); make it with python tools/check_data.py, or run it again")
-    content = _read_census(path)
-    if content["listed_hash"] != hash_listed([*present, *missing]):
-        raise ValueError(
-            f"{folder}: is the census of another list ({content['list']}, {content['census']['listed']} videos), "
-            f"expected one of these {len(present) + len(missing)} videos and labels"
-        )
+    content = _read_census(folder, [*present, *missing])
     used, broken = list[Entry](), list[tuple[Entry, str]]()
     for entry in present:
         known = content["broken"].get(entry.video)
-        if known and _is_same(entry.path, known["bytes"]):
+        if known and (os.path.isdir(entry.path) or os.path.getsize(entry.path) == known["bytes"]):
             broken.append((entry, known["cause"]))
         else:
             used.append(entry)
@@ -97,15 +87,28 @@ def split_broken(
     return used, broken, census
 
 
+def _read_census(folder: str, listed: Sequence[Entry]) -> dict[str, Any]:
+    path = Path(folder) / CENSUS
+    if not path.is_file():
+        raise ValueError(f"{folder}: no census (no {CENSUS}); make it with python tools/check_data.py, or run it again")
+    content = read_json(path)
+    broken, census = content.get("broken", {}), content.get("census", {})
+    whole = {"listed_hash", "list", "broken"} <= content.keys() and isinstance(broken, dict)
+    if not whole or not isinstance(census, dict) or "listed" not in census or census.get("checked") not in [*_BROKEN]:
+        raise ValueError(f"{path}: not a census of this version; make it again with python tools/check_data.py")
+    for video, found in broken.items():
+        if not isinstance(found, dict) or not {"cause", "bytes"} <= found.keys():
+            raise ValueError(f"{path}: broken: {video}: got {found!r}, expected its cause and bytes")
+    if content["listed_hash"] != hash_listed(listed):
+        raise ValueError(
+            f"{folder}: is the census of another list ({content['list']}, {census['listed']} videos), "
+            f"expected one of these {len(listed)} videos and labels"
+        )
+    return content
+
+
 def check_usable(census: Census, missing: Sequence[Entry], *, path: str, which: str, max_missing: float) -> None:
-    """Refuses a list of which more than the share `max_missing` is missing or broken, or all.
-
-    Args:
-        which: the setting of the list, `data.train` or `data.val`.
-
-    Raises:
-        ValueError: with the counts, and the first missing paths where nothing is broken.
-    """
+    """Raises ValueError for a list, of the setting `which`, if too many of it, or all, are missing or broken."""
     num_lost = census.missing + census.broken
     too_many = num_lost > max_missing * census.listed
     if census.broken and (too_many or num_lost == census.listed):
@@ -121,24 +124,6 @@ def check_usable(census: Census, missing: Sequence[Entry], *, path: str, which: 
         )
     if num_lost == census.listed:
         raise ValueError(f"{path}: none of the {census.listed} listed videos is there")
-
-
-def _read_census(path: Path) -> dict[str, Any]:
-    """Raises: ValueError: something else than what tools/check_data.py wrote."""
-    content = read_json(path)
-    broken, census = content.get("broken", {}), content.get("census", {})
-    whole = {"listed_hash", "list", "broken"} <= content.keys() and isinstance(broken, dict)
-    if not whole or not isinstance(census, dict) or "listed" not in census or census.get("checked") not in [*_BROKEN]:
-        raise ValueError(f"{path}: not a census of this version; make it again with python tools/check_data.py")
-    for video, found in broken.items():
-        if not isinstance(found, dict) or not {"cause", "bytes"} <= found.keys():
-            raise ValueError(f"{path}: broken: {video}: got {found!r}, expected its cause and bytes")
-    return content
-
-
-def _is_same(path: str, size: int) -> bool:
-    status = os.stat(path)
-    return stat.S_ISDIR(status.st_mode) or status.st_size == size
 
 
 def format_census(census: Mapping[str, object]) -> str:

@@ -8,15 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from nonlocal_video.data.decoders.frames import frame_number
-from nonlocal_video.data.lists.text import open_text
+from nonlocal_video.data.lists.text import numbered_lines, open_text
 from nonlocal_video.data.lists.videofiles import with_extension
 from nonlocal_video.types import Entry, TimedLabel
 
 FPS = 24
 """The rate of the frames that come with the data set."""
-
-COLUMNS = ("id", "actions", "length")
-"""The columns of the official lists that are read; the list of the hidden test videos has no actions."""
 
 _ACTION = re.compile(r"c(\d{3})\s+(\d+(?:\.\d+)?)\s+(\d+(?:\.\d+)?)")
 
@@ -36,16 +33,13 @@ def read_charades(path: str, *, root: str | None) -> list[tuple[int, Entry]]:
     """The entries with the numbers of their lines; a video is the folder of frames ID, where there is one, or ID.mp4.
 
     Actions that are said to last longer than the video are cut at its end, as the authors do; a warning counts them.
-
-    Raises:
-        ValueError: another header, or a bad row.
     """
     with open_text(path, newline="") as file:
         rows = csv.DictReader(file)
         header = list(rows.fieldnames or ())
         found = [(rows.line_num, row) for row in rows]
     if "id" not in header:
-        raise ValueError(f"{path}:1: got the columns {', '.join(header)}, expected {', '.join(COLUMNS)} among them")
+        raise ValueError(f"{path}:1: got the columns {', '.join(header)}, expected id, actions, length among them")
     entries, too_long = list[tuple[int, Entry]](), list[str]()
     for line, row in found:
         video, where = row["id"], f"{path}:{line}"
@@ -53,14 +47,14 @@ def read_charades(path: str, *, root: str | None) -> list[tuple[int, Entry]]:
             raise ValueError(f"{where}: got {row}, expected an id and actions")
         label, num_cut = _actions(row["actions"], row.get("length"), where) if "actions" in header else (None, 0)
         too_long += [video] * num_cut
-        entries.append((line, Entry(video, os.path.join(root, video) if root else video, label)))
+        entries.append((line, Entry(video, os.path.join(root or "", video), label)))
     if too_long:
         warnings.warn(
             f"{path}: {len(too_long)} actions last longer than their video (the first: {too_long[0]}); cut at its end",
             stacklevel=2,
         )
-    paths = with_extension([entry.path for _, entry in entries], ".mp4")
-    return [(line, entry._replace(path=place)) for (line, entry), place in zip(entries, paths, strict=True)]
+    places = with_extension([entry.path for _, entry in entries], ".mp4")
+    return [(line, entry._replace(path=places[entry.path])) for line, entry in entries]
 
 
 def _actions(text: str, length: str | None, where: str) -> tuple[tuple[TimedLabel, ...], int]:
@@ -86,25 +80,21 @@ def read_frame_list(path: str, *, root: str | None) -> list[tuple[int, Entry]]:
     """The entries of a list of frames, with the numbers of the lines where their videos begin.
 
     A class on successive frames is one label, from the time of the first to that of the last, at 24 frames a second.
-
-    Raises:
-        ValueError: a bad row, a video with frames in two folders, or one that is not listed frame by frame.
     """
     videos = dict[str, _Video]()
-    with open_text(path) as file:
-        for number, line in enumerate(file, 1):
-            if number == 1 or not line.strip():
-                continue
-            row, where = line.split(), f"{path}:{number}"
-            labels = re.findall(r"[^,]+", row[-1].replace('"', ""))
-            if len(row) != 5 or not all(label.isdecimal() for label in labels):
-                expected = "original_vido_id video_id frame_id path labels, such as 'A 0 0 A/A-000001.jpg \"5,92\"'"
-                raise ValueError(f"{where}: got {line.strip()!r}, expected {expected}")
-            folder = os.path.dirname(row[3])
-            video = videos.setdefault(row[0], _Video(number, folder))
-            if folder != video.folder:
-                raise ValueError(f"{where}: got a frame in {folder!r}, expected {video.folder!r}, as those before")
-            video.add({int(label) for label in labels}, row[3], where)
+    for number, line in numbered_lines(path):
+        if number == 1:
+            continue
+        row, where = line.split(), f"{path}:{number}"
+        labels = re.findall(r"[^,]+", row[-1].replace('"', ""))
+        if len(row) != 5 or not all(label.isdecimal() for label in labels):
+            expected = "original_vido_id video_id frame_id path labels, such as 'A 0 0 A/A-000001.jpg \"5,92\"'"
+            raise ValueError(f"{where}: got {line!r}, expected {expected}")
+        folder = os.path.dirname(row[3])
+        video = videos.setdefault(row[0], _Video(number, folder))
+        if folder != video.folder:
+            raise ValueError(f"{where}: got a frame in {folder!r}, expected {video.folder!r}, as those before")
+        video.add({int(label) for label in labels}, row[3], where)
     return [(video.line, video.entry(name, root)) for name, video in videos.items()]
 
 
@@ -113,9 +103,8 @@ class _Video:
 
     def __init__(self, line: int, folder: str) -> None:
         self.line, self.folder = line, folder
-        self.num_frames = 0
-        self.last = -1
-        """The number of the last frame's file."""
+        self.num_frames, self.last = 0, -1
+        """How many frames there are, and the number of the last one's file."""
         self.series = defaultdict[int, list[list[int]]](list)
         """By class, the places of the first and the last frame of each series that shows it."""
 
@@ -127,13 +116,12 @@ class _Video:
         self.last = number
         for label in labels:
             series = self.series[label]
-            if series and series[-1][1] == self.num_frames - 1:
-                series[-1][1] += 1
-            else:
+            if not series or series[-1][1] < self.num_frames - 1:
                 series.append([self.num_frames, self.num_frames])
+            series[-1][1] = self.num_frames
         self.num_frames += 1
 
     def entry(self, name: str, root: str | None) -> Entry:
         times = [(first / FPS, label, last / FPS) for label, series in self.series.items() for first, last in series]
         labels = tuple(TimedLabel(label, start_s, end_s) for start_s, label, end_s in sorted(times))
-        return Entry(name, os.path.join(root, self.folder) if root else self.folder, labels, self.num_frames)
+        return Entry(name, os.path.join(root or "", self.folder), labels, self.num_frames)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import permutations
-from typing import Any, NamedTuple
+from typing import Any
 
 from torchvision.models._meta import _KINETICS400_CATEGORIES
 
@@ -17,22 +17,13 @@ from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry
 
 KINETICS400: tuple[str, ...] = tuple(_KINETICS400_CATEGORIES)
-"""In the order of the labels of PySlowFast, mmaction2, torchvision and the released code."""
+"""The names in the order of the labels of PySlowFast, mmaction2, torchvision and the released code."""
 
 _IDS = {"id", "index", "idx", "label", "class_id", "class_index", "class_idx", "label_id", "category_id", "number"}
 _NAMES = {"name", "class", "classname", "class_name", "label_name", "label", "category", "action", "display_name"}
 _LEADING = re.compile(r"(?P<id>\d+)(?P<between>\s*[,;\t:]\s*|\s+)(?P<name>\S.*)")
 _CHARADES = re.compile(r"c(?P<id>\d{3})(?P<between>)\s+(?P<name>\S.*)")
 _ENDING = re.compile(r"(?P<name>.*\S)(?P<between>\s*[,;\t]\s*|\s+)(?P<id>\d+)")
-
-
-class Column(NamedTuple):
-    """Numbers that stand before or behind every name of a file."""
-
-    ids: list[int]
-    names: list[str]
-    surely_ids: bool
-    """Whether the numbers can be nothing but ids, not words of the names."""
 
 
 def read_classes(path: str, *, num_classes: int | None = None) -> list[str]:
@@ -42,8 +33,7 @@ def read_classes(path: str, *, num_classes: int | None = None) -> list[str]:
     a JSON list, {name: id} or {id: name}. Numbers are taken for ids only where every line has one.
 
     Raises:
-        ValueError: no such file, ids that are not 0 to K - 1 or 1 to K, the same name twice, or another number of names
-            than `num_classes`.
+        ValueError: no such file, ids other than 0 to K - 1 or 1 to K, a name twice, or not `num_classes` names.
     """
     if not os.path.isfile(path):
         raise ValueError(f"data.classes: {path}: no such file")
@@ -85,51 +75,49 @@ def _from_lines(text: str, path: str) -> list[str]:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines:
         return []
-    if charades := _column(lines, _CHARADES):  # Whose lists have these ids themselves, so they go from 0.
-        return _ordered(charades.ids, charades.names, path, first=(0,))
-    columns = _headed(lines) or [column for pattern in (_LEADING, _ENDING) if (column := _column(lines, pattern))]
-    by_first = [[column for column in columns if _go_from(first, column.ids)] for first in (0, 1)]
-    fitting = by_first[0] or by_first[1]
-    if len(fitting) > 1:
+    if charades := _column(lines, _CHARADES):  # Charades' lists have these ids themselves, so they go from 0.
+        return _ordered(*charades, path, first=(0,))
+    headed = _headed(lines)
+    columns = [headed] if headed else [found for pattern in (_LEADING, _ENDING) if (found := _column(lines, pattern))]
+    columns.sort(key=lambda column: _first_id(column[0]))
+    if len(columns) == 2 and _first_id(columns[0][0]) == _first_id(columns[1][0]) < 2:
         raise ValueError(f"data.classes: {path}: ids before and behind the names, expected one of them; write id,name")
-    for column in fitting or [column for column in columns if column.surely_ids]:
-        return _ordered(column.ids, column.names, path)
-    return [_unquoted(line) for line in lines]
+    return _ordered(*columns[0], path) if columns else [_unquoted(line) for line in lines]
 
 
-def _headed(lines: Sequence[str]) -> list[Column]:
-    """The columns under a header such as `id,name`; none if the first line is no header."""
+def _headed(lines: Sequence[str]) -> tuple[list[int], list[str]] | None:
+    """The ids and names under a header such as `id,name`; None if the first line is no header."""
     for delimiter in (",", "\t", ";", " "):
         header, *rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
         words = [word.strip().lower() for word in header]
         for ids, names in permutations(range(len(words)), 2):
             if words[ids] in _IDS and words[names] in _NAMES:
+                table = rows
                 if delimiter == " " and len(words) == 2:  # Names have spaces: all but the id is the name.
                     cut = 1 if ids == 0 else -1
                     table = [[" ".join(row[:cut]), " ".join(row[cut:])] for row in rows]
-                else:
-                    table = rows
                 long = min(map(len, table), default=0) > max(ids, names)
                 if long and all(row[ids].strip().isdecimal() for row in table):
-                    return [Column([int(row[ids]) for row in table], [row[names] for row in table], True)]
-    return []
+                    return [int(row[ids]) for row in table], [row[names] for row in table]
+    return None
 
 
-def _column(lines: Sequence[str], pattern: re.Pattern[str]) -> Column | None:
-    """The ids and names of lines that all have both."""
+def _column(lines: Sequence[str], pattern: re.Pattern[str]) -> tuple[list[int], list[str]] | None:
+    """The ids and names of lines that all have both; None where the numbers may be words of the names."""
     found = [match for line in lines if (match := pattern.fullmatch(line))]
     if len(found) < len(lines):
         return None
     ids, names = [int(match["id"]) for match in found], [match["name"] for match in found]
-    spaced = any(match["between"].isspace() for match in found)
-    if spaced and len(set(names)) < len(names):
-        return None  # `class 0`, `class 1`: the numbers belong to the names.
-    usual = len(set(ids) & set(range(len(ids)))) > len(ids) / 2
-    return Column(ids, names, usual or not spaced)
+    if any(match["between"].isspace() for match in found):
+        few_usual = _first_id(ids) == 2 and len(set(ids) & set(range(len(ids)))) <= len(ids) / 2
+        if few_usual or len(set(names)) < len(names):  # Such as `class 0`, `class 1`.
+            return None
+    return ids, names
 
 
-def _go_from(first: int, ids: Sequence[int]) -> bool:
-    return sorted(ids) == list(range(first, first + len(ids)))
+def _first_id(ids: Sequence[int]) -> int:
+    """0 or 1 if the ids are all numbers from there on; else 2."""
+    return next((first for first in (0, 1) if sorted(ids) == list(range(first, first + len(ids)))), 2)
 
 
 def _ordered(ids: Sequence[int], names: Sequence[str], path: str, *, first: Sequence[int] = (0, 1)) -> list[str]:
@@ -139,7 +127,7 @@ def _ordered(ids: Sequence[int], names: Sequence[str], path: str, *, first: Sequ
         if counts[number] > 1:
             both = ", ".join(repr(name) for i, name in zip(ids, names, strict=True) if i == number)
             raise ValueError(f"data.classes: {path}: the id {number} is there {counts[number]} times ({both})")
-    if not any(_go_from(number, ids) for number in first):
+    if _first_id(ids) not in first:
         missing = next(number for number in range(len(ids)) if number not in counts)
         raise ValueError(
             f"data.classes: {path}: the id {missing} is missing; {len(ids)} names have ids from {min(ids)} to "
@@ -173,9 +161,6 @@ def label_finder(classes: Sequence[str]) -> Callable[[str], int | None]:
     return lambda name: exact.get(name, similar.get(normalised(name)))
 
 
-# Folders
-
-
 def _labels_of_folders(paths: Sequence[str], find: Callable[[str], int | None]) -> list[int | None]:
     """The class that the folder of each video names."""
     parents = [os.path.dirname(path.rstrip("/")) for path in paths]
@@ -186,9 +171,8 @@ def _labels_of_folders(paths: Sequence[str], find: Callable[[str], int | None]) 
 def settle_labels(numbered: Sequence[tuple[int, Entry]], classes: Sequence[str]) -> list[tuple[int, Entry]]:
     """The entries, with labels from 0 where every video is listed in a folder with the name of a class.
 
-    Videos without labels get the classes of their folders. Labels that are all one more than these classes go from 1,
-    as those of UCF101's lists. Lists of which one video is listed elsewhere, and all other labels, stay as they are.
-    Folders of the root, which no list tells, prove nothing.
+    Videos without labels get the classes of their folders; labels that are all one more than these go from 1, as in
+    UCF101. Other labels, and lists of which one video is elsewhere, stay as they are. The root's name proves nothing.
     """
     folders = _labels_of_folders([entry.video for _, entry in numbered], label_finder(classes))
     labels = [entry.label for _, entry in numbered]
@@ -199,10 +183,7 @@ def settle_labels(numbered: Sequence[tuple[int, Entry]], classes: Sequence[str])
 
 
 def misplaced(entries: Sequence[Entry], classes: Sequence[str]) -> tuple[list[tuple[Entry, int]], int]:
-    """The videos below the folder of a class that have the label of another one, with the label of the folder.
-
-    The second value is how many videos are below the folder of a class.
-    """
+    """The videos below the folder of a class with another label, and its label; how many are below any such folder."""
     similar = _similar(classes)
     folders = _labels_of_folders([entry.path for entry in entries], lambda name: similar.get(normalised(name)))
     pairs = zip(entries, folders, strict=True)
@@ -211,13 +192,10 @@ def misplaced(entries: Sequence[Entry], classes: Sequence[str]) -> tuple[list[tu
 
 
 def check_label_order(entries: Sequence[Entry], classes: Sequence[str]) -> None:
-    """Refuses labels that number the classes in another order than `classes`.
+    """Raises ValueError for labels that number the classes in another order than `classes`.
 
-    The folder of a video often bears the name of its class; other folders say nothing.
-
-    Raises:
-        ValueError: the names are those of Kinetics-400 in another order than everyone's, or a video below the folder of
-            a class has the label of another one.
+    Either these are the names of Kinetics-400 in another order than everyone's, or a video below the folder of a class
+    has the label of another one; folders that bear no name of a class say nothing.
     """
     keys, usual = [normalised(name) for name in classes], [normalised(name) for name in KINETICS400]
     if keys != usual and sorted(keys) == sorted(usual):
@@ -234,10 +212,9 @@ def check_label_order(entries: Sequence[Entry], classes: Sequence[str]) -> None:
 def _other_order(wrong: Sequence[tuple[Entry, int]], checked: int, classes: Sequence[str]) -> str:
     entry, label = wrong[0]
     shifts = {entry.label - label if isinstance(entry.label, int) else None for entry, label in wrong}
-    shift = shifts.pop()
     hint = "check that data.classes has the names in the order of the list's labels"
-    if not shifts and shift is not None and len(wrong) == checked and checked > 1:
-        hint = f"all labels are shifted by {shift:+d}"
+    if len(shifts) == 1 and None not in shifts and 1 < checked == len(wrong):
+        hint = f"all labels are shifted by {shifts.pop():+d}"
     got = f"{entry.label}"
     if isinstance(entry.label, int) and 0 <= entry.label < len(classes):
         got = f"{entry.label} ({classes[entry.label]!r})"

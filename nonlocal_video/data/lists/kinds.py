@@ -10,30 +10,19 @@ from nonlocal_video.data.decoders.frames import FRAME_FORMATS, frame_number
 from nonlocal_video.data.decoders.probe import is_video
 from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
 
-OTHER_EXTENSIONS = frozenset(
-    [
-        *FRAME_FORMATS,
-        # Pictures
-        *("tif", "tiff", "ico", "svg", "psd", "heic", "heif", "avif", "jp2", "jxl", "raw", "dng", "exr", "thm"),
-        # Sound
-        *("wav", "mp3", "m4a", "aac", "flac", "opus", "oga", "wma", "aif", "aiff", "ac3", "mka", "mid", "amr"),
-        # Text, tables, programs
-        *("txt", "md", "rst", "csv", "tsv", "json", "jsonl", "xml", "yaml", "yml", "toml", "ini", "cfg", "conf"),
-        *("log", "html", "htm", "css", "js", "py", "pyc", "ipynb", "sh", "bat", "c", "cpp", "h", "m", "mat", "r"),
-        *("pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "tex", "bib", "lst", "list", "url"),
-        # Subtitles and notes beside videos
-        *("srt", "vtt", "ass", "ssa", "sub", "idx", "lrc", "nfo", "description", "info", "m3u", "m3u8", "pls", "edl"),
-        # Arrays and networks
-        *("npy", "npz", "pkl", "pickle", "pt", "pth", "ckpt", "safetensors", "onnx", "h5", "hdf5", "parquet"),
-        *("arrow", "feather", "tfrecord", "lmdb", "mdb", "db", "sqlite"),
-        # Archives and checksums
-        *("zip", "tar", "gz", "tgz", "bz2", "xz", "zst", "7z", "rar", "lz4", "md5", "sha1", "sha256", "torrent"),
-        # What is not finished, of downloaders and of ours
-        *("part", "partial", "ytdl", "tmp", "temp", "crdownload", "download", "aria2", "unfinished", "lock", "swp"),
-        # Programs
-        *("exe", "dll", "so", "o", "lnk"),
-    ]
-)
+_OTHERS = {
+    "pictures": "tif tiff ico svg psd heic heif avif jp2 jxl raw dng exr thm",
+    "sound": "wav mp3 m4a aac flac opus oga wma aif aiff ac3 mka mid amr",
+    "text": "txt md rst csv tsv json jsonl xml yaml yml toml ini cfg conf log html htm css tex bib lst list url",
+    "documents": "pdf doc docx xls xlsx ppt pptx odt ods",
+    "programs": "js py pyc ipynb sh bat c cpp h m mat r exe dll so o lnk",
+    "subtitles and notes beside videos": "srt vtt ass ssa sub idx lrc nfo description info m3u m3u8 pls edl",
+    "arrays and networks": "npy npz pkl pickle pt pth ckpt safetensors onnx h5 hdf5",
+    "databases": "parquet arrow feather tfrecord lmdb mdb db sqlite",
+    "archives and checksums": "zip tar gz tgz bz2 xz zst 7z rar lz4 md5 sha1 sha256 torrent",
+    "unfinished, by downloaders or by us": "part partial ytdl tmp temp crdownload download aria2 unfinished lock swp",
+}
+OTHER_EXTENSIONS = frozenset([*FRAME_FORMATS, *" ".join(_OTHERS.values()).split()])
 """Extensions of files that are not looked into: they are no videos. A part of one would look like a whole one."""
 
 _VIDEOS = frozenset(VIDEO_EXTENSIONS)
@@ -61,8 +50,7 @@ class Ignored:
     """Files that were taken for no videos: how many by their extensions, and the first names."""
 
     def __init__(self) -> None:
-        self.extensions = Counter[str]()
-        self.first = list[str]()
+        self.extensions, self.first = Counter[str](), list[str]()
 
     def add(self, path: str) -> None:
         self.extensions[f".{extension_of(path)}" if extension_of(path) else "without extension"] += 1
@@ -83,8 +71,7 @@ class Files:
     """Files as a walk finds them, told apart by their names at once and by their content in `look`."""
 
     def __init__(self) -> None:
-        self.videos, self.ignored = list[str](), Ignored()
-        self._unknown = list[str]()
+        self.videos, self._unknown, self.ignored = list[str](), list[str](), Ignored()
 
     def add(self, path: str) -> None:
         """Takes a file; its name is forgotten if it is no video, as those of a million frames are not."""
@@ -96,12 +83,9 @@ class Files:
             self._unknown.append(path)
 
     def add_below(self, folder: str, *, of_frames: bool) -> list[str]:
-        """Takes all files below a folder but hidden ones and frames; returns the folders of frames.
+        """Takes all files below a folder but hidden ones and the frames of folders of frames, which it returns.
 
-        Those hold numbered images and no videos.
-
-        Args:
-            of_frames: whether `folder` itself may be one.
+        Such a folder holds numbered images and no videos; `folder` itself is one only if `of_frames`.
         """
         found = []
         for parent, inner, names in os.walk(folder):
@@ -124,9 +108,6 @@ class Files:
 
     def look(self) -> None:
         """Looks into the files whose names do not tell."""
-        for path, is_one in ask_disk(is_video, self._unknown):
-            if is_one:
-                self.videos.append(path)
-            else:
-                self.ignored.add(path)
+        for path, shows_video in ask_disk(is_video, self._unknown):
+            (self.videos.append if shows_video else self.ignored.add)(path)
         self._unknown.clear()

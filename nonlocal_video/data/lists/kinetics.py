@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nonlocal_video.data.lists.classes import KINETICS400, label_finder
 from nonlocal_video.data.lists.text import open_text
-from nonlocal_video.data.lists.videofiles import index_videos
+from nonlocal_video.data.lists.videofiles import VideoIndex
 from nonlocal_video.types import Entry
 
 _COLUMNS = {
@@ -42,22 +42,23 @@ def read_kinetics(
 ) -> list[tuple[int, Entry]]:
     """The entries with the numbers of their lines; a video that is nowhere below `root` has the path it would have.
 
-    Args:
-        classes: the names in the order of the labels; Kinetics-400's if None.
-
-    Raises:
-        ValueError: no root, a bad row, or a class without a label.
+    `classes` are the names in the order of the labels; those of Kinetics-400 if None.
     """
     if root is None:
-        raise ValueError(
-            f"{path}: an official list tells no paths, expected data.root, the folder to look for videos in"
-        )
-    clips = _read_clips(path)
-    labels = _labels(path, clips, classes, num_classes)
-    index, entries = index_videos(root), list[tuple[int, Entry]]()
-    for clip, label in zip(clips, labels, strict=True):
-        found = index.find(clip.stem, split=clip.split, name=clip.name)
-        entries.append((clip.line, Entry(clip.stem, found or os.path.join(root, f"{clip.stem}.mp4"), label)))
+        expected = "data.root, the folder to look for videos in"
+        raise ValueError(f"{path}: an official list tells no paths, expected {expected}")
+    clips, find = _read_clips(path), label_finder(KINETICS400 if classes is None else classes)
+    for clip in clips:
+        if clip.name and (find(clip.name) is None or (classes is None and num_classes not in (None, 400))):
+            expected = "one of data.classes" if classes is not None else (
+                "data.classes, a file of all class names in the order of the labels (only that of Kinetics-400 with "
+                "its 400 classes is known without)"
+            )  # fmt: skip
+            raise ValueError(f"{path}:{clip.line}: got the class {clip.name!r}, expected {expected}")
+    index, entries = VideoIndex(root), list[tuple[int, Entry]]()
+    for line, stem, name, split in clips:
+        place = index.find(stem, split=split, name=name) or os.path.join(root, f"{stem}.mp4")
+        entries.append((line, Entry(stem, place, find(name) if name else None)))
     return entries
 
 
@@ -98,19 +99,3 @@ def _words(header: Sequence[str]) -> list[str]:
 def _places(words: Sequence[str]) -> dict[str, int]:
     """The places of the columns that the header names."""
     return {name: words.index(word) for name, known in _COLUMNS.items() for word in reversed(known) if word in words}
-
-
-def _labels(
-    path: str, clips: Sequence[Clip], classes: Sequence[str] | None, num_classes: int | None
-) -> list[int | None]:
-    """The label of each clip, however its class is spelt."""
-    find = label_finder(KINETICS400 if classes is None else classes)
-    labels = [find(clip.name) if clip.name else None for clip in clips]
-    for clip, label in zip(clips, labels, strict=True):
-        if clip.name and (label is None or (classes is None and num_classes not in (None, 400))):
-            expected = "one of data.classes" if classes is not None else (
-                "data.classes, a file of all class names in the order of the labels (only that of Kinetics-400 with "
-                "its 400 classes is known without)"
-            )  # fmt: skip
-            raise ValueError(f"{path}:{clip.line}: got the class {clip.name!r}, expected {expected}")
-    return labels

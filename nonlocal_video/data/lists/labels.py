@@ -26,11 +26,7 @@ def classes_of(label: Label) -> Classes | None:
 
 
 def shown_between(label: Label, first_s: float, last_s: float) -> Classes | None:
-    """The classes that a part of a video shows; those without times are shown all the time.
-
-    Args:
-        first_s, last_s: the times of the part's first and last frame, in seconds since the beginning of the video.
-    """
+    """The classes shown at any time from `first_s` to `last_s` seconds; those without times are shown all the time."""
     if label is None or isinstance(label, int):
         return label
     untimed = [item for item in label if not isinstance(item, TimedLabel)]
@@ -40,6 +36,6 @@ def shown_between(label: Label, first_s: float, last_s: float) -> Classes | None
 
 def from_json(plain: Any) -> Label:
     """A label that was written as JSON."""
-    if not isinstance(plain, list):
-        return plain
-    return tuple(TimedLabel(*item) if isinstance(item, list) else item for item in plain)
+    if isinstance(plain, list):
+        return tuple(TimedLabel(*item) if isinstance(item, list) else item for item in plain)
+    return plain

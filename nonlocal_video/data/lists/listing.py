@@ -28,13 +28,9 @@ class Folder(NamedTuple):
 
 
 def read_folder(folder: Path, *, classes: Sequence[str] | None) -> Folder:
-    """The videos of a folder of class folders, by class and name.
+    """The videos of a folder of class folders, by class and name; folders of frames below those are videos, too.
 
-    A folder below that of its class which holds numbered images and no videos is a video, too.
-
-    Args:
-        classes: the class names in the order of the labels; the alphabetical order if None. The
-            folders may spell them otherwise (`petting_animal_-not_cat-`).
+    `classes` are the names in the order of the labels, which the folders may spell otherwise; alphabetical if None.
 
     Raises:
         ValueError: no class folders, no videos, folders of splits, or a folder of no class.
@@ -70,25 +66,12 @@ def split_folders(folder: Path) -> list[str]:
 def _labels(folder: Path, names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
     find = label_finder(classes)
     labels = {name: label for name in names if (label := find(name)) is not None}
-    unknown = [name for name in names if name not in labels]
-    if unknown:
+    if unknown := [name for name in names if name not in labels]:
         shown = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
         raise ValueError(f"{folder}: {len(unknown)} of {len(names)} folders are no classes of --classes: {shown}")
-    if len(set(labels.values())) < len(labels):
-        same = sorted(name for name in names if list(labels.values()).count(labels[name]) > 1)
+    if same := sorted(name for name in names if list(labels.values()).count(labels[name]) > 1):
         raise ValueError(f"{folder}: got folders of the same class: {', '.join(same[:4])}")
     return labels
-
-
-def check_listable(entries: Sequence[Entry]) -> None:
-    """Makes sure that the lists of this module can hold these videos.
-
-    Raises:
-        ValueError: folders of frames.
-    """
-    for entry in entries:
-        if entry.num_frames is not None:
-            raise ValueError(f"{entry.video}: got a folder of frames, expected videos; train with this list as it is")
 
 
 def listed_names(entries: Sequence[Entry], *, root: Path) -> list[str]:
@@ -100,8 +83,7 @@ def listed_names(entries: Sequence[Entry], *, root: Path) -> list[str]:
 def format_list(names: Sequence[str], entries: Sequence[Entry]) -> str:
     """The lines of a list: the path, then the labels, with spaces between them; of labels with times, Charades' form.
 
-    Raises:
-        ValueError: a path with a line break, or one that Charades' form has no place for.
+    Raises ValueError for a path with a line break, or one that Charades' form has no place for.
     """
     pairs = list(zip(names, entries, strict=True))
     if not any(times_of(entry.label) for entry in entries):

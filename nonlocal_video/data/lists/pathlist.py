@@ -5,21 +5,21 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from nonlocal_video.data.lists.text import open_text
+from nonlocal_video.data.lists.text import numbered_lines
 from nonlocal_video.types import Entry
 
 FORMS = ("path", "path_label", "path_frames_label", "path_labels")
 VIDEO_EXTENSIONS = (
-    "mp4", "mkv", "webm", "avi", "mov", "mpg", "mpeg", "wmv", "flv", "m4v", "3gp", "ts",
-    "gif", "mts", "m2ts", "m2t", "tp", "trp", "vob", "evo", "mpe", "mpv", "m1v", "m2v", "mp4v", "ogv", "ogm", "asf",
-    "wtv", "dvr-ms", "dv", "dif", "mxf", "gxf", "3g2", "3gpp", "f4v", "qt", "mk3d", "rm", "rmvb", "rv", "divx", "xvid",
-    "amv", "nut", "nsv", "ivf", "y4m", "h261", "h263", "h264", "h265", "hevc", "avc", "vc1", "vvc", "obu", "mjpg",
-    "mjpeg", "mjp", "fli", "flc", "bik", "smk", "roq", "viv", "insv", "lrv",
+    "mp4", "mkv", "webm", "avi", "mov", "mpg", "mpeg", "wmv", "flv", "m4v", "3gp", "ts", "gif", "mts", "m2ts", "m2t",
+    "tp", "trp", "vob", "evo", "mpe", "mpv", "m1v", "m2v", "mp4v", "ogv", "ogm", "asf", "wtv", "dvr-ms", "dv", "dif",
+    "mxf", "gxf", "3g2", "3gpp", "f4v", "qt", "mk3d", "rm", "rmvb", "rv", "divx", "xvid", "amv", "nut", "nsv", "ivf",
+    "y4m", "h261", "h263", "h264", "h265", "hevc", "avc", "vc1", "vvc", "obu", "mjpg", "mjpeg", "mjp", "fli", "flc",
+    "bik", "smk", "roq", "viv", "insv", "lrv",
 )  # fmt: skip
 """Extensions of files that are videos without a look. None has digits alone: that would be a label behind a point."""
 
 _ENDINGS = "|".join(map(re.escape, VIDEO_EXTENSIONS))
-_VIDEO = re.compile(rf".*\.(?:{_ENDINGS})(?=[\s,]|$)", re.IGNORECASE)  # Up to the last one.
+_VIDEO = re.compile(rf".*\.(?:{_ENDINGS})(?=[\s,]|$)", re.IGNORECASE)  # Up to the last extension.
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"(?=[\s,]|$)')
 _NUMBER = r"-?\d+(?:\.0*)?"
 """A whole number; pandas writes 3 as 3.0 where another row has none."""
@@ -44,16 +44,8 @@ class SplitLine(NamedTuple):
 
 
 def read_path_list(path: str, *, root: str | None, num_classes: int | None, form: str) -> list[tuple[int, Entry]]:
-    """The entries with the numbers of their lines.
-
-    Args:
-        form: one of `FORMS`, or "auto".
-
-    Raises:
-        ValueError: a line that is of no form, or lines that could be of two.
-    """
-    with open_text(path) as file:
-        lines = [split_line(text.strip(), number) for number, text in enumerate(file, 1) if text.strip()]
+    """The entries with the numbers of their lines; the form is one of `FORMS`, or "auto"."""
+    lines = [split_line(text, number) for number, text in numbered_lines(path)]
     form = _detect(path, lines, num_classes) if form == "auto" else form
     return [(line.number, _entry(path, line, root, form)) for line in lines]
 
@@ -117,7 +109,7 @@ def _entry(path: str, line: SplitLine, root: str | None, form: str) -> Entry:
         if frames < 0:
             raise ValueError(f"{path}:{line.number}: got {frames} frames, expected 0 or more")
     label = numbers[0] if len(numbers) == 1 and form != "path_labels" else numbers or None
-    return Entry(video, os.path.join(root, video) if root else video, label, frames)
+    return Entry(video, os.path.join(root or "", video), label, frames)
 
 
 def _refuse(path: str, line: SplitLine, form: str = "path_label") -> NoReturn:

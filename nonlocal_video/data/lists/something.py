@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nonlocal_video.data.lists.classes import label_finder
 from nonlocal_video.data.lists.text import open_text
-from nonlocal_video.data.lists.videofiles import index_videos, with_extension
+from nonlocal_video.data.lists.videofiles import VideoIndex, with_extension
 from nonlocal_video.types import Entry
 
 _JSON = re.compile(r'\s*\[\s*\{\s*"')
@@ -34,29 +34,27 @@ def is_something(head: str) -> bool:
 
 
 def read_something(path: str, *, root: str | None, classes: Sequence[str] | None) -> list[tuple[int, Entry]]:
-    """The entries with the numbers of their rows.
+    """The entries with the numbers of their rows; a video is ID.webm anywhere below `root`, or the folder root/ID.
 
-    A video is ID.webm, wherever below `root`, or the folder of frames root/ID.
-
-    Args:
-        classes: the templates in the order of the labels.
-
-    Raises:
-        ValueError: no root, no classes, a bad row, or a template that no class has.
+    `classes` are the templates in the order of the labels.
     """
     if root is None:
         raise ValueError(f"{path}: lists of Something-Something tell no paths, expected data.root, their folder")
     with open_text(path, newline="") as file:
         text = file.read()
     rows = _from_json(path, text) if _JSON.match(text) else _from_csv(path, text)
-    labels, index = _labels(path, rows, classes), index_videos(root)
-    found = [index.find(row.id) for row in rows]
-    others = [os.path.join(root, row.id) for row, video in zip(rows, found, strict=True) if video is None]
-    usual = iter(with_extension(others, ".webm"))
-    return [
-        (row.line, Entry(row.id, video or next(usual), label))
-        for row, video, label in zip(rows, found, labels, strict=True)
-    ]
+    find = label_finder([_plain(name) for name in classes or ()])
+    for row in rows:
+        if row.template and find(_plain(row.template)) is None:
+            expected = "data.classes, such as labels.json" if classes is None else "one of data.classes"
+            raise ValueError(f"{path}: the video {row.id} has the template {row.template!r}, expected {expected}")
+    index = VideoIndex(root)
+    others = with_extension([os.path.join(root, row.id) for row in rows if index.find(row.id) is None], ".webm")
+    entries = list[tuple[int, Entry]]()
+    for line, video, template in rows:
+        place = index.find(video) or others[os.path.join(root, video)]
+        entries.append((line, Entry(video, place, find(_plain(template)) if template else None)))
+    return entries
 
 
 def _from_json(path: str, text: str) -> list[Row]:
@@ -82,9 +80,8 @@ def _from_csv(path: str, text: str) -> list[Row]:
         del found[0]
     for line, row in found:
         if len(row) != 2 or not row[1].strip():
-            raise ValueError(
-                f"{path}:{line}: got {';'.join(row)!r}, expected an id and a template: '78687;Closing something'"
-            )
+            expected = "an id and a template: '78687;Closing something'"
+            raise ValueError(f"{path}:{line}: got {';'.join(row)!r}, expected {expected}")
     return [Row(line, _checked(row[0].strip(), f"{path}:{line}"), row[1].strip()) for line, row in found]
 
 
@@ -93,17 +90,6 @@ def _checked(video: str, where: str) -> str:
     if not _ID.fullmatch(video):
         raise ValueError(f"{where}: got the id {video!r}, expected a number such as 78687")
     return video
-
-
-def _labels(path: str, rows: Sequence[Row], classes: Sequence[str] | None) -> list[int | None]:
-    """The label of each video, whether its template has brackets or not."""
-    find = label_finder([_plain(name) for name in classes or ()])
-    labels = [find(_plain(row.template)) if row.template else None for row in rows]
-    for row, label in zip(rows, labels, strict=True):
-        if row.template and label is None:
-            expected = "data.classes, such as labels.json" if classes is None else "one of data.classes"
-            raise ValueError(f"{path}: the video {row.id} has the template {row.template!r}, expected {expected}")
-    return labels
 
 
 def _plain(template: str) -> str:

@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from nonlocal_video.data.lists.classes import normalised
 from nonlocal_video.data.lists.kinds import Files, ask_disk, is_called_video
@@ -65,23 +65,22 @@ def _scan(folder: str) -> tuple[Files, list[tuple[str, bool]]]:
                     continue
                 if item.is_file():
                     files.add(item.path)
+                elif item.is_dir() and _CLIP.fullmatch(item.name):
+                    files.videos.append(item.path)
                 elif item.is_dir():  # Neither, where a link leads nowhere.
-                    if _CLIP.fullmatch(item.name):
-                        files.videos.append(item.path)
-                    else:
-                        folders.append((item.path, item.is_symlink()))
+                    folders.append((item.path, item.is_symlink()))
     except PermissionError as error:
         warnings.warn(f"{folder} cannot be read, its videos count as missing: {error}", stacklevel=2)
     return files, folders
 
 
 class VideoIndex:
-    """Videos below a folder, to be found by their names without extensions."""
+    """All videos below `root`, or below its subfolder `below`, to be found by their names without extensions."""
 
-    def __init__(self, root: str, videos: Iterable[str]) -> None:
+    def __init__(self, root: str, *, below: str = "") -> None:
         self.root = _without_slash(root)
         self.by_stem, self.replacements = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
-        for path in videos:
+        for path in walk_videos(os.path.join(self.root, below)).videos:
             if REPLACEMENT in self._folders(path):
                 self.replacements[clip_name(stem_of(path))[0]].append(path)
             else:
@@ -93,11 +92,8 @@ class VideoIndex:
     def replacement(self, stem: str) -> str | None:
         """The repaired file of a clip; a file whose name tells times is only that of a clip with the same times."""
         video, times = clip_name(stem)
-        for path in sorted(self.replacements.get(video, ())):
-            other = clip_name(stem_of(path))[1]
-            if times is None or other is None or times == other:
-                return path
-        return None
+        paths = sorted(self.replacements.get(video, ()))
+        return next((path for path in paths if times is None or clip_name(stem_of(path))[1] in (None, times)), None)
 
     def find(self, stem: str, *, split: str = "", name: str = "") -> str | None:
         """The file of a clip; of several, the one below the folders of its split and of its class, `name`."""
@@ -121,19 +117,14 @@ def _without_slash(folder: str) -> str:
     return folder.rstrip("/") or "/"
 
 
-def index_videos(root: str) -> VideoIndex:
-    """All videos below a folder."""
-    return VideoIndex(root, walk_videos(root).videos)
-
-
-def with_extension(paths: Sequence[str], extension: str) -> list[str]:
-    """The paths of folders of frames as they are, and those of all other videos with an extension."""
-    return [path if is_folder else path + extension for path, is_folder in ask_disk(os.path.isdir, paths)]
+def with_extension(paths: Sequence[str], extension: str) -> dict[str, str]:
+    """The place of each video: `path` where that is a folder of frames, else the file with the extension."""
+    return {path: path if is_folder else path + extension for path, is_folder in ask_disk(os.path.isdir, paths)}
 
 
 def with_replacements(entries: Sequence[Entry], root: str | None) -> list[Entry]:
     """The entries with repaired files where `root` has a folder of them."""
-    if root is None or not os.path.isdir(folder := os.path.join(_without_slash(root), REPLACEMENT)):
+    if root is None or not os.path.isdir(os.path.join(root, REPLACEMENT)):
         return list(entries)
-    index = VideoIndex(root, walk_videos(folder).videos)
+    index = VideoIndex(root, below=REPLACEMENT)
     return [entry._replace(path=index.replacement(stem_of(entry.path)) or entry.path) for entry in entries]
