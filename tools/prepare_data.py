@@ -15,12 +15,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from nonlocal_video.data.census.usable import split_missing
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.hmdb51 import has_splits
-from nonlocal_video.data.lists.listing import check_listable, format_list, listed_names
+from nonlocal_video.data.lists.kinds import ask_disk
+from nonlocal_video.data.lists.listing import format_list, listed_names
 from nonlocal_video.data.lists.manifest import FORMATS
 from nonlocal_video.data.prepare.encode import Encoding
 from nonlocal_video.data.prepare.outputs import beside, format_preset, name_classes, name_lists, settings_of
@@ -147,7 +148,9 @@ def look(arguments: argparse.Namespace, source: Source) -> tuple[dict[str, list[
     """The videos of each list that are not there, and the entries to be listed."""
     missing, listed = dict[str, list[str]](), dict[str, list[Entry]]()
     for split, entries in source.lists.items():
-        check_listable(entries)
+        if of_frames := [entry.video for entry in entries if entry.num_frames is not None]:
+            got = f"{of_frames[0]}: got a folder of frames"
+            raise ValueError(f"{got}, expected videos; train with this list as it is")
         missing[split] = find_missing(entries, folders=not arguments.resize)
         absent = set(missing[split]) if arguments.drop_missing else set()
         listed[split] = [entry for entry in entries if entry.video not in absent]
@@ -160,16 +163,10 @@ def find_missing(entries: Sequence[Entry], *, folders: bool) -> list[str]:
     Raises:
         ValueError: there is none at all, or folders of frames where these will not do.
     """
-
-    def is_there(path: str) -> bool:
-        return os.path.isfile(path) or (folders and os.path.isdir(path))
-
-    with ThreadPoolExecutor(16) as pool:  # On a network disk many questions wait together.
-        there = list(pool.map(is_there, [entry.path for entry in entries]))
-    missing = [entry.video for entry, here in zip(entries, there, strict=True) if not here]
-    of_frames = [
-        entry.path for entry, here in zip(entries, there, strict=True) if not here and os.path.isdir(entry.path)
-    ]
+    present, gone = split_missing(entries)
+    missing = [entry.video for entry in gone]
+    kinds = [] if folders else ask_disk(os.path.isdir, [entry.path for entry in present])
+    of_frames = [path for path, is_folder in kinds if is_folder]
     if of_frames:
         raise ValueError(
             f"--resize: got {len(of_frames)} folders of frames, such as {of_frames[0]}, expected videos only; without "

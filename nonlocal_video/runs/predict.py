@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from nonlocal_video.data.clips import sliding_clips
 from nonlocal_video.data.decode import check_decoder
-from nonlocal_video.data.lists.anything import Videos, find_entries
 from nonlocal_video.data.lists.classes import KINETICS400, read_classes
+from nonlocal_video.data.lists.manifest import Videos, find_entries
 from nonlocal_video.data.loader import Loader
 from nonlocal_video.data.pieces import Piece, Still, VideoPieces
 from nonlocal_video.data.transforms import testing_short_side

@@ -8,50 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nonlocal_video.data.census.usable import Census, split_broken, take_census
+from nonlocal_video.data.census.usable import Census, check_usable, split_broken, split_missing, take_census
 from nonlocal_video.data.clips import random_clip, uniform_clips
 from nonlocal_video.data.dataset import TRAIN, TestingVideos, TrainingVideos, ValidationVideos
 from nonlocal_video.data.decode import Decoded, check_decoder, decode
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, normalised, read_classes
 from nonlocal_video.data.lists.labels import numbers_of
-from nonlocal_video.data.lists.manifest import check_missing, check_sources, read_list, split_missing
+from nonlocal_video.data.lists.manifest import check_sources, read_list
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
 from nonlocal_video.models.weights.given import SOURCES
 from nonlocal_video.settings import DataConfig, InitConfig, ProtocolConfig, ReadConfig, TrainConfig
 from nonlocal_video.tasks import task_of
 from nonlocal_video.tasks.clips import ClipTask
 from nonlocal_video.types import Entry
-
-
-def read_entries(
-    config: DataConfig, which: str, *, classes: list[str] | None, labelled: bool = True
-) -> tuple[list[Entry], list[Entry]]:
-    """The videos of `data.train` or `data.val` that are there, and those that are missing.
-
-    Args:
-        classes: their names, if there are any.
-        labelled: False takes a list of which no video has a label, too.
-
-    Raises:
-        ValueError: a bad list, videos without a label or with several where they should have one, labels that follow
-            another order than the names of the classes, or too many missing videos.
-    """
-    entries = read_list(
-        getattr(config, which),
-        root=config.root,
-        num_classes=config.num_classes,
-        classes=classes,
-        form=config.format,
-        labels=task_of(config).listed,
-        required=labelled,
-    )
-    if isinstance(entries[0].label, int) and (classes is not None or config.num_classes == len(KINETICS400)):
-        check_label_order(entries, classes or KINETICS400)
-    present, missing = split_missing(entries)
-    check_missing(missing, num_listed=len(entries), max_missing=config.max_missing)
-    if not present:
-        raise ValueError(f"{getattr(config, which)}: none of the {len(entries)} listed videos is there")
-    return present, missing
 
 
 class Found(NamedTuple):
@@ -76,21 +45,30 @@ def find_videos(config: DataConfig, which: str, *, labelled: bool = True) -> Fou
     """The videos of `data.train` or `data.val`, without those that are missing or that its census found broken.
 
     Args:
-        labelled: as in `read_entries`.
+        labelled: False takes a list of which no video has a label, too.
 
     Raises:
-        ValueError: as `read_entries`; a census of another list; or too many videos are missing or broken.
+        ValueError: a bad list, videos without a label or with several where they should have one, labels that follow
+            another order than the names of the classes, a census of another list, or too many missing or broken videos.
     """
     check_decoder(config.decoder)
-    check_sources(getattr(config, which), root=config.root, setting=f"data.{which}")
+    path = getattr(config, which)
+    check_sources(path, root=config.root, setting=f"data.{which}")
     classes = class_names(config)
-    present, missing = read_entries(config, which, classes=classes, labelled=labelled)
+    listed = read_list(
+        path,
+        root=config.root,
+        num_classes=config.num_classes,
+        classes=classes,
+        form=config.format,
+        labels=task_of(config).listed,
+        required=labelled,
+    )
+    if isinstance(listed[0].label, int) and (classes is not None or config.num_classes == len(KINETICS400)):
+        check_label_order(listed, classes or KINETICS400)
+    present, missing = split_missing(listed)
     entries, broken, census = split_broken(present, missing, getattr(config, f"{which}_census"))
-    if len(missing) + len(broken) > config.max_missing * census.listed or not entries:
-        raise ValueError(
-            f"{getattr(config, which)}: {len(missing)} missing and {len(broken)} broken of {census.listed} videos "
-            f"are more than data.max_missing={config.max_missing} allows; data.{which}_census names the broken ones"
-        )
+    check_usable(census, missing, path=path, which=f"data.{which}", max_missing=config.max_missing)
     found = Found(entries, missing, broken, census, classes)
     return found if config.subset is None else _of_classes(found, config, subset=config.subset)
 

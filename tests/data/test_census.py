@@ -13,14 +13,13 @@ from nonlocal_video.data.census import survey as survey_module
 from nonlocal_video.data.census.survey import VIDEOS, Depth, Record, read_records, survey
 from nonlocal_video.data.census.suspicions import (
     beyond,
-    compare,
-    count_classes,
+    compare_lists,
+    count_by_class,
     cut_off,
     differ,
     duplicates,
     known_classes,
     leaks,
-    miscounted,
     misstated,
     short,
     small_classes,
@@ -242,7 +241,7 @@ def gone(video: str, label: int, state: str = "missing") -> Record:
 def test_duplicates_are_usable_videos_of_the_same_content() -> None:
     records = [record("a", 0, content="x"), record("b", 1), record("c", 1, content="x"), gone("d", 0), gone("e", 0)]
     (group,) = duplicates(records)
-    assert [one.video for one in group] == ["a", "c"]
+    assert [found.video for found in group] == ["a", "c"]
     assert differ(group)
     assert not differ([records[0], records[0]])
 
@@ -251,9 +250,8 @@ def test_short_and_miscounted_videos() -> None:
     records = [record("a", 0, frames=63), record("b", 0, frames=64, claimed=64), record("c", 0, claimed=99)]
     folder = record("d", 0, claimed=99)
     records.append(folder._replace(finding=folder.finding._replace(container=FOLDER)))
-    assert [one.video for one in short(records, 64)] == ["a"]
-    assert [one.video for one in misstated(records)] == ["c", "d"]
-    assert [one.video for one in miscounted(records)] == ["d"]
+    assert [found.video for found in short(records, 64)] == ["a"]
+    assert [found.video for found in misstated(records)] == ["c", "d"]
 
 
 def test_a_file_that_lost_its_end_is_suspicious(tmp_path: Path) -> None:
@@ -265,21 +263,21 @@ def test_a_file_that_lost_its_end_is_suspicious(tmp_path: Path) -> None:
     found = [examine(str(tmp_path / name), limit_s=20, decode_all=True) for name in ("whole.mkv", "cut.mkv")]
     assert [finding.state for finding in found] == ["ok", "ok"]
     records = [record(name, 0)._replace(finding=finding) for name, finding in zip(("whole", "cut"), found, strict=True)]
-    assert [one.video for one in cut_off(records)] == ["cut"]
+    assert [found.video for found in cut_off(records)] == ["cut"]
 
 
 def test_classes_are_counted_with_those_that_have_no_videos() -> None:
     records = [record(f"{label}{k}", label) for label in (0, 1, 3) for k in range(8)]
     records += [record("x", 4), gone("y", 4), gone("z", 4, "broken"), record("w", 5)]
-    counts = count_classes(records, ["zero", "one", "two", "three", "four"])
-    assert [tuple(one) for one in counts[2:5]] == [
+    counts = count_by_class(records, ["zero", "one", "two", "three", "four"])
+    assert [tuple(count) for count in counts[2:5]] == [
         (2, "two", 0, 0, 0, 0),
         (3, "three", 8, 0, 0, 8),
         (4, "four", 3, 1, 1, 1),
     ]
-    assert [one.label for one in small_classes(counts)] == [2, 4, 5]
-    assert [one.video for one in beyond(records, 5)] == ["w"]
-    assert len(count_classes([record("a", 2_000_000_000)], None)) == 1
+    assert [found.label for found in small_classes(counts)] == [2, 4, 5]
+    assert [found.video for found in beyond(records, 5)] == ["w"]
+    assert len(count_by_class([record("a", 2_000_000_000)], None)) == 1
 
 
 def test_kinetics_400_is_known_by_its_labels() -> None:
@@ -293,17 +291,19 @@ CLIP, SAME, OTHER = "AAAAAAAAAAA_000001_000011", "AAAAAAAAAAA_000005_000015", "B
 
 def test_lists_are_compared_by_youtube_ids_and_times() -> None:
     here = [(f"x/{CLIP}.mp4", 0), (f"y/{OTHER}.mp4", 1)]
-    assert compare(here, [(CLIP, 0), (OTHER, 2)]).relabelled == [(f"y/{OTHER}.mp4", 1, 2)]
-    difference = compare(here, [(SAME, 0), (OTHER, 1)])
+    assert compare_lists(here, [(CLIP, 0), (OTHER, 2)]).relabelled == [(f"y/{OTHER}.mp4", 1, 2)]
+    difference = compare_lists(here, [(SAME, 0), (OTHER, 1)])
     assert (difference.only_here, difference.only_there) == ([f"x/{CLIP}.mp4"], [SAME])
-    released = compare(here, [("/v/abseiling/AAAAAAAAAAA.mp4", 0), ("/v/CCCCCCCCCCC.mp4", 0)])
+    released = compare_lists(here, [("/v/abseiling/AAAAAAAAAAA.mp4", 0), ("/v/CCCCCCCCCCC.mp4", 0)])
     assert released.shared == [(f"x/{CLIP}.mp4", "/v/abseiling/AAAAAAAAAAA.mp4")]
     assert released.only_there == ["/v/CCCCCCCCCCC.mp4"]
 
 
 def test_names_that_several_videos_have_are_compared_with_their_folders() -> None:
     here = [("run/0001.mp4", 0), ("jump/0001.mp4", 1)]
-    assert compare(here, [("jump/0001.mp4", 1), ("sit/0001.mp4", 2)]).shared == [("jump/0001.mp4", "jump/0001.mp4")]
+    assert compare_lists(here, [("jump/0001.mp4", 1), ("sit/0001.mp4", 2)]).shared == [
+        ("jump/0001.mp4", "jump/0001.mp4")
+    ]
 
 
 def test_leaks_are_found_by_name_and_by_content() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, normalised, read_classes
-from nonlocal_video.runs.videos import class_names, read_entries
+from nonlocal_video.runs.videos import find_videos
 from nonlocal_video.settings import DataConfig
 from nonlocal_video.types import Entry, TimedLabel
 
@@ -13,7 +13,8 @@ NAMES = ["abseiling", "air drumming", "3 point shot", "petting animal (not cat)"
 
 
 def entries_of(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:
-    return read_entries(config, which, classes=class_names(config))
+    found = find_videos(config, which)
+    return found.entries, found.missing
 
 
 def read(tmp_path: Path, content: str, num_classes: int | None = None) -> list[str]:

@@ -10,8 +10,7 @@ from PIL import Image
 
 from nonlocal_video.data.decode import DecodeError, decode
 from nonlocal_video.data.decoders.frames import FRAME_FORMATS, frame_number, list_frames
-from nonlocal_video.data.lists.anything import find_entries
-from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.data.lists.manifest import find_entries, read_list
 from tests.data.test_decode import as_they_are
 
 

@@ -41,18 +41,18 @@ def test_split_says_which_videos_are_for_training_and_which_for_testing(
     splits: Path, tmp_path: Path, place: str
 ) -> None:
     root = put(tmp_path / "videos", *(f"{place}{video}" for video in ODD))
-    first = read_splits(splits, root=root, split=1, classes=None)
-    assert first.classes == ["brush_hair", "wave"]
-    assert first.train == [
+    first, names = read_splits(splits, root=root, split=1, classes=None)
+    assert names == ["brush_hair", "wave"]
+    assert first["train"] == [
         Entry(f"brush_hair/{ODD[0]}", f"{root}/{place}{ODD[0]}", 0),
         Entry(f"brush_hair/{ODD[3]}", f"{root}/{place}{ODD[3]}", 0),
         Entry("wave/b_wave_0.avi", f"{root}/wave/b_wave_0.avi", 1),
     ]
-    assert [(entry.video, entry.label) for entry in first.test] == [
+    assert [(entry.video, entry.label) for entry in first["val"]] == [
         (f"brush_hair/{ODD[1]}", 0), ("wave/a_wave_0.avi", 1),
     ]  # fmt: skip
-    third = read_splits(splits, root=root, split=3, classes=["wave", "nothing", "brush hair"])
-    assert [(entry.video, entry.label) for entry in third.test] == [
+    third, _ = read_splits(splits, root=root, split=3, classes=["wave", "nothing", "brush hair"])
+    assert [(entry.video, entry.label) for entry in third["val"]] == [
         (f"brush_hair/{ODD[3]}", 2), ("wave/a_wave_0.avi", 0),
     ]  # fmt: skip
 
@@ -61,9 +61,9 @@ def test_video_of_the_class_wins_over_another_of_its_name(splits: Path, tmp_path
     root = put(
         tmp_path / "videos", "brush_hair/b_wave_0.avi", "wave/b_wave_0.avi", "x/a_wave_0.avi", "wave/a_wave_0.avi"
     )
-    found = read_splits(splits, root=root, split=1, classes=None)
-    assert found.train[-1].path == f"{root}/wave/b_wave_0.avi"
-    assert found.test[-1].path == f"{root}/wave/a_wave_0.avi"
+    found, _ = read_splits(splits, root=root, split=1, classes=None)
+    assert found["train"][-1].path == f"{root}/wave/b_wave_0.avi"
+    assert found["val"][-1].path == f"{root}/wave/a_wave_0.avi"
 
 
 def test_split_file_is_no_list_of_labels(splits: Path) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.data.lists import kinds
-from nonlocal_video.data.lists.anything import find_entries
 from nonlocal_video.data.lists.kinds import OTHER_EXTENSIONS, Ignored
 from nonlocal_video.data.lists.listing import format_list, read_folder
-from nonlocal_video.data.lists.manifest import read_list
+from nonlocal_video.data.lists.manifest import find_entries, read_list
 from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
-from nonlocal_video.data.lists.videofiles import find_videos, stem_of
+from nonlocal_video.data.lists.videofiles import stem_of, walk_videos
 from nonlocal_video.types import Entry
 from tests.data.test_probe import write
 
@@ -76,7 +75,7 @@ def test_only_files_of_unknown_extensions_are_looked_into(folder: Path, monkeypa
     monkeypatch.setattr(kinds, "is_video", looked.append)
     for extension in (*VIDEO_EXTENSIONS, *OTHER_EXTENSIONS):
         (folder / f"walk/{extension}.{extension.upper()}").touch()
-    find_videos(str(folder))
+    walk_videos(str(folder))
     found = read_folder(folder, classes=None)
     expected = ["run/clip 3.of my phone", "run/z.bin", "walk/LICENSE", "walk/g"]
     assert sorted(looked) == sorted(2 * [f"{folder}/{name}" for name in expected])

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video.data.lists.manifest import read_list, split_missing
+from nonlocal_video.data.census.usable import split_missing
+from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.types import Entry
 
 ID, OTHER = "-3B32lodo2M", "_dbcJuKJQNs"

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video.data.lists.manifest import check_missing, hash_entries, read_list, split_missing
+from nonlocal_video.data.census.usable import check_usable, split_missing, take_census
+from nonlocal_video.data.lists.manifest import hash_entries, read_list
 from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
 from nonlocal_video.types import Entry
 
@@ -228,9 +229,22 @@ def test_missing_videos_are_told_apart_and_limited(tmp_path: Path) -> None:
     present, missing = split_missing(listed(tmp_path, "a.mp4 0\nb.mp4 1\nframes 1\n", root=str(tmp_path)))
     assert [entry.video for entry in present] == ["a.mp4", "frames"]
     assert [entry.video for entry in missing] == ["b.mp4"]
-    check_missing(missing, num_listed=2, max_missing=0.5)
-    with pytest.raises(ValueError, match=r"1 of 2 listed videos are missing \(.*b\.mp4"):
-        check_missing(missing, num_listed=2, max_missing=0.49)
+    for max_missing, usable, broken, message in (
+        (0.49, present[:1], [], r"1 of 2 listed videos are missing \(.*b\.mp4"),
+        (1.0, [], [], r"list\.txt: none of the 1 listed videos is there"),
+        (
+            0.6,
+            present[:1],
+            present[1:],
+            r"list\.txt: 1 missing and 1 broken of 3 .*; data\.val_census names the broken",
+        ),
+        (1.0, [], present, "1 missing and 2 broken of 3 videos"),
+    ):
+        census = take_census(usable, missing, broken, checked="presence")
+        with pytest.raises(ValueError, match=message):
+            check_usable(census, missing, path="list.txt", which="data.val", max_missing=max_missing)
+        if usable:
+            check_usable(census, missing, path="list.txt", which="data.val", max_missing=0.67)
 
 
 def test_hash_is_that_of_names_and_labels(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from nonlocal_video.data import pieces
-from nonlocal_video.data.lists.anything import find_entries
 from nonlocal_video.data.lists.classes import KINETICS400
+from nonlocal_video.data.lists.manifest import find_entries
 from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.models import build_model, load_model
 from nonlocal_video.models.weights.file import save_model

@@ -1,1 +1,1 @@
-"""What the videos of a list are really like."""
+"""Surveys of the videos of lists: which are there and whole, and what is suspicious about them."""

@@ -5,10 +5,10 @@ import multiprocessing
 import os
 import stat
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as OutOfTime
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from nonlocal_video.data.decoders.examine import Finding, examine
+from nonlocal_video.data.lists.kinds import ask_disk
 from nonlocal_video.data.lists.labels import from_json
 from nonlocal_video.data.workers import START_METHOD
 from nonlocal_video.system.files import is_new, keep_lines, locked, whole_file
@@ -34,10 +35,9 @@ Stamp = tuple[int, int]
 
 
 class Depth(NamedTuple):
-    """How thoroughly videos are examined."""
+    """How thoroughly videos are examined: the time for each, and whether all frames are decoded."""
 
     limit_s: float
-    """Seconds for each."""
     decode_all: bool
 
 
@@ -61,13 +61,16 @@ def survey(entries: Sequence[Entry], folder: Path, *, depth: Depth, jobs: int) -
         ValueError: another survey is writing there, or the folder holds other files or the survey of other videos.
         OSError: the folder cannot be written.
     """
-    with _claimed(folder):
-        there, missing = _look(entries)
-        known = {
-            record.path: record
-            for record in _read_kept(folder, entries)
-            if record.path in there and record.stamp == there[record.path] and _holds(record, depth)
-        }
+    folder.mkdir(parents=True, exist_ok=True)
+    if not is_new(folder) and not (folder / VIDEOS).exists():
+        raise ValueError(f"--out: {folder}: got a folder with other files, expected a new one or that of a census")
+    check_folder(folder)
+    with locked(folder, refusal="--out: {folder}: another check_data.py is writing there ({holder})"):
+        paths = list(dict.fromkeys(entry.path for entry in entries))
+        stamps = dict(ask_disk(_stamp, paths))
+        there = {path: stamp for path, stamp in stamps.items() if not isinstance(stamp, str)}
+        kept = _read_kept(folder, paths)
+        known = {record.path: record for record in kept if _holds(record, there.get(record.path), depth)}
         with (
             (folder / VIDEOS).open("a") as file,
             closing(_examined([path for path in there if path not in known], depth=depth, jobs=jobs)) as findings,
@@ -79,59 +82,33 @@ def survey(entries: Sequence[Entry], folder: Path, *, depth: Depth, jobs: int) -
                 file.write(_line(known[path]))
                 file.flush()
                 broken += finding.group == "broken"
-                bar.set_postfix(missing=len(missing), broken=broken, refresh=False)
+                bar.set_postfix(missing=len(stamps) - len(there), broken=broken, refresh=False)
                 bar.update()
-        records = [_record(entry, known.get(entry.path), missing.get(entry.path, ""), depth) for entry in entries]
+        records = [_record(entry, known.get(entry.path), stamps[entry.path], depth) for entry in entries]
         with whole_file(folder / VIDEOS) as whole:
             whole.writelines(_line(record).encode() for record in records)
     return records
 
 
-def _record(entry: Entry, record: Record | None, why_missing: str, depth: Depth) -> Record:
-    if record is None:
-        return Record(entry.video, entry.path, entry.label, None, depth, Finding("missing", why_missing))
-    finding = record.finding
+def _record(entry: Entry, known: Record | None, stamp: Stamp | str, depth: Depth) -> Record:
+    if known is None:
+        return Record(entry.video, entry.path, entry.label, None, depth, Finding("missing", str(stamp)))
+    finding = known.finding
     if entry.num_frames is not None:
         finding = finding._replace(claimed=entry.num_frames)
-    return record._replace(video=entry.video, path=entry.path, label=entry.label, finding=finding)
+    return known._replace(video=entry.video, path=entry.path, label=entry.label, finding=finding)
 
 
-def _holds(record: Record, depth: Depth) -> bool:
-    """Whether a record of an unchanged file can stand for one that would be made now."""
-    if record.finding.by_chance or record.depth.decode_all != depth.decode_all:
+def _holds(record: Record, stamp: Stamp | None, depth: Depth) -> bool:
+    """Whether a record can stand for one that would be made now of a file with this stamp."""
+    if stamp is None or record.stamp != stamp or record.finding.by_chance:
         return False
-    return record.finding.state != "timed out" or record.depth.limit_s >= depth.limit_s
-
-
-# Files
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Holds the folder against other surveys, if it is new or that of one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not is_new(folder) and not (folder / VIDEOS).exists():
-        raise ValueError(f"--out: {folder}: got a folder with other files, expected a new one or that of a census")
-    check_folder(folder)
-    with locked(folder, refusal="--out: {folder}: another check_data.py is writing there ({holder})"):
-        yield
-
-
-def _look(entries: Sequence[Entry]) -> tuple[dict[str, Stamp], dict[str, str]]:
-    """The paths that are there, with their stamps, and the others, with the reasons."""
-    there, missing = dict[str, Stamp](), dict[str, str]()
-    paths = list(dict.fromkeys(entry.path for entry in entries))
-    with ThreadPoolExecutor(16) as pool:  # On a network disk many questions wait together.
-        for path, found in zip(paths, pool.map(_stamp, paths, chunksize=64), strict=True):
-            if isinstance(found, str):
-                missing[path] = found
-            else:
-                there[path] = found
-    return there, missing
+    is_short = record.finding.state == "timed out" and record.depth.limit_s < depth.limit_s
+    return record.depth.decode_all == depth.decode_all and not is_short
 
 
 def _stamp(path: str) -> Stamp | str:
-    """Or why there is no video; what a run takes for missing is missing here."""
+    """The stamp of a video, or why there is none; what a run takes for missing is missing here."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -141,47 +118,6 @@ def _stamp(path: str) -> Stamp | str:
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         return "neither a regular file nor a folder of frames"
     return status.st_size, status.st_mtime_ns
-
-
-def _read_kept(folder: Path, entries: Sequence[Entry]) -> list[Record]:
-    """What an earlier survey left; an unfinished last line is cut off."""
-    (folder / VIDEOS).touch()
-    keep_lines(folder / VIDEOS)
-    records, listed = read_records(folder), {entry.path for entry in entries}
-    if records and not any(record.path in listed for record in records):
-        raise ValueError(
-            f"--out: {folder} holds the census of other videos (such as {records[0].path}): take another folder"
-        )
-    return records
-
-
-def read_records(folder: Path) -> list[Record]:
-    """The records of a folder.
-
-    Raises:
-        ValueError: it has none, or a line is not a record.
-    """
-    path = folder / VIDEOS
-    if not path.is_file():
-        raise ValueError(f"{folder}: not the folder of a census (it has no {VIDEOS})")
-    refusal = "{path}:{number}: not a record of this version ({error}): delete the file"
-    return list(json_lines(path, _parsed, refusal=refusal))
-
-
-def _line(record: Record) -> str:
-    content = {**record._asdict(), "depth": record.depth._asdict(), "finding": record.finding._asdict()}
-    return json.dumps(content) + "\n"
-
-
-def _parsed(content: Mapping[str, Any]) -> Record:
-    label, stamp = from_json(content["label"]), content["stamp"]
-    # Words that many records share are held once.
-    found: dict[str, Any] = {k: sys.intern(v) if isinstance(v, str) else v for k, v in content["finding"].items()}
-    stamp = None if stamp is None else (stamp[0], stamp[1])
-    return Record(content["video"], content["path"], label, stamp, Depth(**content["depth"]), Finding(**found))
-
-
-# Processes
 
 
 def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tuple[str, Finding], None, None]:
@@ -198,17 +134,50 @@ def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tup
             if not waiting:
                 return
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), _outcome(future.result, depth)
+                yield waiting.pop(future), _outcome(future, depth)
     finally:
         if pool is not None:
             pool.stop()
             pool.join()
 
 
-def _outcome(result: Callable[[], Finding], depth: Depth) -> Finding:
+def _outcome(future: Future[Finding], depth: Depth) -> Finding:
     try:
-        return result()
+        return future.result()
     except OutOfTime:
         return Finding("timed out", f"its process was stuck and was ended after {depth.limit_s:g} s (--limit) and more")
     except ProcessExpired as error:
         return Finding("broken", f"its process ended with exit code {error.exitcode}", by_chance=True)
+
+
+def _line(record: Record) -> str:
+    content = {**record._asdict(), "depth": record.depth._asdict(), "finding": record.finding._asdict()}
+    return json.dumps(content) + "\n"
+
+
+def _read_kept(folder: Path, paths: Iterable[str]) -> list[Record]:
+    """The records of an earlier survey; an unfinished last line is cut off."""
+    (folder / VIDEOS).touch()
+    keep_lines(folder / VIDEOS)
+    records = read_records(folder)
+    if records and set(paths).isdisjoint(record.path for record in records):
+        other = f"the census of other videos (such as {records[0].path})"
+        raise ValueError(f"--out: {folder} holds {other}: take another folder")
+    return records
+
+
+def read_records(folder: Path) -> list[Record]:
+    """The records of a folder; raises ValueError if it has none, or a line is no record."""
+    path = folder / VIDEOS
+    if not path.is_file():
+        raise ValueError(f"{folder}: not the folder of a census (it has no {VIDEOS})")
+    refusal = "{path}:{number}: not a record of this version ({error}): delete the file"
+    return list(json_lines(path, _parsed, refusal=refusal))
+
+
+def _parsed(content: dict[str, Any]) -> Record:
+    label, stamp, found = from_json(content["label"]), content["stamp"], dict[str, Any]()
+    for key, value in content["finding"].items():  # Words that many records share are held once.
+        found[key] = sys.intern(value) if isinstance(value, str) else value
+    depth, stamp = Depth(**content["depth"]), stamp and (stamp[0], stamp[1])
+    return Record(content["video"], content["path"], label, stamp, depth, Finding(**found))

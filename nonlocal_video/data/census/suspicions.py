@@ -1,13 +1,13 @@
-"""What is suspicious about a list of videos: pure functions over the records of a survey."""
+"""Suspicious facts about a list of videos: pure functions over the records of a survey."""
 
+import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
 from nonlocal_video.data.census.survey import Record
-from nonlocal_video.data.decoders.examine import FOLDER
 from nonlocal_video.data.lists.charades import FPS
 from nonlocal_video.data.lists.classes import KINETICS400
 from nonlocal_video.data.lists.labels import numbers_of, times_of
@@ -22,19 +22,18 @@ LATE_S = 0.1
 
 def behind_end(records: Sequence[Record]) -> list[tuple[Record, TimedLabel, float]]:
     """Labels that go on for more than `LATE_S` behind the end of their video, with the time of that."""
-    found = []
+    found = list[tuple[Record, TimedLabel, float]]()
     for record in records:
         duration_s, frames = record.finding.duration_s, record.finding.frames
-        if duration_s is None and frames is not None:
-            duration_s = frames / FPS  # A folder of frames, which only Charades has with times.
-        if duration_s is not None:
-            late = [one for one in times_of(record.label) if one.end_s > duration_s + LATE_S]
-            found += [(record, one, duration_s) for one in late]
+        if duration_s is None:  # A folder of frames, which only Charades has with times.
+            duration_s = math.inf if frames is None else frames / FPS
+        late = [label for label in times_of(record.label) if label.end_s > duration_s + LATE_S]
+        found += [(record, label, duration_s) for label in late]
     return found
 
 
-class Class(NamedTuple):
-    """What a class has."""
+class ClassCount(NamedTuple):
+    """The videos of a class, counted."""
 
     label: int
     name: str
@@ -44,26 +43,24 @@ class Class(NamedTuple):
     usable: int
 
 
-def count_classes(records: Sequence[Record], classes: Sequence[str] | None) -> list[Class]:
+def count_by_class(records: Sequence[Record], classes: Sequence[str] | None) -> list[ClassCount]:
     """A line for each class that is named or listed, and for those between them."""
     counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for record in records:
         for label in numbers_of(record.label):
             counts[label].update(["listed", record.finding.group])
-    names = list(classes or ())
-    labels = {*counts, *range(len(names))}
+    names = dict(enumerate(classes or ()))
+    labels = {*counts, *names}
     if max(labels, default=0) < 10 * len(labels):  # Else the numbers are no classes, and there may be billions.
         labels.update(range(max(labels, default=-1) + 1))
-    return [
-        Class(label, names[label] if label < len(names) else "", *(counts[label][key] for key in Class._fields[2:]))
-        for label in sorted(labels)
-    ]
+    keys = ClassCount._fields[2:]
+    return [ClassCount(label, names.get(label, ""), *(counts[label][key] for key in keys)) for label in sorted(labels)]
 
 
-def small_classes(classes: Sequence[Class]) -> list[Class]:
+def small_classes(classes: Sequence[ClassCount]) -> list[ClassCount]:
     """Classes without a usable video, or with far fewer than the median class."""
-    middle = median(one.usable for one in classes) if classes else 0
-    return [one for one in classes if one.usable == 0 or one.usable < FEW * middle]
+    middle = median(count.usable for count in classes) if classes else 0
+    return [count for count in classes if count.usable == 0 or count.usable < FEW * middle]
 
 
 def short(records: Sequence[Record], window: int) -> list[Record]:
@@ -71,13 +68,8 @@ def short(records: Sequence[Record], window: int) -> list[Record]:
     return [r for r in records if r.finding.group == "usable" and r.finding.frames and r.finding.frames < window]
 
 
-def miscounted(records: Sequence[Record]) -> list[Record]:
-    """Folders of which the list states another number of frames than there are."""
-    return [r for r in misstated(records) if r.finding.container == FOLDER]
-
-
 def misstated(records: Sequence[Record]) -> list[Record]:
-    """Videos of which the container, or the list, states another number of frames than there are."""
+    """Videos of which the container or the list states another number of frames than there are."""
     return [r for r in records if r.finding.frames and r.finding.claimed not in (None, r.finding.frames)]
 
 
@@ -114,9 +106,6 @@ def known_classes(records: Sequence[Record], classes: Sequence[str] | None) -> S
     return KINETICS400 if labels and (min(labels), max(labels)) == (0, len(KINETICS400) - 1) else None
 
 
-# Another list
-
-
 class Difference(NamedTuple):
     """How two lists differ."""
 
@@ -128,13 +117,18 @@ class Difference(NamedTuple):
     """Videos of both, by their names here and there."""
 
 
-def compare(here: Sequence[tuple[str, Label]], there: Sequence[tuple[str, Label]]) -> Difference:
+def compare_lists(here: Sequence[tuple[str, Label]], there: Sequence[tuple[str, Label]]) -> Difference:
     """Two lists compared by the names of their videos.
 
     A clip of Kinetics is known by its YouTube id, and by its times where both lists tell them. Other videos
     are known by their file's name, unless several of one list share one: then by the whole path.
     """
-    key = _key_of([name for name, _ in here], [name for name, _ in there])
+    stems = [Counter(stem_of(name) for name, _ in names) for names in (here, there)]
+    by_path = any(count > 1 for counts in stems for count in counts.values())
+
+    def key(name: str) -> tuple[str, str | None]:
+        return (os.path.normpath(name), None) if by_path else clip_name(stem_of(name))
+
     index: defaultdict[str, dict[str | None, tuple[str, Label]]] = defaultdict(dict)
     for name, label in there:
         video, times = key(name)
@@ -142,7 +136,8 @@ def compare(here: Sequence[tuple[str, Label]], there: Sequence[tuple[str, Label]
     difference, met = Difference([], [], [], []), set[str]()
     for name, label in here:
         video, times = key(name)
-        other = _match(index.get(video, {}), times)
+        clips = index.get(video, {})
+        other = next(iter(clips.values()), None) if times is None else clips.get(times) or clips.get(None)
         if other is None:
             difference.only_here.append(name)
             continue
@@ -159,29 +154,12 @@ def leaks(
 ) -> list[tuple[str, str, str]]:
     """Videos that the list of another split has too: their names here and there, and what is the same.
 
-    Args:
-        names: the other list.
-        others: what a survey of it found, if there is one.
+    `names` are the other list, `others` the records of its survey, if there is one.
     """
-    found = {
-        here: (here, there, "name") for here, there in compare([(r.video, r.label) for r in records], names).shared
-    }
+    shared = compare_lists([(record.video, record.label) for record in records], names).shared
+    found = {here: (here, there, "name") for here, there in shared}
     contents = {other.finding.content: other.video for other in others if other.finding.group == "usable"}
     for record in records:
         if record.finding.group == "usable" and record.finding.content in contents:
             found[record.video] = (record.video, contents[record.finding.content], "content")
     return sorted(found.values())
-
-
-def _match(clips: Mapping[str | None, tuple[str, Label]], times: str | None) -> tuple[str, Label] | None:
-    if times is None:
-        return next(iter(clips.values()), None)
-    return clips.get(times) or clips.get(None)
-
-
-def _key_of(*lists: Sequence[str]) -> Callable[[str], tuple[str, str | None]]:
-    for names in lists:
-        stems = Counter(map(stem_of, names))
-        if any(count > 1 for count in stems.values()):
-            return lambda name: (os.path.normpath(name), None)
-    return lambda name: clip_name(stem_of(name))

@@ -4,32 +4,22 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from nonlocal_video.data.lists.classes import label_finder
-from nonlocal_video.data.lists.text import open_text
-from nonlocal_video.data.lists.videofiles import VideoFiles, find_videos, stem_of
+from nonlocal_video.data.lists.text import numbered_lines
+from nonlocal_video.data.lists.videofiles import VideoIndex, stem_of
 from nonlocal_video.types import Entry
 
 _NAME = re.compile(r"(.+)_test_split([123])\.txt", re.IGNORECASE)
 _LINE = re.compile(r"([^/]*[^/.\s][^/]*\.\w+)\s+([012])")
-UNUSED, TRAIN, TEST = "0", "1", "2"
-
-
-class Splits(NamedTuple):
-    """One of the three splits."""
-
-    train: list[Entry]
-    test: list[Entry]
-    classes: list[str]
+_USES = {"1": "train", "2": "val"}
+"""The list that each number stands for; videos with a 0 are not used."""
 
 
 def is_split_file(path: str) -> bool:
     """Whether a file is CLASS_test_splitN.txt with a video and 0, 1 or 2 on every line."""
-    if not _NAME.fullmatch(os.path.basename(path)):
-        return False
-    with open_text(path) as file:
-        return all(_LINE.fullmatch(line.strip()) for line in file if line.strip())
+    is_called_so = _NAME.fullmatch(os.path.basename(path)) is not None
+    return is_called_so and all(_LINE.fullmatch(line) for _, line in numbered_lines(path))
 
 
 def has_splits(folder: Path) -> bool:
@@ -37,14 +27,13 @@ def has_splits(folder: Path) -> bool:
     return any(_NAME.fullmatch(item.name) for item in os.scandir(folder))
 
 
-def read_splits(folder: Path, *, root: Path, split: int, classes: Sequence[str] | None) -> Splits:
-    """The videos of one split, by class and in the order of the files.
+def read_splits(
+    folder: Path, *, root: Path, split: int, classes: Sequence[str] | None
+) -> tuple[dict[str, list[Entry]], list[str]]:
+    """The videos of split 1, 2 or 3, as `train` and `val`, in the order of the files, and the names of the classes.
 
-    A video is ROOT/CLASS/NAME, or else a file of its name anywhere below the root.
-
-    Args:
-        split: 1, 2 or 3.
-        classes: the names in the order of the labels; the alphabetical order if None.
+    A video is ROOT/CLASS/NAME, or else a file of its name anywhere below the root. `classes` are the names in the order
+    of the labels; alphabetical if None.
 
     Raises:
         ValueError: no files or no videos of this split, a bad line, or a class that is not among `classes`.
@@ -54,35 +43,22 @@ def read_splits(folder: Path, *, root: Path, split: int, classes: Sequence[str] 
     if not found:
         raise ValueError(f"{folder}: got no files CLASS_test_split{split}.txt, expected one for each class")
     names = list(classes) if classes is not None else sorted(found)
-    files, find = find_videos(str(root)), label_finder(names)
-    splits = Splits([], [], names)
+    index, find = VideoIndex(str(root)), label_finder(names)
+    lists: dict[str, list[Entry]] = {"train": [], "val": []}
     for name, path in sorted(found.items()):
         label = find(name)
         if label is None:
             raise ValueError(f"{path}: got the class {name!r}, expected one of --classes")
-        for video, use in _lines(path):
-            if use != UNUSED:
-                entry = Entry(f"{name}/{video}", _find(files, name, video), label)
-                (splits.train if use == TRAIN else splits.test).append(entry)
-    if not splits.train or not splits.test:
-        raise ValueError(f"{folder}: got no videos of split {split} to train or to test on, expected both")
-    return splits
-
-
-def _lines(path: str) -> list[tuple[str, str]]:
-    """The names of the videos, which may hold spaces and other signs, and what they are for."""
-    found = []
-    with open_text(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            match = _LINE.fullmatch(line.strip())
+        for number, line in numbered_lines(path):
+            match = _LINE.fullmatch(line)
             if match is None:
-                raise ValueError(f"{path}:{number}: got {line.strip()!r}, expected a video and 0, 1 or 2: 'a.avi 1'")
-            found.append((match[1], match[2]))
-    return found
-
-
-def _find(files: VideoFiles, name: str, video: str) -> str:
-    usual = os.path.join(files.root, name, video)
-    return usual if os.path.isfile(usual) else files.find(stem_of(video), split="", name=name) or usual
+                raise ValueError(f"{path}:{number}: got {line!r}, expected a video and 0, 1 or 2: 'a.avi 1'")
+            video, use = match.groups()
+            if use in _USES:
+                place = os.path.join(index.root, name, video)
+                if not os.path.isfile(place):
+                    place = index.find(stem_of(video), name=name) or place
+                lists[_USES[use]].append(Entry(f"{name}/{video}", place, label))
+    if not all(lists.values()):
+        raise ValueError(f"{folder}: got no videos of split {split} to train or to test on, expected both")
+    return lists, names

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nonlocal_video.data.lists.classes import KINETICS400, label_finder
 from nonlocal_video.data.lists.text import open_text
-from nonlocal_video.data.lists.videofiles import find_videos
+from nonlocal_video.data.lists.videofiles import VideoIndex
 from nonlocal_video.types import Entry
 
 _COLUMNS = {
@@ -27,15 +27,14 @@ class Clip(NamedTuple):
     stem: str
     """`ID_000012_000022`, as the downloaders call the file."""
     name: str
-    """Of the class; empty in lists of test videos."""
+    """The class; empty in lists of test videos."""
     split: str
 
 
 def is_kinetics(header: str) -> bool:
     """Whether a list that begins with this line is an official one."""
     words = _words(next(csv.reader([header]), []))
-    columns = _places(words)
-    return "youtube_id" in words or {"id", "start", "end"} <= columns.keys()
+    return "youtube_id" in words or {"id", "start", "end"} <= _places(words).keys()
 
 
 def read_kinetics(
@@ -43,24 +42,23 @@ def read_kinetics(
 ) -> list[tuple[int, Entry]]:
     """The entries with the numbers of their lines; a video that is nowhere below `root` has the path it would have.
 
-    Args:
-        classes: the names in the order of the labels; Kinetics-400's if None.
-
-    Raises:
-        ValueError: no root, a bad row, or a class without a label.
+    `classes` are the names in the order of the labels; those of Kinetics-400 if None.
     """
     if root is None:
-        raise ValueError(
-            f"{path}: an official list tells no paths, expected data.root, the folder to look for videos in"
-        )
-    clips = _read_clips(path)
-    labels = _labels(path, clips, classes, num_classes)
-    files = find_videos(root)
-    entries = []
+        expected = "data.root, the folder to look for videos in"
+        raise ValueError(f"{path}: an official list tells no paths, expected {expected}")
+    clips, find = _read_clips(path), label_finder(KINETICS400 if classes is None else classes)
     for clip in clips:
-        found = files.find(clip.stem, split=clip.split, name=clip.name)
-        label = labels[clip.name] if clip.name else None
-        entries.append((clip.line, Entry(clip.stem, found or os.path.join(root, f"{clip.stem}.mp4"), label)))
+        if clip.name and (find(clip.name) is None or (classes is None and num_classes not in (None, 400))):
+            expected = "one of data.classes" if classes is not None else (
+                "data.classes, a file of all class names in the order of the labels (only that of Kinetics-400 with "
+                "its 400 classes is known without)"
+            )  # fmt: skip
+            raise ValueError(f"{path}:{clip.line}: got the class {clip.name!r}, expected {expected}")
+    index, entries = VideoIndex(root), list[tuple[int, Entry]]()
+    for line, stem, name, split in clips:
+        place = index.find(stem, split=split, name=name) or os.path.join(root, f"{stem}.mp4")
+        entries.append((line, Entry(stem, place, find(name) if name else None)))
     return entries
 
 
@@ -73,16 +71,15 @@ def _read_clips(path: str) -> list[Clip]:
                 raise ValueError(f"{path}:1: no column {' or '.join(_COLUMNS[name])}, expected a path and a label "
                                  "on each line, or the header of an official list of Kinetics")  # fmt: skip
         try:
-            return [_clip(row, places, f"{path}:{rows.line_num}", rows.line_num) for row in rows if any(row)]
+            return [_clip(row, places, path, rows.line_num) for row in rows if any(row)]
         except csv.Error as error:
             raise ValueError(f"{path}:{rows.line_num}: {error}") from error
 
 
-def _clip(row: Sequence[str], places: dict[str, int], where: str, line: int) -> Clip:
-    if len(row) <= max(places.values()):
-        raise ValueError(
-            f"{where}: got {','.join(row)!r}, expected {max(places.values()) + 1} fields, as in the header"
-        )
+def _clip(row: Sequence[str], places: dict[str, int], path: str, line: int) -> Clip:
+    where, num_fields = f"{path}:{line}", max(places.values()) + 1
+    if len(row) < num_fields:
+        raise ValueError(f"{where}: got {','.join(row)!r}, expected {num_fields} fields, as in the header")
     values = {name: row[place].strip() for name, place in places.items()}
     try:
         start, end = (int(float(values[name])) for name in ("start", "end"))
@@ -100,24 +97,5 @@ def _words(header: Sequence[str]) -> list[str]:
 
 
 def _places(words: Sequence[str]) -> dict[str, int]:
-    """Where the columns are that the header names."""
+    """The places of the columns that the header names."""
     return {name: words.index(word) for name, known in _COLUMNS.items() for word in reversed(known) if word in words}
-
-
-def _labels(path: str, clips: Sequence[Clip], classes: Sequence[str] | None, num_classes: int | None) -> dict[str, int]:
-    """The label of each name in the list, however it is spelt."""
-    find = label_finder(KINETICS400 if classes is None else classes)
-    labels = dict[str, int]()
-    for clip in clips:
-        if clip.name in labels or not clip.name:
-            continue
-        label = find(clip.name)
-        if classes is None and (label is None or num_classes not in (None, 400)):
-            raise ValueError(
-                f"{path}:{clip.line}: got the class {clip.name!r}, expected data.classes, a file of all class names in "
-                "the order of the labels (only that of Kinetics-400 with its 400 classes is known without)"
-            )
-        if label is None:
-            raise ValueError(f"{path}:{clip.line}: got the class {clip.name!r}, expected one of data.classes")
-        labels[clip.name] = label
-    return labels

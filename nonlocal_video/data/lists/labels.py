@@ -6,7 +6,7 @@ from nonlocal_video.types import Classes, Label, TimedLabel
 
 
 def items_of(label: Label) -> tuple[int | TimedLabel, ...]:
-    """All that a label names, with their times where there are any."""
+    """All classes that a label names, with their times where there are any."""
     return () if label is None else (label,) if isinstance(label, int) else label
 
 
@@ -26,13 +26,7 @@ def classes_of(label: Label) -> Classes | None:
 
 
 def shown_between(label: Label, first_s: float, last_s: float) -> Classes | None:
-    """The same for a part of the video, from its first frame to its last: classes whose times meet it.
-
-    Classes without times are shown all the time.
-
-    Args:
-        first_s, last_s: in seconds since the beginning of the video.
-    """
+    """The classes shown at any time from `first_s` to `last_s` seconds; those without times are shown all the time."""
     if label is None or isinstance(label, int):
         return label
     untimed = [item for item in label if not isinstance(item, TimedLabel)]
@@ -42,6 +36,6 @@ def shown_between(label: Label, first_s: float, last_s: float) -> Classes | None
 
 def from_json(plain: Any) -> Label:
     """A label that was written as JSON."""
-    if not isinstance(plain, list):
-        return plain
-    return tuple(TimedLabel(*item) if isinstance(item, list) else item for item in plain)
+    if isinstance(plain, list):
+        return tuple(TimedLabel(*item) if isinstance(item, list) else item for item in plain)
+    return plain

@@ -1,28 +1,27 @@
-"""Lists of videos, in every form that people have: one list of entries comes out."""
+"""Lists of videos in every form that people have, and videos however they are given: one list of entries comes out."""
 
 import hashlib
 import os
 import shlex
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+from nonlocal_video.data.decoders.frames import FRAME_FORMATS
 from nonlocal_video.data.lists import pathlist
 from nonlocal_video.data.lists.charades import is_charades, is_frame_list, read_charades, read_frame_list
-from nonlocal_video.data.lists.folders import settle_labels
+from nonlocal_video.data.lists.classes import settle_labels
 from nonlocal_video.data.lists.hmdb51 import is_split_file
+from nonlocal_video.data.lists.kinds import Files, Ignored, is_called_video
 from nonlocal_video.data.lists.kinetics import is_kinetics, read_kinetics
 from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.lists.pathlist import read_path_list
 from nonlocal_video.data.lists.something import is_something, read_something
-from nonlocal_video.data.lists.text import open_text
-from nonlocal_video.data.lists.videofiles import with_replacements
+from nonlocal_video.data.lists.text import is_text, open_text
+from nonlocal_video.data.lists.videofiles import walk_videos, with_replacements
 from nonlocal_video.types import Entry
 
-FROM_ONE = (
-    "; the labels go from 1: with data.classes=FILE, the names of the classes, these are read where each video is "
-    "listed in the folder of its class (CLASS/a.mp4); else write them from 0"
-)
+Videos = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 FORMATS = ("auto", *pathlist.FORMS, "kinetics", "charades", "charades_frames", "something")
 
 
@@ -49,8 +48,8 @@ def read_list(
         required: False takes a list without any label, too.
 
     Raises:
-        ValueError: no such list or root, an empty list, a split file of HMDB51, a line that is not of the form, lines
-            of which the form is not certain, a label out of range, a video listed twice.
+        ValueError: no such list or root, an empty list, a split file of HMDB51, a bad line, lines that could be of two
+            forms, a label out of range, a video listed twice.
     """
     check_sources(path, root=root)
     if form not in FORMATS:
@@ -59,45 +58,32 @@ def read_list(
     numbered = _read(path, form, root=root, num_classes=num_classes, classes=classes)
     if not numbered:
         raise ValueError(f"{path}: the list is empty")
-    if labels != "any" and all(
-        entry.label == () for _, entry in numbered
-    ):  # Of hidden test videos, which do show something.
+    if labels != "any" and all(entry.label == () for _, entry in numbered):  # Hidden test videos do show something.
         numbered = [(line, entry._replace(label=None)) for line, entry in numbered]
     _check_labels(path, numbered, num_classes)
     _check_distinct(path, numbered)
-    unlabelled = not required and all(entry.label is None for _, entry in numbered)
-    if labels != "any" and not unlabelled:
+    if labels != "any" and (required or any(entry.label is not None for _, entry in numbered)):
         _check_labelled(path, numbered, several=labels == "several")
-    entries = [_with_several(entry) if labels == "several" else entry for _, entry in numbered]
+    entries = [entry for _, entry in numbered]
+    if labels == "several":
+        entries = [entry._replace(label=(entry.label,)) if isinstance(entry.label, int) else entry for entry in entries]
     return entries if form in ("kinetics", "something") else with_replacements(entries, root)
 
 
 def check_sources(path: str, *, root: str | None, setting: str | None = None) -> None:
-    """Makes sure that there are a list and a root.
-
-    Args:
-        setting: what gave the list.
-
-    Raises:
-        ValueError: one of them is not there.
-    """
+    """Makes sure that there are a list, which `setting` may name, and a root; raises ValueError otherwise."""
     if root is not None and not os.path.isdir(root) and (os.path.exists(path) or path.startswith(root)):
         made = "; tools/make_miniature.py makes the miniature" if "miniature" in os.path.basename(root) else ""
         raise ValueError(f"data.root: got {root}, expected an existing folder{made}")
-    where = path if setting is None else f"{setting}: {path}"
+    where, other = (path, "") if setting is None else (f"{setting}: {path}", f"; {setting}=FILE names another one")
     if os.path.isdir(path):
         raise ValueError(f"{where}: got a folder, expected a list of videos (tools/prepare_data.py makes one of it)")
     if not os.path.isfile(path):
-        other = "" if setting is None else f"; {setting}=FILE names another one"
         raise ValueError(f"{where}: no such list of videos{other}")
 
 
 def _detect(path: str) -> str:
-    """The form of a list that its beginning tells; "auto" for the others.
-
-    Raises:
-        ValueError: a split file of HMDB51, or no text.
-    """
+    """The form of a list that its beginning tells; "auto" for the others."""
     if is_split_file(path):
         folder = shlex.quote(os.path.dirname(path) or ".")
         raise ValueError(
@@ -106,14 +92,11 @@ def _detect(path: str) -> str:
         )
     with open_text(path) as file:
         head = file.read(4096)
-    header = head.partition("\n")[0].strip()
     if is_something(head):
         return "something"
-    return next((form for form, tells in HEADERS.items() if tells(header)), "auto")
-
-
-HEADERS = {"charades_frames": is_frame_list, "charades": is_charades, "kinetics": is_kinetics}
-"""The forms that the first line of a list tells."""
+    header = head.partition("\n")[0].strip()
+    tells = {"charades_frames": is_frame_list, "charades": is_charades, "kinetics": is_kinetics}
+    return next((form for form in tells if tells[form](header)), "auto")
 
 
 def _read(
@@ -122,12 +105,10 @@ def _read(
     """The entries with the numbers of their lines."""
     if form == "kinetics":
         return read_kinetics(path, root=root, num_classes=num_classes, classes=classes)
-    if form == "charades":
-        return read_charades(path, root=root)
-    if form == "charades_frames":
-        return read_frame_list(path, root=root)
     if form == "something":
         return read_something(path, root=root, classes=classes)
+    if form in ("charades", "charades_frames"):
+        return (read_charades if form == "charades" else read_frame_list)(path, root=root)
     numbered = read_path_list(path, root=root, num_classes=num_classes, form=form)
     return numbered if classes is None else settle_labels(numbered, classes)
 
@@ -139,8 +120,12 @@ def _check_labels(path: str, numbered: Sequence[tuple[int, Entry]], num_classes:
     for line, label in labels:
         if label < 0 or (num_classes is not None and label >= num_classes):
             numbers = {number for _, number in labels}
-            hint = FROM_ONE if (min(numbers), max(numbers)) == (1, num_classes) else ""
-            raise ValueError(f"{path}:{line}: got label {label}, expected {expected}{hint}")
+            if (min(numbers), max(numbers)) == (1, num_classes):
+                expected += (
+                    "; the labels go from 1: with data.classes=FILE, the names of the classes, these are read where "
+                    "each video is listed in the folder of its class (CLASS/a.mp4); else write them from 0"
+                )
+            raise ValueError(f"{path}:{line}: got label {label}, expected {expected}")
 
 
 def _check_distinct(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
@@ -150,13 +135,8 @@ def _check_distinct(path: str, numbered: Sequence[tuple[int, Entry]]) -> None:
         first, other = before.setdefault(os.path.normpath(entry.video), (line, entry))
         if first != line:
             labels = "" if other.label == entry.label else f", with the labels {other.label} and {entry.label}"
-            raise ValueError(
-                f"{path}:{line}: got {entry.video} again, expected each video once: it is in line {first}, too{labels}"
-            )
-
-
-def _with_several(entry: Entry) -> Entry:
-    return entry._replace(label=(entry.label,)) if isinstance(entry.label, int) else entry
+            expected = f"each video once: it is in line {first}, too{labels}"
+            raise ValueError(f"{path}:{line}: got {entry.video} again, expected {expected}")
 
 
 def _check_labelled(path: str, numbered: Sequence[tuple[int, Entry]], *, several: bool) -> None:
@@ -173,33 +153,57 @@ def _check_labelled(path: str, numbered: Sequence[tuple[int, Entry]], *, several
             )
 
 
-def split_missing(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """The entries whose file or folder of frames exists, and the others; both in the list's order."""
-    with ThreadPoolExecutor(16) as pool:  # A stat on a network disk waits; many wait together.
-        exists = list(pool.map(_is_there, [entry.path for entry in entries]))
-    present = [entry for entry, here in zip(entries, exists, strict=True) if here]
-    return present, [entry for entry, here in zip(entries, exists, strict=True) if not here]
-
-
-def _is_there(path: str) -> bool:
-    return os.path.isfile(path) or os.path.isdir(path)
-
-
-def check_missing(missing: Sequence[Entry], *, num_listed: int, max_missing: float) -> None:
-    """Refuses a list of which more than the share `max_missing` is missing.
-
-    Raises:
-        ValueError: with the count and the first missing paths.
-    """
-    if len(missing) > max_missing * num_listed:
-        names = ", ".join(entry.path for entry in missing[:3])
-        raise ValueError(
-            f"{len(missing)} of {num_listed} listed videos are missing ({names}, ...), more than "
-            f"data.max_missing={max_missing} allows: check data.root, or raise the limit"
-        )
-
-
 def hash_entries(entries: Sequence[Entry]) -> str:
-    """Names a list of videos, wherever their root is, in 12 characters."""
+    """A name of 12 characters for a list of videos, wherever their root is."""
     lines = "".join(f"{entry.video} {entry.label}\n" for entry in entries)
     return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+def find_entries(
+    videos: Videos,
+    *,
+    root: str | None,
+    classes: Sequence[str] | None = None,
+    form: str = "auto",
+    note: Callable[[str], object] = warnings.warn,
+) -> list[Entry]:
+    """The videos, without labels; whether they are there is not asked.
+
+    A folder stands for all videos below it, known by their extensions or by their content; where there is none, for the
+    folders of frames below it, or itself. A file is a list if it is text and does not bear the extension of a video.
+
+    Args:
+        root, classes, form: for lists, as in `read_list`.
+        note: is told which files of a folder are no videos.
+
+    Raises:
+        ValueError: a folder without videos, or a bad list.
+    """
+    entries = list[Entry]()
+    for path in [os.fspath(path) for path in ([videos] if isinstance(videos, str | os.PathLike) else videos)]:
+        if os.path.isdir(path):
+            found, ignored = _below(path)
+            if ignored:
+                note(f"{path}: other files, ignored: {ignored}")
+            entries += [Entry(video, video, None) for video in found]
+        elif os.path.isfile(path) and not is_called_video(path) and is_text(path):
+            listed = read_list(path, root=root, num_classes=None, classes=classes, form=form)
+            entries += [entry._replace(label=None) for entry in listed]
+        else:
+            entries.append(Entry(path, path, None))
+    return entries
+
+
+def _below(folder: str) -> tuple[list[str], Ignored]:
+    """The videos below a folder, or else its folders of frames, and the files that are neither."""
+    files = walk_videos(folder)
+    if files.videos:
+        return sorted(files.videos), files.ignored
+    files = Files()
+    of_frames = files.add_below(folder, of_frames=True)
+    files.look()
+    if not of_frames:
+        others = f" among the {files.ignored}" if files.ignored else ""
+        kinds = ", ".join(FRAME_FORMATS)
+        raise ValueError(f"{folder}: got no videos{others}, expected some, or folders of numbered frames ({kinds})")
+    return sorted(of_frames), files.ignored

@@ -64,9 +64,8 @@ def read_hmdb51(folder: Path, *, root: Path, split: int, classes: list[str] | No
     Raises:
         ValueError: as `hmdb51.read_splits`.
     """
-    found = hmdb51.read_splits(folder, root=root, split=split, classes=classes)
-    note = f"{folder}: split {split} of {len(found.classes)} classes"
-    return Source({"train": found.train, "val": found.test}, root, found.classes, [note])
+    lists, names = hmdb51.read_splits(folder, root=root, split=split, classes=classes)
+    return Source(lists, root, names, [f"{folder}: split {split} of {len(names)} classes"])
 
 
 def read_lists(paths: Sequence[Path], *, root: Path, classes: list[str] | None, form: str, joined: bool) -> Source:

@@ -44,7 +44,7 @@ def build_census(
         "states": dict(sorted(Counter(record.finding.state for record in records).items())),
         "problems": {problem.name: len(problem.lines) for problem in problems},
         "videos": _overview([record for record in records if record.finding.group == "usable"]),
-        "classes": [one._asdict() for one in suspicions.count_classes(records, classes)],
+        "classes": [one._asdict() for one in suspicions.count_by_class(records, classes)],
         "broken": {
             record.video: {"bytes": record.stamp[0], "cause": record.finding.cause}
             for record in records

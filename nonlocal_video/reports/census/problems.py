@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from nonlocal_video.data.census import suspicions
 from nonlocal_video.data.census.survey import Record
+from nonlocal_video.data.decoders.examine import FOLDER
 from nonlocal_video.data.lists.classes import check_label_order, misplaced
 from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.types import Entry, Label
@@ -105,7 +106,7 @@ def _contents(records: Sequence[Record], context: Context) -> list[Problem]:
             "They can be used: the images of a folder are counted. Some may not have been extracted.",
             [
                 _line(r.video, f"{r.finding.claimed} stated, {r.finding.frames} there")
-                for r in suspicions.miscounted(records)
+                for r in suspicions.misstated(records) if r.finding.container == FOLDER
             ],
         ),
     ]  # fmt: skip
@@ -117,7 +118,7 @@ def _contents(records: Sequence[Record], context: Context) -> list[Problem]:
 
 
 def _labels(entries: Sequence[Entry], records: Sequence[Record], classes: Sequence[str] | None) -> list[Problem]:
-    counts = suspicions.count_classes(records, classes)
+    counts = suspicions.count_by_class(records, classes)
     small = suspicions.small_classes(counts)
     problems = [
         Problem(
@@ -157,7 +158,7 @@ def _labels(entries: Sequence[Entry], records: Sequence[Record], classes: Sequen
 
 
 def _official(records: Sequence[Record], official: Sequence[tuple[str, Label]]) -> list[Problem]:
-    difference = suspicions.compare([(record.video, record.label) for record in records], official)
+    difference = suspicions.compare_lists([(record.video, record.label) for record in records], official)
     return [
         Problem(
             "not_listed", "In the official list, but not in this one",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nonlocal_video.data.lists.anything import find_entries
+from nonlocal_video.data.lists.manifest import find_entries
 
 
 @pytest.fixture
