@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
-from nonlocal_video.data.decoders.examine import Finding, examine
+from nonlocal_video.data.decoders.examine import Health, examine
 from nonlocal_video.data.lists.labels import from_json
 from nonlocal_video.data.workers import START_METHOD
 from nonlocal_video.system.files import is_new, locked, whole_file
@@ -49,7 +49,7 @@ class Record(NamedTuple):
     label: Label
     stamp: Stamp | None
     depth: Depth
-    finding: Finding
+    finding: Health
 
 
 def survey(entries: Sequence[Entry], folder: Path, *, depth: Depth, jobs: int) -> list[Record]:
@@ -89,7 +89,7 @@ def survey(entries: Sequence[Entry], folder: Path, *, depth: Depth, jobs: int) -
 
 def _record(entry: Entry, record: Record | None, why_missing: str, depth: Depth) -> Record:
     if record is None:
-        return Record(entry.video, entry.path, entry.label, None, depth, Finding("missing", why_missing))
+        return Record(entry.video, entry.path, entry.label, None, depth, Health("missing", why_missing))
     finding = record.finding
     if entry.num_frames is not None:
         finding = finding._replace(claimed=entry.num_frames)
@@ -189,17 +189,17 @@ def _parsed(content: Mapping[str, Any]) -> Record:
     # Words that many records share are held once.
     found: dict[str, Any] = {k: sys.intern(v) if isinstance(v, str) else v for k, v in content["finding"].items()}
     stamp = None if stamp is None else (stamp[0], stamp[1])
-    return Record(content["video"], content["path"], label, stamp, Depth(**content["depth"]), Finding(**found))
+    return Record(content["video"], content["path"], label, stamp, Depth(**content["depth"]), Health(**found))
 
 
 # Processes
 
 
-def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tuple[str, Finding], None, None]:
+def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tuple[str, Health], None, None]:
     """Findings as they are made; few paths wait at a time, however many there are."""
     context = multiprocessing.get_context(START_METHOD)
     context.set_forkserver_preload([examine.__module__])  # Loaded once and shared.
-    pool, waiting, rest = None, dict[Future[Finding], str](), iter(paths)
+    pool, waiting, rest = None, dict[Future[Health], str](), iter(paths)
     try:
         while True:
             for path in islice(rest, 4 * jobs - len(waiting)):
@@ -216,10 +216,10 @@ def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tup
             pool.join()
 
 
-def _outcome(result: Callable[[], Finding], depth: Depth) -> Finding:
+def _outcome(result: Callable[[], Health], depth: Depth) -> Health:
     try:
         return result()
     except OutOfTime:
-        return Finding("timed out", f"its process was stuck and was ended after {depth.limit_s:g} s (--limit) and more")
+        return Health("timed out", f"its process was stuck and was ended after {depth.limit_s:g} s (--limit) and more")
     except ProcessExpired as error:
-        return Finding("broken", f"its process ended with exit code {error.exitcode}", by_chance=True)
+        return Health("broken", f"its process ended with exit code {error.exitcode}", by_chance=True)

@@ -4,8 +4,8 @@ import os
 from collections import Counter
 from concurrent.futures import Executor
 
+from nonlocal_video.data.decoders.container import is_video
 from nonlocal_video.data.decoders.frames import FRAME_FORMATS
-from nonlocal_video.data.decoders.probe import is_video
 from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
 
 OTHER_EXTENSIONS = frozenset(
