@@ -24,8 +24,8 @@ from nonlocal_video.data.lists.kinds import ask_disk
 from nonlocal_video.data.lists.listing import format_list, listed_names
 from nonlocal_video.data.lists.manifest import FORMATS
 from nonlocal_video.data.prepare.encode import Encoding
-from nonlocal_video.data.prepare.outputs import beside, format_preset, name_classes, name_lists, settings_of
-from nonlocal_video.data.prepare.resize import plan_targets, resize
+from nonlocal_video.data.prepare.outputs import beside, data_settings, format_preset, name_classes, name_lists
+from nonlocal_video.data.prepare.resize import plan_targets, reencode_all
 from nonlocal_video.data.prepare.sources import Source, read_folders, read_hmdb51, read_lists
 from nonlocal_video.data.workers import num_cpus
 from nonlocal_video.settings.parts import check_name
@@ -124,7 +124,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     classes = name_classes(arguments.out, source, given=arguments.classes)
     if classes is not None and source.classes is not None and str(classes) != arguments.classes:
         texts[classes] = "".join(f"{name}\n" for name in source.classes)
-    settings = settings_of(source, outs, root=arguments.resize or source.root, classes=classes)
+    settings = data_settings(source, outs, root=arguments.resize or source.root, classes=classes)
     if arguments.name:
         texts[PRESETS / f"{check_name(arguments.name, setting='--name')}.yaml"] = format_preset(
             arguments.name, settings
@@ -201,7 +201,9 @@ def make_copies(
     encoding = Encoding(arguments.short_side, arguments.gop, arguments.crf)
     how = ", ".join(f"{name} {value}" for name, value in encoding._asdict().items())
     print(f"re-encoding into {folder}: {how}; {arguments.jobs} at a time")
-    done = resize(jobs, encoding, root=root, folder=folder, processes=arguments.jobs, time_limit_s=arguments.time_limit)
+    done = reencode_all(
+        jobs, encoding, root=root, folder=folder, processes=arguments.jobs, time_limit_s=arguments.time_limit
+    )
     print(f"{folder}: videos made: {done.num_made}, there before: {done.num_kept}, failed: {len(done.failed)}")
     if done.retimed:
         shown = ", ".join(done.retimed[:3]) + (", ..." if len(done.retimed) > 3 else "")

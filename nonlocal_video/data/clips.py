@@ -1,4 +1,4 @@
-"""Which frames make a clip: pure index arithmetic.
+"""Which frames make a clip: pure index arithmetic on the times (n,) in seconds at which a video's frames are shown.
 
 In training, `sampling` says what follows the last frame of a short video: the first (released) or the last again
 (clamped). In testing, `placement` says that and where the clips start: a key of `PLACEMENTS`.
@@ -24,11 +24,7 @@ def random_clip(
     fps: float | None = None,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Frame indices (1, T) of a training clip: every stride-th of length x stride frames from a random start.
-
-    Args:
-        seconds: (n,) when each frame of the video is shown.
-    """
+    """Frame indices (1, T) of a training clip: every stride-th of length x stride frames from a random start."""
     frames = at_rate(seconds, fps)
     start = rng.integers(0, max(len(frames) - length * stride, 0) + 1)
     places = start + np.arange(length)[None] * stride  # (1, T)
@@ -44,14 +40,9 @@ def uniform_clips(
     placement: str = "released",
     fps: float | None = None,
 ) -> np.ndarray:
-    """Frame indices (V, T) of the testing clips.
-
-    Args:
-        seconds: (n,) when each frame of the video is shown.
-        placement: a key of `PLACEMENTS`.
-    """
+    """Frame indices (V, T) of the testing clips."""
     frames = at_rate(seconds, fps)
-    rate = fps or _rate(seconds)
+    rate = fps or _rate(seconds, unknown=30.0)
     return frames[PLACEMENTS[placement](len(frames), rate=rate, num_clips=num_clips, length=length, stride=stride)]
 
 
@@ -62,21 +53,14 @@ def sliding_clips(
 
     Each begins with the frame that is shown then and spans length x stride frames; one more ends with the video if none
     does. In a video shorter than that, the only one begins again with the first frame, as the released code's do.
-
-    Args:
-        seconds: (n,) when each frame of the video is shown.
-
-    Raises:
-        ValueError: nobody knows when the frames are shown.
+    A ValueError says that nobody knows when the frames are shown.
     """
-    if np.isnan(seconds).any():
-        raise ValueError("every_s: these frames have no times (of folders of frames set data.frame_rate)")
+    _check_times(seconds, setting="every_s")
     frames = at_rate(seconds, fps)
     possible = frames[: max(len(frames) - length * stride, 0) + 1]
     shown = seconds[possible] - seconds[0]
     ticks = np.arange(int((shown[-1] + ROUNDING_S) / every_s) + 1) * every_s
-    regular = np.searchsorted(shown, ticks + ROUNDING_S, side="right") - 1
-    starts = np.unique(np.append(regular, len(possible) - 1))
+    starts = np.unique(np.append(_shown_at(ticks, shown), len(possible) - 1))
     return frames[_strided(starts, length, stride) % len(frames)]
 
 
@@ -95,11 +79,9 @@ def _even(num_frames: int, *, rate: float, num_clips: int, length: int, stride: 
 
 
 def _pyslowfast(num_frames: int, *, rate: float, num_clips: int, length: int, stride: int) -> np.ndarray:
-    """A window of length x stride frames at 30 frames a second, at (n - window) j / V, never up to the video's end.
-
-    T frames from its first to its last, so a little more than `stride` apart; the last frame of the video is repeated
-    (PySlowFast's decoder.py: get_start_end_idx and temporal_sampling).
-    """
+    """A window of length x stride frames at 30 frames a second, at (n - window) j / V, never up to the video's end."""
+    # T frames from its first to its last, so a little more than `stride` apart; the last frame of the video is repeated
+    # (PySlowFast's decoder.py: get_start_end_idx and temporal_sampling).
     window = max(1.0, stride * length / 30 * rate)
     starts = [max(num_frames - window, 0) * clip / num_clips for clip in range(num_clips)]
     places = torch.stack([torch.linspace(start, start + window - 1, length) for start in starts])
@@ -107,20 +89,16 @@ def _pyslowfast(num_frames: int, *, rate: float, num_clips: int, length: int, st
 
 
 def _mmaction2(num_frames: int, *, rate: float, num_clips: int, length: int, stride: int) -> np.ndarray:
-    """Evenly up to the last possible start, a single clip in the middle; the first frame follows the last.
-
-    The window is (length - 1) x stride + 1 frames (mmaction2's SampleFrames in its testing mode).
-    """
+    """Evenly up to the last start of (length - 1) x stride + 1 frames, a single clip in the middle."""
+    # The first frame follows the last (mmaction2's SampleFrames in its testing mode).
     room = max(num_frames - (length - 1) * stride - 1, 0)
     starts = np.round(np.arange(num_clips) * (room / (num_clips - 1))) if num_clips > 1 else np.array([room // 2])
     return _strided(starts.astype(np.int64), length, stride) % num_frames
 
 
 def _centred(num_frames: int, *, rate: float, num_clips: int, length: int, stride: int) -> np.ndarray:
-    """Centred on V equal parts, in round(n / V * (j + 0.5)); what lies outside is the first or the last frame again.
-
-    Long-term feature banks test on Charades so (charades.py: sample_center_of_segments).
-    """
+    """Centred on V equal parts, in round(n / V * (j + 0.5)); what lies outside is the first or the last frame again."""
+    # Long-term feature banks test on Charades so (charades.py: sample_center_of_segments).
     centres = np.round(num_frames / num_clips * (np.arange(num_clips) + 0.5)).astype(np.int64)
     return np.clip(_strided(centres - length * stride // 2, length, stride), 0, num_frames - 1)
 
@@ -139,27 +117,26 @@ PLACEMENTS: dict[str, Callable[..., np.ndarray]] = {
 """Where testing clips lie among n frames, and what follows the last one."""
 
 
-def _rate(seconds: np.ndarray) -> float:
-    """Frames a second; 30 where nobody knows."""
-    known = len(seconds) > 1 and not np.isnan(seconds).any()
-    return float((len(seconds) - 1) / (seconds[-1] - seconds[0])) if known else 30.0
-
-
 def at_rate(seconds: np.ndarray, fps: float | None) -> np.ndarray:
-    """(m,) the index of the frame that is shown at each tick of a clock of `fps`; all frames in order if None.
-
-    Args:
-        seconds: (n,) when each frame is shown.
-
-    Raises:
-        ValueError: nobody knows when the frames are shown.
-    """
+    """(m,) the index of the frame that is shown at each tick of a clock of `fps`; all frames in order if None."""
     if fps is None:
         return np.arange(len(seconds))
-    if np.isnan(seconds).any():
-        raise ValueError("clip.fps: these frames have no times (of folders of frames set data.frame_rate)")
-    rate = (len(seconds) - 1) / (seconds[-1] - seconds[0]) if len(seconds) > 1 else fps
-    duration = seconds[-1] - seconds[0] + 1 / rate
+    _check_times(seconds, setting="clip.fps")
+    duration = seconds[-1] - seconds[0] + 1 / _rate(seconds, unknown=fps)
     ticks = np.arange(max(1, round(duration * fps))) / fps
-    shown = np.searchsorted(seconds - seconds[0], ticks + ROUNDING_S, side="right") - 1
-    return np.maximum(shown, 0)
+    return np.maximum(_shown_at(ticks, seconds - seconds[0]), 0)
+
+
+def _check_times(seconds: np.ndarray, *, setting: str) -> None:
+    if np.isnan(seconds).any():
+        raise ValueError(f"{setting}: these frames have no times (of folders of frames set data.frame_rate)")
+
+
+def _rate(seconds: np.ndarray, *, unknown: float) -> float:
+    """Frames a second, or `unknown`."""
+    known = len(seconds) > 1 and not np.isnan(seconds).any()
+    return float((len(seconds) - 1) / (seconds[-1] - seconds[0])) if known else unknown
+
+
+def _shown_at(ticks: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    return np.searchsorted(seconds, ticks + ROUNDING_S, side="right") - 1

@@ -1,9 +1,7 @@
 """Frames of a video by their index: one small function over all decoders."""
 
-import os
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -11,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nonlocal_video.data.decoders.container import AvError
-from nonlocal_video.data.decoders.decord import import_decord, open_decord
+from nonlocal_video.data.decoders.container import READ_ERRORS, cause_of, is_folder
+from nonlocal_video.data.decoders.fallback import import_decord, import_torchcodec, open_decord, open_torchcodec
 from nonlocal_video.data.decoders.frames import open_frames
 from nonlocal_video.data.decoders.pyav import open_pyav
-from nonlocal_video.data.decoders.source import MAX_ASPECT, Deadline, MisreadError, Source
-from nonlocal_video.data.decoders.torchcodec import import_torchcodec, open_torchcodec
+from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source, size_fault
 
 Pick = Callable[[np.ndarray], np.ndarray]
 """From the presentation times (n,) of a video's frames, in seconds, to the indices (V, T) to read."""
@@ -82,53 +79,34 @@ def decode(
         DecodeError: the file is damaged, is not a video, or holds fewer frames than it says.
         DecodeTimeoutError: the time was up.
     """
-    with _named(path):
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise ValueError("neither a regular file nor a folder of frames")  # Opening a fifo would wait for ever.
-        opener = partial(open_frames, rate=frame_rate) if stat.S_ISDIR(mode) else DECODERS[decoder]
+    try:
+        opener = partial(open_frames, rate=frame_rate) if is_folder(path) else DECODERS[decoder]
         deadline = Deadline(limit_s)
         for _ in range(MAX_READINGS):
-            try:
-                return _read(opener(path, deadline), pick, fit)
-            except MisreadError:
-                continue
+            with suppress(MisreadError):
+                with opener(path, deadline) as source:
+                    indices = pick(source.seconds)
+                    wanted, rows = np.unique(indices, return_inverse=True)
+                    frames = _fitted(source.read(wanted.tolist()), fit, num_frames=len(wanted))
+                seconds = (source.seconds - source.seconds[0])[indices]
+                return Decoded(frames, torch.from_numpy(rows.reshape(indices.shape)), seconds)
         raise ValueError("the file changes while it is read")
-
-
-def _read(opened: AbstractContextManager[Source], pick: Pick, fit: Fit) -> Decoded:
-    with opened as source:
-        indices = pick(source.seconds)
-        wanted, rows = np.unique(indices, return_inverse=True)
-        frames = _fitted(source.read(wanted.tolist()), fit, num_frames=len(wanted))
-    return Decoded(frames, torch.from_numpy(rows.reshape(indices.shape)), (source.seconds - source.seconds[0])[indices])
-
-
-@contextmanager
-def _named(path: str) -> Iterator[None]:
-    """What the libraries raise, as one exception with the file's name."""
-    try:
-        yield
-    except (AvError, RuntimeError, OSError, ValueError, IndexError, MemoryError) as error:
+    except READ_ERRORS as error:
         kind = DecodeTimeoutError if isinstance(error, TimeoutError) else DecodeError
-        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise kind(f"{path}: {' '.join(cause.split())[:300]}") from error
+        raise kind(f"{path}: {cause_of(error)}") from error
 
 
 def _fitted(images: Iterator[np.ndarray], fit: Fit, *, num_frames: int) -> Tensor:
     """(U, h, w, 3). One frame of full size is held at a time: 32 frames of an 8K video are 3 GB."""
-    shape, frames, count = None, torch.empty(0), 0
+    first, frames, count = None, torch.empty(0), 0
     for image in images:
-        if shape is None:
-            shape = image.shape
-            if max(shape[:2]) > MAX_ASPECT * min(shape[:2]):
-                raise ValueError(f"frames of {shape[1]} x {shape[0]} pixels are longer than {MAX_ASPECT} : 1")
-            apply = fit(*shape[:2])
-        if image.shape != shape:
-            raise ValueError(f"the size changes from {shape[1]} x {shape[0]} to {image.shape[1]} x {image.shape[0]}")
+        size = image.shape[0], image.shape[1]
+        if fault := size_fault(size, first or size):
+            raise ValueError(fault)
+        if first is None:
+            first, apply = size, fit(*size)
         frame = apply(torch.from_numpy(image))
-        if count == 0:
-            frames = torch.empty((num_frames, *frame.shape), dtype=torch.uint8)
+        frames = frames if count else torch.empty((num_frames, *frame.shape), dtype=torch.uint8)
         frames[count] = frame
         count += 1
     if count < num_frames:
@@ -137,11 +115,7 @@ def _fitted(images: Iterator[np.ndarray], fit: Fit, *, num_frames: int) -> Tenso
 
 
 def check_decoder(decoder: str) -> None:
-    """Fails early, with the reason, if this decoder cannot be used on this machine.
-
-    Raises:
-        ValueError: an unknown name, or a library that is not installed.
-    """
+    """Raises: ValueError: an unknown name, or a library that cannot be imported on this machine, and why."""
     if decoder not in DECODERS:
         raise ValueError(f"data.decoder: got {decoder!r}, expected one of {', '.join(DECODERS)}")
     if decoder in OPTIONAL:

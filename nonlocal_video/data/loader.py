@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from multiprocessing import forkserver
 from operator import itemgetter
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nonlocal_video.data.dataset import Started, TestingVideos
 from nonlocal_video.data.decode import DecodeError
-from nonlocal_video.data.workers import START_METHOD, Board, Watch, kill
+from nonlocal_video.data.workers import START_METHOD, Attempt, Board, kill, watched
 from nonlocal_video.system.signals import deaf_children, end_with_parent, ignore_stopping
 from nonlocal_video.types import Failure
 
@@ -31,32 +32,27 @@ class Videos(Protocol):
     def name(self, index: int, attempt: int) -> str: ...
 
 
+@dataclass
 class Loader:
     """The batches of a plan, in order, whatever becomes of the worker processes.
 
     A worker that is at one video for longer than the limit is killed. When one is killed or dies, all start
     again at the first batch that was not given out yet, and the video that it was at counts as failed.
 
-    Args:
-        plan: the item numbers of each batch.
-        collate: makes a batch from the list of its items.
-        workers: processes; 0 makes the items here, where a library that hangs hangs this process.
-        limit_s: seconds for one video; none if None.
-
     Raises:
         DecodeError: while iterating; workers die and no video is to blame, or an item cannot be replaced.
     """
 
-    def __init__(
-        self,
-        videos: Videos,
-        plan: list[range],
-        *,
-        collate: Callable[[list[Any]], Any],
-        workers: int,
-        limit_s: float | None,
-    ) -> None:
-        self.videos, self.plan, self.collate, self.workers, self.limit_s = videos, plan, collate, workers, limit_s
+    videos: Videos
+    plan: list[range]
+    """The item numbers of each batch."""
+    _: KW_ONLY
+    collate: Callable[[list[Any]], Any]
+    """Makes a batch from the list of its items."""
+    workers: int
+    """Processes; 0 makes the items here, where a library that hangs hangs this process."""
+    limit_s: float | None
+    """Seconds for one video; None for no limit."""
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -66,7 +62,7 @@ class Loader:
         while done < len(self.plan):
             board = Board(max(self.workers, 1))
             limit_s = self.limit_s + GRACE_S if self.limit_s is not None and self.workers else math.inf
-            with Watch(board, limit_s=limit_s) as watch:
+            with watched(board, limit_s=limit_s) as ended:
                 try:
                     for batch in self._start(board, lost, first=done):
                         if isinstance(batch, DecodeError):
@@ -76,16 +72,18 @@ class Loader:
                 except RuntimeError as error:
                     if not str(error).startswith("DataLoader worker"):  # PyTorch's words for a worker that is gone.
                         raise
-                    found = self._blame(board, watch, dead={int(pid) for pid in re.findall(r"\d+", str(error))})
+                    dead = {int(pid) for pid in re.findall(r"\d+", str(error))}
+                    blamed = [attempt for attempt in board.attempts() if attempt.pid in dead]
+                    for attempt in blamed:
+                        failure = self._failure(attempt, was_ended=attempt.pid in ended)
+                        lost.setdefault(attempt.item, {})[attempt.number] = failure
                     kill(board.pids())
-                    idle_deaths += not found
+                    idle_deaths += not blamed
                     if idle_deaths == MAX_IDLE_DEATHS:
                         raise DecodeError(
                             f"{idle_deaths} loader processes died between videos; is the memory, or the shared memory "
                             f"in /dev/shm, full? ({error})"
                         ) from error
-                    for (index, attempt), failure in found.items():
-                        lost.setdefault(index, {})[attempt] = failure
 
     def _start(self, board: Board, lost: dict[int, dict[int, Failure]], *, first: int) -> "DataLoader[Any]":
         if self.workers and START_METHOD == "forkserver":
@@ -102,25 +100,22 @@ class Loader:
             worker_init_fn=_begin if self.workers else None,
         )
 
-    def _blame(self, board: Board, watch: Watch, *, dead: set[int]) -> dict[tuple[int, int], Failure]:
-        """The attempts in which processes were lost."""
-        found = {}
-        for work in board.work():
-            if work.pid in dead:
-                video, ended = self.videos.name(work.item, work.attempt), work.pid in watch.ended
-                cause = f"was ended after {self.limit_s} s (data.decode_limit_s) and more" if ended else "died"
-                found[work.item, work.attempt] = Failure(video, f"{video}: its loader process {cause}", by_chance=True)
-        return found
+    def _failure(self, attempt: Attempt, *, was_ended: bool) -> Failure:
+        video = self.videos.name(attempt.item, attempt.number)
+        cause = f"was ended after {self.limit_s} s (data.decode_limit_s) and more" if was_ended else "died"
+        return Failure(video, f"{video}: its loader process {cause}", by_chance=True)
 
 
+@dataclass
 class _Items(Dataset[Any]):
     """The items as PyTorch's loader asks for them, announced on the board."""
 
-    def __init__(self, videos: Videos, board: Board, lost: dict[int, dict[int, Failure]]) -> None:
-        self.videos, self.board, self.lost = videos, board, lost
+    videos: Videos
+    board: Board
+    lost: dict[int, dict[int, Failure]]
 
     def __getitem__(self, index: int) -> Any:
-        """An error is an item, too: raised in a worker, its message would be a page of tracebacks."""
+        """An item, or a `DecodeError`: raised in a worker, its message would be a page of tracebacks."""
         info = get_worker_info()
         with self.board.working(info.id if info else 0, index) as started:
             try:

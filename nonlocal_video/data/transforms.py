@@ -1,6 +1,6 @@
-"""What of a frame a network sees; uint8 throughout.
+"""Frames resized and cropped as a network sees them; uint8 throughout.
 
-Each function gives what `decode` applies to every frame, once it knows the size of the video.
+`training_crop` and `testing_frame` give what `decode` applies to every frame, once it knows the size of the video.
 """
 
 from collections.abc import Callable
@@ -45,12 +45,12 @@ def testing_frame(height: int, width: int, *, short_side: int) -> Callable[[Tens
 
 
 class Crops(NamedTuple):
-    """What of a frame the views of a clip show."""
+    """The parts of a frame that the views of a clip show."""
 
     corners: tuple[tuple[int, int], ...]
-    """Top and left of each."""
+    """Top and left of each crop."""
     size: tuple[int, int]
-    """Height and width of all."""
+    """Height and width of every crop."""
 
 
 def testing_crops(height: int, width: int, *, crops: str) -> Crops:
@@ -77,11 +77,8 @@ def short_side_size(height: int, width: int, short_side: int) -> list[int]:
 
 
 def resize(frame: Tensor, size: list[int]) -> Tensor:
-    """(H, W, 3) -> (h, w, 3), bilinear without antialiasing, as OpenCV resizes in the released code.
-
-    On one thread, since PyTorch 2.6 rounds otherwise with more: a clip must not depend on whether a loader
-    process or the main one made it.
-    """
+    """(H, W, 3) -> (h, w, 3), bilinear without antialiasing, as OpenCV resizes in the released code."""
+    # On one thread, since PyTorch 2.6 rounds otherwise with more: a clip must not depend on which process made it.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

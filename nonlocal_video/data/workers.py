@@ -24,12 +24,12 @@ def num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Work(NamedTuple):
-    """An attempt at an item that began `seconds` ago and has not ended."""
+class Attempt(NamedTuple):
+    """A worker's attempt at an item, which began `seconds` ago and has not ended."""
 
     pid: int
     item: int
-    attempt: int
+    number: int
     seconds: float
 
 
@@ -54,48 +54,34 @@ class Board:
         finally:
             line[_SINCE] = 0
 
-    def work(self) -> list[Work]:
-        """What the workers are doing, or were when they died."""
-        now = time.monotonic()
-        return [
-            Work(int(pid), int(item), int(attempt), now - since)
-            for pid, item, attempt, since in self.lines.tolist()
-            if since
-        ]
+    def attempts(self) -> list[Attempt]:
+        """The attempts that workers are at, or were when they died."""
+        now, lines = time.monotonic(), self.lines.tolist()
+        return [Attempt(int(pid), int(item), int(number), now - since) for pid, item, number, since in lines if since]
 
     def pids(self) -> list[int]:
         """The processes that have written a line."""
         return [int(pid) for pid in self.lines[:, _PID].tolist() if pid]
 
 
-class Watch(threading.Thread):
-    """Ends worker processes that are at one attempt for longer than `limit_s`; `ended` holds those processes."""
+@contextmanager
+def watched(board: Board, *, limit_s: float) -> Iterator[set[int]]:
+    """Ends worker processes that are at one attempt for longer than `limit_s`; gives the set of those processes."""
+    ended, stop = set[int](), threading.Event()
 
-    def __init__(self, board: Board, *, limit_s: float) -> None:
-        super().__init__(daemon=True)
-        self.board, self.limit_s, self.ended = board, limit_s, set[int]()
-        self._stop = threading.Event()
+    def watch() -> None:
+        while not ended and not stop.wait(0.5):
+            ended.update(kill(attempt.pid for attempt in board.attempts() if attempt.seconds > limit_s))
 
-    def run(self) -> None:
-        while not self._stop.wait(0.5):
-            self.ended = kill([work.pid for work in self.board.work() if work.seconds > self.limit_s])
-            if self.ended:
-                return
-
-    def __enter__(self) -> "Watch":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield ended
+    finally:
+        stop.set()
 
 
 def kill(pids: Iterable[int]) -> set[int]:
-    """Ends processes that nothing else would end: one stuck in a library does not hear a polite signal.
-
-    Returns:
-        Those that were still alive.
-    """
+    """Ends processes, also those stuck in a library, which hear no polite signal; returns those that were alive."""
     killed = set()
     for pid in pids:
         with suppress(ProcessLookupError):

@@ -12,9 +12,11 @@ import av
 import numpy as np
 
 from nonlocal_video.data.clips import random_clip
-from nonlocal_video.data.dataset import _chosen
-from nonlocal_video.data.decode import DecodeError, decode
+from nonlocal_video.data.dataset import ValidationVideos
+from nonlocal_video.data.decode import decode
 from nonlocal_video.data.transforms import training_crop
+from nonlocal_video.tasks.single_label import target
+from nonlocal_video.types import Entry, Failure
 from tests.data.videos import textured_frames, write
 
 LIMIT_S = 20.0
@@ -144,12 +146,17 @@ def flipped(content: bytes, number: int) -> bytes:
 
 def outcome(path: str, decoder: str) -> tuple[str, float, str]:
     """What a training clip of this file is: "clip" or the error; how long that took, and which clip it is."""
-    crop = partial(training_crop, jitter=(256, 320), crop=224, flip=True)
-    pick, fit = _chosen(partial(random_clip, length=32, stride=2), crop, np.random.default_rng(0))
+    videos = ValidationVideos(
+        [Entry("video", path, 0)],
+        seed=0,
+        pick=partial(random_clip, length=32, stride=2),
+        fit=partial(training_crop, jitter=(256, 320), crop=224, flip=True),
+        target=target,
+        decode=partial(decode, decoder=decoder, limit_s=LIMIT_S),
+    )
     start = time.perf_counter()
-    try:
-        decoded = decode(path, pick, fit, decoder=decoder, limit_s=LIMIT_S)
-    except DecodeError as error:
-        return f"error: {str(error).removeprefix(f'{path}: ')}", time.perf_counter() - start, ""
-    digest = hashlib.sha256(decoded.frames.numpy().tobytes()).hexdigest()
-    return "clip", time.perf_counter() - start, digest
+    found = videos.get(0, lost={}, started=lambda _: None)
+    seconds = time.perf_counter() - start
+    if isinstance(found, Failure):
+        return f"error: {found.cause.removeprefix(f'{path}: ')}", seconds, ""
+    return "clip", seconds, hashlib.sha256(found.clip.numpy().tobytes()).hexdigest()

@@ -15,8 +15,7 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
 from nonlocal_video.data.decode import DECODERS, check_decoder, decode
-from nonlocal_video.data.decoders.decord import import_decord
-from nonlocal_video.data.decoders.torchcodec import import_torchcodec
+from nonlocal_video.data.decoders.fallback import import_decord, import_torchcodec
 from tests.conftest import numbers_in
 from tests.data import fuzz
 from tests.data.bad_videos import BROKEN, LIMIT_S, ODD, flipped, no_permission, outcome, whole

@@ -26,7 +26,7 @@ from nonlocal_video.data.census.suspicions import (
 )
 from nonlocal_video.data.census.usable import CENSUS, Census, format_census, hash_listed, split_broken, take_census
 from nonlocal_video.data.decode import DecodeError, decode
-from nonlocal_video.data.decoders.examine import FOLDER, Finding, examine
+from nonlocal_video.data.decoders.examine import FOLDER, Health, examine
 from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.types import Entry, TimedLabel
 from tests.conftest import numbered_frames
@@ -34,7 +34,7 @@ from tests.conftest import numbered_frames
 DEPTH = Depth(limit_s=30.0, decode_all=True)
 
 
-def look(path: Path, *, limit_s: float = 30, decode_all: bool = True) -> Finding:
+def look(path: Path, *, limit_s: float = 30, decode_all: bool = True) -> Health:
     return examine(str(path), limit_s=limit_s, decode_all=decode_all)
 
 
@@ -118,7 +118,7 @@ def test_time_is_limited(numbered_video: Path) -> None:
 # All videos
 
 
-def stuck(path: str, *, limit_s: float, decode_all: bool) -> Finding:
+def stuck(path: str, *, limit_s: float, decode_all: bool) -> Health:
     """A library that hangs in its own code and lets no other thread run; another that crashes."""
     name = os.path.basename(path)
     if name == "stuck.mp4":
@@ -230,12 +230,12 @@ def test_missing_files_say_why_they_are_missing(tmp_path: Path) -> None:
 
 
 def record(video: str, label: int, *, content: str = "", frames: int = 100, claimed: int | None = None) -> Record:
-    finding = Finding("ok", content=content or video, frames=frames, claimed=claimed)
+    finding = Health("ok", content=content or video, frames=frames, claimed=claimed)
     return Record(video, f"/data/{video}", label, (1, 1), DEPTH, finding)
 
 
 def gone(video: str, label: int, state: str = "missing") -> Record:
-    return record(video, label)._replace(finding=Finding(state))
+    return record(video, label)._replace(finding=Health(state))
 
 
 def test_duplicates_are_usable_videos_of_the_same_content() -> None:

@@ -1,4 +1,5 @@
 import shutil
+from collections import OrderedDict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from nonlocal_video.data.dataset import (
     ValidationVideos,
 )
 from nonlocal_video.data.decode import DecodeError
-from nonlocal_video.data.decoders import memory as memory_module
+from nonlocal_video.data.decoders import index as index_module
 from nonlocal_video.data.decoders import pyav as pyav_module
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.prepare.encode import write_video
@@ -93,9 +94,8 @@ def test_a_file_that_is_read_anew_gives_the_clip_that_is_read_at_once(
         readings.append(arguments)
         raise pyav_module._StrayError
 
-    monkeypatch.setattr(pyav_module, "_read_from", astray)
-    monkeypatch.setattr(pyav_module, "_read_whole", astray)
-    monkeypatch.setattr(memory_module, "_memory", memory_module._Memory())
+    monkeypatch.setattr(pyav_module, "_pick", astray)
+    monkeypatch.setattr(index_module, "_kept", OrderedDict())
     for num_readings in (2, 2):  # The second time it is known that the frames have to be counted.
         found = sample(training(entries), 3)
         assert (found.video, len(readings), found.failures) == (expected.video, num_readings, ())
@@ -159,8 +159,8 @@ def test_two_passes_see_other_clips_of_a_video(entries: list[Entry]) -> None:
 def test_a_broken_video_is_replaced_counted_and_named(entries: list[Entry], tmp_path: Path) -> None:
     listed = [broken(tmp_path), *entries[:3]]
     samples = [sample(training(listed), i) for i in range(4)]
-    assert all(len(one.clip) == 1 for one in samples)
-    (replaced,) = [one for one in samples if one.failures]
+    assert all(len(drawn.clip) == 1 for drawn in samples)
+    (replaced,) = [drawn for drawn in samples if drawn.failures]
     assert replaced.video in {entry.video for entry in entries[:3]}
     assert replaced.failures[0].video == "broken.mp4"
     assert not replaced.failures[0].by_chance

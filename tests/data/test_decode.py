@@ -2,6 +2,7 @@ import os
 import re
 import shutil
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,11 +21,9 @@ from nonlocal_video.data.decode import (
     check_decoder,
     decode,
 )  # fmt: skip
-from nonlocal_video.data.decoders import decord as decord_module
+from nonlocal_video.data.decoders import fallback as fallback_module
 from nonlocal_video.data.decoders import index as index_module
-from nonlocal_video.data.decoders import memory as memory_module
 from nonlocal_video.data.decoders import pyav as pyav_module
-from nonlocal_video.data.decoders import torchcodec as torchcodec_module
 from nonlocal_video.data.decoders.examine import examine
 from nonlocal_video.data.decoders.source import Deadline
 from nonlocal_video.data.prepare.encode import Encoding, reencode, write_video
@@ -43,7 +42,7 @@ def decoder(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test makes of a file that others use, too, does not outlive it."""
-    monkeypatch.setattr(memory_module, "_memory", memory_module._Memory())
+    monkeypatch.setattr(index_module, "_kept", OrderedDict())
 
 
 def as_they_are(_height: int, _width: int) -> Callable[[Tensor], Tensor]:
@@ -204,22 +203,23 @@ def test_packets_of_a_long_file_are_believed(tmp_path: Path, codec: str, b_frame
     assert (found.believed, len(found.seconds)) == (True, 300)
 
 
-def test_a_process_remembers_the_files_that_it_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "REMEMBERED_FRAMES", 25)
-    memory, found = (
-        memory_module._Memory(),
-        memory_module.Index("avi", "h264", 0, None, np.zeros(10), None, False, [], False),
-    )
-    keys = [("a", 1, 1), ("b", 1, 1), ("c", 1, 1)]
-    memory.keep(keys[0], found)
-    memory.keep(keys[1], found)
-    memory.keep(keys[1], found)
-    assert memory.find(keys[0]) is found
-    memory.keep(keys[2], found)
-    assert [memory.find(key) for key in keys] == [found, None, found]
-    memory.drop(keys[0])
-    memory.keep(keys[1], found)
-    assert memory.find(keys[2]) is found
+def test_a_process_remembers_the_files_that_it_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "REMEMBERED_FRAMES", 25)
+    found = index_module.Index("avi", "h264", 0, None, np.zeros(10))
+    paths = [str(tmp_path / name) for name in "abc"]
+    for path in paths:
+        Path(path).touch()
+    index_module.remember(paths[0], found)
+    index_module.remember(paths[1], found)
+    index_module.remember(paths[1], found)
+    assert index_module.known(paths[0]) is found
+    index_module.remember(paths[2], found)
+    assert [index_module.known(path) for path in paths] == [found, None, found]
+    index_module.forget(paths[0])
+    index_module.remember(paths[1], found)
+    assert index_module.known(paths[2]) is found
+    Path(paths[2]).write_text("changed")
+    assert index_module.known(paths[2]) is None
 
 
 def test_what_only_the_first_packet_tells_is_not_missed(tmp_path: Path, decoder: str) -> None:
@@ -337,9 +337,9 @@ def test_decord_is_not_asked_for_what_it_misreads(
         pytest.skip("no decord")
     path, shown = kind(tmp_path)
     asked = []
-    batch = decord_module.import_decord().VideoReader.get_batch
+    batch = fallback_module.import_decord().VideoReader.get_batch
     monkeypatch.setattr(
-        decord_module.import_decord().VideoReader, "get_batch", lambda *a: (asked.append(a), batch(*a))[1]
+        fallback_module.import_decord().VideoReader, "get_batch", lambda *a: (asked.append(a), batch(*a))[1]
     )
     assert numbers(read(path, [3, 50], decoder="decord")) == [[shown[3], shown[50]]]
     assert not asked
@@ -354,7 +354,7 @@ def test_torchcodec_is_not_asked_for_what_it_misreads(
     if not can_use("torchcodec"):
         pytest.skip("no torchcodec")
     path, shown = kind(tmp_path)
-    monkeypatch.setattr(torchcodec_module.import_torchcodec(), "VideoDecoder", None)
+    monkeypatch.setattr(fallback_module.import_torchcodec(), "VideoDecoder", None)
     assert numbers(read(path, [3, 50], decoder="torchcodec")) == [[shown[3], shown[50]]]
 
 
@@ -363,15 +363,17 @@ def test_a_file_that_is_too_large_to_keep_is_sought_in(
     tmp_path: Path, kind: Callable[[Path], tuple[Path, list[int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, _ = kind(tmp_path)
-    seeks = []
-    sought = pyav_module._sought
-    monkeypatch.setattr(pyav_module, "_sought", lambda *a: (seeks.append(a), sought(*a))[1])
+    kept = []
+    read_from = pyav_module._read_from
+    monkeypatch.setattr(pyav_module, "_read_from", lambda *a: (kept.append(bool(a[1])), read_from(*a))[1])
     assert not fuzz.compare(path)
-    assert not seeks
+    assert all(kept)
     monkeypatch.setattr(index_module, "KEPT_BYTES", 0)
+    kept.clear()
     assert not fuzz.compare(path)
-    assert seeks
-    assert not memory_module._memory.kept, "no seek went astray"
+    assert not any(kept)
+    assert kept
+    assert not index_module._kept, "no seek went astray"
 
 
 def test_pyav_reads_from_the_start_when_a_seek_goes_astray(

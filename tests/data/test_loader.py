@@ -66,7 +66,7 @@ def test_ranks_share_the_videos_without_padding(entries: list[Entry], world_size
     found = [
         item.video
         for rank in range(world_size)
-        for item in testing_loader(videos, range(len(videos)), rank=rank, world_size=world_size, workers=0, limit_s=60)
+        for item in testing_loader(videos, range(4), rank=rank, world_size=world_size, workers=0, limit_s=60)
     ]
     assert sorted(found) == [entry.video for entry in entries[:4]]
 

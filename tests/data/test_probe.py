@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nonlocal_video.data.decoders.probe import is_video
+from nonlocal_video.data.decoders.container import is_video
 
 CONTAINERS = {
     "gif": ("gif", "rgb8"), "apng": ("apng", "rgb24"), "mpegts": ("mpeg2video", "yuv420p"), "asf": ("wmv2", "yuv420p"),

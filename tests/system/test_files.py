@@ -8,7 +8,7 @@ import pytest
 
 from nonlocal_video.data.census.survey import Depth, survey
 from nonlocal_video.data.prepare.encode import Encoding
-from nonlocal_video.data.prepare.resize import resize
+from nonlocal_video.data.prepare.resize import reencode_all
 from nonlocal_video.system.files import is_new, locked
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +108,7 @@ def test_census_and_copies_share_the_lock_and_say_so_in_their_words(tmp_path: Pa
         locked(tmp_path / "copies"),
         pytest.raises(ValueError, match=r"^--resize: .*/copies: another prepare_data\.py is writing there \(process "),
     ):
-        resize({}, Encoding(), root=tmp_path / "root", folder=tmp_path / "copies", processes=1, time_limit_s=1)
+        reencode_all({}, Encoding(), root=tmp_path / "root", folder=tmp_path / "copies", processes=1, time_limit_s=1)
 
 
 def test_a_folder_is_new_until_something_is_written(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
-from nonlocal_video.data.decoders.examine import Finding, examine
+from nonlocal_video.data.decoders.examine import Health, examine
 from nonlocal_video.data.lists.kinds import ask_disk
 from nonlocal_video.data.lists.labels import from_json
 from nonlocal_video.data.workers import START_METHOD
@@ -49,7 +49,7 @@ class Record(NamedTuple):
     label: Label
     stamp: Stamp | None
     depth: Depth
-    finding: Finding
+    finding: Health
 
 
 def survey(entries: Sequence[Entry], folder: Path, *, depth: Depth, jobs: int) -> list[Record]:
@@ -92,7 +92,7 @@ def survey(entries: Sequence[Entry], folder: Path, *, depth: Depth, jobs: int) -
 
 def _record(entry: Entry, known: Record | None, stamp: Stamp | str, depth: Depth) -> Record:
     if known is None:
-        return Record(entry.video, entry.path, entry.label, None, depth, Finding("missing", str(stamp)))
+        return Record(entry.video, entry.path, entry.label, None, depth, Health("missing", str(stamp)))
     finding = known.finding
     if entry.num_frames is not None:
         finding = finding._replace(claimed=entry.num_frames)
@@ -120,11 +120,11 @@ def _stamp(path: str) -> Stamp | str:
     return status.st_size, status.st_mtime_ns
 
 
-def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tuple[str, Finding], None, None]:
+def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tuple[str, Health], None, None]:
     """Findings as they are made; few paths wait at a time, however many there are."""
     context = multiprocessing.get_context(START_METHOD)
     context.set_forkserver_preload([examine.__module__])  # Loaded once and shared.
-    pool, waiting, rest = None, dict[Future[Finding], str](), iter(paths)
+    pool, waiting, rest = None, dict[Future[Health], str](), iter(paths)
     try:
         while True:
             for path in islice(rest, 4 * jobs - len(waiting)):
@@ -141,13 +141,13 @@ def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tup
             pool.join()
 
 
-def _outcome(future: Future[Finding], depth: Depth) -> Finding:
+def _outcome(future: Future[Health], depth: Depth) -> Health:
     try:
         return future.result()
     except OutOfTime:
-        return Finding("timed out", f"its process was stuck and was ended after {depth.limit_s:g} s (--limit) and more")
+        return Health("timed out", f"its process was stuck and was ended after {depth.limit_s:g} s (--limit) and more")
     except ProcessExpired as error:
-        return Finding("broken", f"its process ended with exit code {error.exitcode}", by_chance=True)
+        return Health("broken", f"its process ended with exit code {error.exitcode}", by_chance=True)
 
 
 def _line(record: Record) -> str:
@@ -180,4 +180,4 @@ def _parsed(content: dict[str, Any]) -> Record:
     for key, value in content["finding"].items():  # Words that many records share are held once.
         found[key] = sys.intern(value) if isinstance(value, str) else value
     depth, stamp = Depth(**content["depth"]), stamp and (stamp[0], stamp[1])
-    return Record(content["video"], content["path"], label, stamp, depth, Finding(**found))
+    return Record(content["video"], content["path"], label, stamp, depth, Health(**found))

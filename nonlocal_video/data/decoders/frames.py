@@ -14,7 +14,6 @@ FRAME_FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "b
 """The extensions of frames, and what Pillow calls their formats."""
 
 _FRAME = re.compile(rf"(?!\.)(.*?)(\d+)\.(?:{'|'.join(FRAME_FORMATS)})", re.IGNORECASE | re.DOTALL)
-_FORMATS = tuple(dict.fromkeys(FRAME_FORMATS.values()))
 
 
 def frame_number(path: str) -> int | None:
@@ -25,14 +24,10 @@ def frame_number(path: str) -> int | None:
 
 @contextmanager
 def open_frames(path: str, deadline: Deadline, *, rate: float | None = None) -> Iterator[Source]:
-    """The numbered images of a folder, in the order of their numbers.
-
-    Args:
-        rate: frames a second, where somebody knows.
+    """The numbered images of a folder, in the order of their numbers, at `rate` frames a second where somebody knows.
 
     Raises:
-        ValueError: no frames, a number missing among them or there twice, or several series of frames but none called
-            `img_`.
+        ValueError: no frames, a number that is missing or there twice, or several series of frames but none `img_`.
     """
     names = list_frames(path)
 
@@ -45,7 +40,7 @@ def open_frames(path: str, deadline: Deadline, *, rate: float | None = None) -> 
 
 
 def list_frames(path: str) -> list[str]:
-    """The names of a folder's frames, in order; see `open_frames`."""
+    """The names of a folder's frames, in order; raises what `open_frames` does."""
     series: dict[str, dict[int, list[str]]] = {}
     with os.scandir(path) as files:
         for file in files:
@@ -70,24 +65,15 @@ def list_frames(path: str) -> list[str]:
 
 
 def _read_image(path: str) -> np.ndarray:
-    """(H, W, 3) uint8.
-
-    Raises:
-        ValueError: damaged, too large, or of no format of frames, whatever its name says.
-    """
+    """(H, W, 3) uint8; what is transparent on black. A ValueError if the content is damaged, or no format of frames."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            return np.array(_to_rgb(image))
+        with Image.open(path, formats=list(FRAME_FORMATS.values())) as image:
+            if image.mode.startswith("I"):  # Grey of 16 bits, which Pillow would cut off at 255.
+                return np.array(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB"))
+            if image.mode.endswith("A") or "transparency" in image.info:
+                black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+                return np.array(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
+            return np.array(image.convert("RGB"))
     # What Pillow raises for damaged chunks of a PNG, and for the size of a picture that would fill the memory.
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{os.path.basename(path)}: {error}") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """8 bits of each colour, what is transparent on black."""
-    if image.mode.startswith("I"):  # Grey of 16 bits, which Pillow would cut off at 255.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode.endswith("A") or "transparency" in image.info:
-        seen = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, (0, 0, 0, 255)), seen).convert("RGB")
-    return image.convert("RGB")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from nonlocal_video.data.decoders.picture import ESCAPE, PERIOD, UNCERTAIN, Bits, Picture, plain
+from nonlocal_video.data.decoders.picture import PERIOD, UNCERTAIN, Bits, Picture, order_of, plain, units
 
 SLICES, IDR, SEI, SEQUENCE, SETS = (1, 5, 2), 5, 6, 7, (7, 8)
 FULL_COLOUR = (44, 244)
@@ -14,15 +14,15 @@ HEADER = 17
 """Bytes that hold a slice's header up to the order of its picture."""
 
 
-class Sequence(NamedTuple):
+class SequenceSet(NamedTuple):
     """What a sequence parameter set says (clause 7.3.2.1.1)."""
 
     number_bits: int
-    """Of the number of a picture."""
+    """The size of the number of a picture."""
     order_kind: int
     """How a picture says when it is shown: 0 by a number, 2 by its place in the file."""
     order_bits: int
-    """Of that number."""
+    """The size of the number that says when a picture is shown."""
     progressive: bool
     """Whether pictures have no fields, which may be stored in two packets."""
 
@@ -40,15 +40,12 @@ class H264:
             raise ValueError("pictures may have fields, or an order that their bits do not tell")
         self.length, self.alone = (extradata[4] & 3) + 1, extradata[1] not in FULL_COLOUR
         self.period = self.latest = 0
-        self.mask = (1 << order_bits) - 1
-        self.middle = self.mask // 2
 
     def __call__(self, packet: bytes) -> Picture:
         """A picture of one or more slices (clauses 7.3.2 and 7.3.3)."""
-        length, first, recovers, tells = self.length, 0, False, False
-        place, end = length, len(packet) - 1
-        while place < end:
-            kind, following = packet[place] & 31, place + length + int.from_bytes(packet[place - length : place], "big")
+        first, recovers, tells = 0, False, False
+        for place, end in units(packet, self.length):
+            kind = packet[place] & 31
             if kind in SLICES:
                 if packet[place + 1] & 128:  # The number of its first macroblock is 0.
                     if first:
@@ -58,9 +55,8 @@ class H264:
                 recovers = recovers or _recovers(packet[place + 1 : place + 64])
             elif kind in SETS:
                 tells = True
-                if kind == SEQUENCE and read_sequence(packet[place : following - length]) != self.sequence:
+                if kind == SEQUENCE and read_sequence(packet[place:end]) != self.sequence:
                     return UNCERTAIN
-            place = following
         order = self._order(packet, first) if first else None
         if order is None:
             return UNCERTAIN
@@ -73,41 +69,20 @@ class H264:
         if is_idr:
             self.period += PERIOD
             self.latest = 0
-        bits = self.sequence.order_bits
-        if not bits:
+        size = self.sequence.order_bits
+        if not size:
             self.latest += 1
             return self.period + self.latest
-        head = packet[place + 1 : place + HEADER]
-        behind = _BEHIND_SET[head[0]]
-        if behind and not is_idr and ESCAPE not in head:  # As most are: all fields have known sizes.
-            left = 8 * len(head) - behind - self.sequence.number_bits
-        else:
-            head = plain(head)
-            left = max(0, _behind_set(head) - self.sequence.number_bits)
-            if is_idr:
-                left = _behind_golomb(head, left)
-        if left < bits:
+        bits = Bits(plain(packet[place + 1 : place + HEADER]))
+        bits.take(1), bits.golomb(), bits.golomb(), bits.take(self.sequence.number_bits)
+        if is_idr:
+            bits.golomb()
+        if bits.left < size:
             return None
-        number = int.from_bytes(head, "big") >> left - bits
-        order = self.latest + ((number - self.latest + self.middle) & self.mask) - self.middle
+        order = order_of(bits.take(size), size, latest=self.latest)
         if packet[place] & 96:  # Others lean on it.
             self.latest = order
         return self.period + order
-
-
-def _behind_golomb(head: bytes, left: int) -> int:
-    """How many bits of a slice's header are left behind a number ue(v); none if it does not end."""
-    zeros = left - (int.from_bytes(head, "big") & (1 << left) - 1).bit_length()
-    return max(0, left - 2 * zeros - 1)
-
-
-def _behind_set(head: bytes) -> int:
-    """The same behind the number of the first macroblock, 0 in one bit, the slice's type and its parameter set."""
-    return _behind_golomb(head, _behind_golomb(head, 8 * len(head) - 1))
-
-
-_BEHIND_SET = [16 - left if (left := _behind_set(bytes([byte, 0]))) >= 8 else 0 for byte in range(256)]
-"""Bits up to there, by a header's first byte; 0 if it does not tell."""
 
 
 def _recovers(message: bytes) -> bool:
@@ -127,7 +102,7 @@ def _recovers(message: bytes) -> bool:
     return False
 
 
-def read_sequence(unit: bytes) -> Sequence:
+def read_sequence(unit: bytes) -> SequenceSet:
     """What a sequence parameter set says; pictures have fields if it is cut off."""
     content = plain(unit)
     bits = Bits(content[4:])
@@ -147,7 +122,7 @@ def read_sequence(unit: bytes) -> Sequence:
         for _ in range(min(bits.golomb(), 255)):
             bits.golomb()
     bits.golomb(), bits.take(1), bits.golomb(), bits.golomb()
-    return Sequence(number_bits, kind, order_bits, bits.take(1) == 1)
+    return SequenceSet(number_bits, kind, order_bits, bits.take(1) == 1)
 
 
 def _skip_scaling(bits: Bits, size: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from nonlocal_video.data.decoders.picture import PERIOD, UNCERTAIN, Bits, Picture, plain
+from nonlocal_video.data.decoders.picture import PERIOD, UNCERTAIN, Bits, Picture, order_of, plain, units
 
 SLICES, KEYS, IDRS = range(32), range(16, 22), (19, 20)
 UNREFERRED = (0, 2, 4, 6, 7, 8, 9, 10, 12, 14)
@@ -24,20 +24,17 @@ class Hevc:
             raise ValueError("expected parameter sets")
         self.length = (extradata[21] & 3) + 1
         self.order_bits: int | None = None
-        """Of the number that says when a picture is shown; None until a sequence parameter set says it."""
+        """The size of the number that says when a picture is shown; None until a sequence parameter set says it."""
         self.further_bits: int | None = None
-        """Which a slice's header has besides; None until a picture parameter set says it."""
+        """Bits that a slice's header has besides; None until a picture parameter set says it."""
         self.period = self.latest = 0
-        for unit in _sets(extradata):
-            if not self._learn(unit):
-                raise ValueError("the order of the pictures is not known")
+        if not all(map(self._learn, _sets(extradata))):
+            raise ValueError("the order of the pictures is not known")
 
     def __call__(self, packet: bytes) -> Picture:
         """A picture of one or more slices; random access pictures stand alone (clauses 7.3.1 and 7.3.6)."""
-        length, first, tells = self.length, 0, False
-        place, end = length, len(packet) - 1
-        while place < end:
-            following = place + length + int.from_bytes(packet[place - length : place], "big")
+        first, tells = 0, False
+        for place, end in units(packet, self.length):
             kind, head = packet[place] >> 1 & 63, packet[place + 2 : place + 3]
             if kind in CUTS or (kind in KEYS and head >= b"\xc0"):  # Pictures that wait are not shown any more.
                 return UNCERTAIN
@@ -47,9 +44,8 @@ class Hevc:
                 first = place
             elif kind in SETS:
                 tells = True
-                if not self._learn(packet[place : following - length]):
+                if not self._learn(packet[place:end]):
                     return UNCERTAIN
-            place = following
         order = self._order(packet, first) if first else None
         if order is None:
             return UNCERTAIN
@@ -82,8 +78,7 @@ class Hevc:
             return self.period
         bits = Bits(plain(packet[place + 2 : place + 2 + HEADER]))
         bits.take(2 if kind in KEYS else 1), bits.golomb(), bits.take(self.further_bits), bits.golomb()
-        number, middle = bits.take(size), 1 << size - 1
-        order = self.latest + ((number - self.latest + middle - 1) & (2 * middle - 1)) - middle + 1
+        order = order_of(bits.take(size), size, latest=self.latest)
         if kind not in UNREFERRED and packet[place + 1] & 7 == 1:  # Of the lowest temporal layer.
             self.latest = order
         return self.period + order
@@ -105,7 +100,7 @@ def _sets(extradata: bytes) -> Iterator[bytes]:
 
 
 def _order_bits(bits: Bits) -> int | None:
-    """What a sequence parameter set says (clause 7.3.2.2.1); None if it says that colours are separate pictures."""
+    """The size that a sequence parameter set says (clause 7.3.2.2.1); None if colours are separate pictures."""
     bits.take(4)
     layers = bits.take(3)
     bits.take(1 + 96)

@@ -1,6 +1,6 @@
 """What a compressed packet holds, in the words of all codecs, and the bits that say so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
@@ -46,14 +46,25 @@ class Bits:
     def golomb(self) -> int:
         """The number ue(v) (H.264, clause 9.1)."""
         zeros = self.left - self.value.bit_length()
-        self.take(zeros)
+        self.left -= zeros
         return self.take(zeros + 1) - 1
 
 
-ESCAPE = b"\0\0\3"
-"""Bytes of which the last only keeps the content of a unit of H.264 or HEVC from looking like a start code."""
-
-
 def plain(content: bytes) -> bytes:
-    """The content of a unit without such bytes (clause 7.4.1)."""
-    return content.replace(ESCAPE, b"\0\0")
+    """The content of a unit without the bytes that only keep it from looking like a start code (H.264, 7.4.1)."""
+    return content.replace(b"\0\0\3", b"\0\0")
+
+
+def units(packet: bytes, length: int) -> Iterator[tuple[int, int]]:
+    """Where each unit of H.264 or HEVC begins and ends in a packet, in which `length` bytes before it say its size."""
+    place, last = length, len(packet) - 1
+    while place < last:
+        end = place + int.from_bytes(packet[place - length : place], "big")
+        yield place, end
+        place = end + length
+
+
+def order_of(number: int, bits: int, *, latest: int) -> int:
+    """The order of a picture by its last bits, next to the order `latest` (H.264, 8.2.1.1; H.265, 8.3.1)."""
+    mask = (1 << bits) - 1
+    return latest + ((number - latest + mask // 2) & mask) - mask // 2

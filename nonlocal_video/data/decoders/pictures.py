@@ -21,11 +21,7 @@ SEQUENCE_HEADER, FRAME_HEADERS = 1, (3, 6)
 
 
 def look_for(context: Any) -> Look | None:
-    """What looks at the packets of a stream, in the order of the file; None if they cannot be believed.
-
-    Args:
-        context: the codec context of a stream (PyAV).
-    """
+    """The look at the packets of a stream with this codec context (PyAV); None if packets cannot be believed."""
     name, extradata = context.codec.canonical_name, bytes(context.extradata or b"")
     if name in ("h264", "hevc"):
         try:
@@ -34,7 +30,15 @@ def look_for(context: Any) -> Look | None:
             return None
     if context.codec.intra_only and name != "mjpeg":
         return lambda _: ORDINARY
-    others: dict[str, Look] = {"mjpeg": _mjpeg, "mpeg4": Mpeg4(), "vp8": _vp8, "vp9": _vp9, "av1": _av1}
+    others: dict[str, Look] = {
+        # An image without tables of its own leans on one before it.
+        "mjpeg": lambda packet: ORDINARY if b"\xff\xdb" in packet[:4096] else UNCERTAIN,
+        "mpeg4": Mpeg4(),
+        # Some pictures are only there for others to lean on (RFC 6386, section 9.1).
+        "vp8": lambda packet: ORDINARY if packet[0] & 0b1_0000 else HIDDEN,
+        "vp9": _vp9,
+        "av1": _av1,
+    }
     return others.get(name)
 
 
@@ -61,38 +65,21 @@ class Mpeg4:
         return Picture(1, kind == 0, False, USER_DATA in packet[:start], self.order + MOST_B_FRAMES - 1)
 
 
-def _mjpeg(packet: bytes) -> Picture:
-    """An image without tables of its own leans on one before it."""
-    return ORDINARY if b"\xff\xdb" in packet[:4096] else UNCERTAIN
-
-
-def _vp8(packet: bytes) -> Picture:
-    """Some pictures are only there for others to lean on (RFC 6386, section 9.1)."""
-    return ORDINARY if packet[0] & 0b1_0000 else HIDDEN
-
-
 def _vp9(packet: bytes) -> Picture:
-    """The same, unless one that is shown is in the same packet (VP9, section 6.2 and annex B)."""
-    shown = [
-        bool(first & 0b0000_1010) or first & 0b0011_0000 == 0b0011_0000  # Profile 3 says it elsewhere.
-        for first in _vp9_frames(packet)
-    ]
-    return ORDINARY if sum(shown) == 1 else UNCERTAIN if any(shown) else HIDDEN
-
-
-def _vp9_frames(packet: bytes) -> list[int]:
-    """The first bytes of the frames that an index at the end of a packet lists; that of the packet if there is none."""
-    marker = packet[-1]
+    """A picture that is shown, or one for others to lean on, unless it shares its packet with one that is shown."""
+    # An index at the end of a packet lists the frames in it (VP9, section 6.2 and annex B).
+    marker, firsts, place = packet[-1], [packet[0]], 0
     count, width = (marker & 7) + 1, (marker >> 3 & 3) + 1
     index = len(packet) - 2 - count * width
-    if marker & 0b1110_0000 != 0b1100_0000 or index < 0 or packet[index] != marker:
-        return [packet[0]]
-    firsts, place = [], 0
-    for number in range(count):
-        size = packet[index + 1 + number * width : index + 1 + (number + 1) * width]
-        firsts += list(packet[place : place + 1])
-        place += int.from_bytes(size, "little")
-    return firsts
+    if marker & 0b1110_0000 == 0b1100_0000 and index >= 0 and packet[index] == marker:
+        firsts = []
+        for number in range(count):
+            size = packet[index + 1 + number * width : index + 1 + (number + 1) * width]
+            firsts += packet[place : place + 1]
+            place += int.from_bytes(size, "little")
+    # Profile 3 says elsewhere whether a frame is shown.
+    shown = sum(bool(first & 0b0000_1010) or first & 0b0011_0000 == 0b0011_0000 for first in firsts)
+    return ORDINARY if shown == 1 else UNCERTAIN if shown else HIDDEN
 
 
 def _av1(packet: bytes) -> Picture:

@@ -1,4 +1,4 @@
-"""What every decoder gives, and how long it may take."""
+"""What every decoder gives, what it refuses, and how long it may take."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -38,3 +38,12 @@ class Deadline:
         """Raises: TimeoutError when the time is up."""
         if self.end is not None and time.monotonic() > self.end:
             raise TimeoutError(f"not decoded within {self.limit_s:g} s (data.decode_limit_s)")
+
+
+def size_fault(size: tuple[int, int], first: tuple[int, int]) -> str:
+    """Why a frame of this height and width is refused in a video whose first one has the size `first`; "" if not."""
+    if size != first:
+        return f"the size changes from {first[1]} x {first[0]} to {size[1]} x {size[0]}"
+    if max(size) > MAX_ASPECT * min(size):
+        return f"frames of {size[1]} x {size[0]} pixels are longer than {MAX_ASPECT} : 1"
+    return ""

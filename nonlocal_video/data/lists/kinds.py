@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from nonlocal_video.data.decoders.container import is_video
 from nonlocal_video.data.decoders.frames import FRAME_FORMATS, frame_number
-from nonlocal_video.data.decoders.probe import is_video
 from nonlocal_video.data.lists.pathlist import VIDEO_EXTENSIONS
 
 _OTHERS = {

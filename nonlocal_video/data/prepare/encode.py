@@ -15,10 +15,8 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from nonlocal_video.data.decoders.container import open_container, video_stream
-from nonlocal_video.data.decoders.index import count_frames, decode_all, open_index
-from nonlocal_video.data.decoders.memory import Index
-from nonlocal_video.data.decoders.orientation import orientation, upright
+from nonlocal_video.data.decoders.container import open_container, orientation, upright, video_stream
+from nonlocal_video.data.decoders.index import Index, count_frames, decode_all, open_index
 from nonlocal_video.data.decoders.source import Deadline
 
 UNFINISHED = ".unfinished"
@@ -50,9 +48,6 @@ def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 30, gop:
 def _x264(gop: int, crf: int) -> dict[str, object]:
     # One thread: x264's rate control is deterministic only then.
     return {"preset": "veryfast", "crf": str(crf), "g": str(gop), "threads": "1"}
-
-
-# Re-encoding
 
 
 class Encoding(NamedTuple):
@@ -110,21 +105,23 @@ def reencode(source: Path, target: Path, encoding: Encoding) -> bool:
 
 def _convert(source: Path, target: Path, encoding: Encoding, index: Index) -> list[Fraction]:
     """Writes the target and returns the times of its frames, in seconds."""
-    times: list[Fraction] = []
+    times, stream, reformatter = list[Fraction](), None, VideoReformatter()
     with open_container(str(source)) as old, ExitStack() as stack:
-        stream, convert, old_stream = None, _Converter(encoding.short_side), video_stream(old)
+        old_stream = video_stream(old)
         # The index in front spares a reader one seek to the end. Where the first frame is shown late, that is noted in
         # ticks of the movie: of thousandths of a second, unless it is said.
         options = {"movflags": "faststart", "movie_timescale": str(min(old_stream.time_base.denominator, 2**31 - 1))}
         container = stack.enter_context(av.open(str(target), "w", format="mp4", options=options))
-        for frame in decode_all(old, old_stream, Deadline(None)):
+        for number, frame in enumerate(decode_all(old, old_stream, Deadline(None))):
             if frame is None:
-                raise ValueError(f"what follows frame {len(times) - 1} cannot be decoded")
-            _set_time(frame, old_stream, index, number=len(times))
-            times.append(frame.pts * frame.time_base)
-            small = convert(frame)
+                raise ValueError(f"what follows frame {number - 1} cannot be decoded")
+            if number == 0:
+                size = small_size(frame.height, frame.width, encoding.short_side)
+            small = _converted(frame, size, reformatter)
+            small.pts, small.time_base = _time_of(number, old_stream, index)
+            times.append(small.pts * small.time_base)
             if stream is None:
-                stream = _add_stream(container, small, frame, old_stream, encoding)
+                stream = _add_stream(container, small, old_stream, encoding, transposed=orientation(frame)[0])
             container.mux(stream.encode(small))
         if stream is None:
             raise ValueError("no frames")
@@ -132,51 +129,50 @@ def _convert(source: Path, target: Path, encoding: Encoding, index: Index) -> li
     return times
 
 
-def _set_time(frame: av.VideoFrame, old: Any, index: Index, *, number: int) -> None:
-    """Gives a frame the time that its number has."""
+def _time_of(number: int, old: Any, index: Index) -> tuple[int, Fraction]:
+    """When a frame is shown, in units of so many seconds."""
     if index.ticks is None:
-        frame.pts, frame.time_base = number, 1 / (old.average_rate or old.guessed_rate or Fraction(30))
-    else:  # Frames that were not promised come last, and are noticed later.
-        tick = index.ticks[number] if number < len(index.ticks) else index.ticks[-1] + number
-        frame.pts, frame.time_base = tick, old.time_base
+        return number, 1 / (old.average_rate or old.guessed_rate or Fraction(30))
+    # Frames that were not promised come last, and are noticed later.
+    return index.ticks[number] if number < len(index.ticks) else index.ticks[-1] + number, old.time_base
 
 
-def _add_stream(container: Any, upright: av.VideoFrame, frame: av.VideoFrame, old: Any, encoding: Encoding) -> Any:
+def _add_stream(container: Any, small: av.VideoFrame, old: Any, encoding: Encoding, *, transposed: bool) -> Any:
     stream = container.add_stream("libx264", rate=old.average_rate or old.guessed_rate or 30)
-    stream.width, stream.height, stream.pix_fmt = upright.width, upright.height, "yuv420p"
+    stream.width, stream.height, stream.pix_fmt = small.width, small.height, "yuv420p"
     stream.options = _x264(encoding.gop, encoding.crf)
     context = stream.codec_context
-    context.time_base = stream.time_base = frame.time_base
-    # Decoders turn YUV to RGB by these.
-    context.colorspace, context.color_range = upright.colorspace, upright.color_range
-    context.color_primaries, context.color_trc = upright.color_primaries, upright.color_trc
-    ratio = old.sample_aspect_ratio
-    if ratio:
-        context.sample_aspect_ratio = 1 / ratio if orientation(frame)[0] else ratio
+    context.time_base = stream.time_base = small.time_base
+    _copy_colours(small, context)
+    if ratio := old.sample_aspect_ratio:
+        context.sample_aspect_ratio = 1 / ratio if transposed else ratio
     return stream
 
 
-class _Converter:
-    """Frames to upright yuv420p, all of the size of the first one."""
+def _copy_colours(source: Any, target: Any) -> None:
+    """Decoders turn YUV to RGB by these."""
+    for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
+        setattr(target, name, getattr(source, name))
 
-    def __init__(self, short_side: int) -> None:
-        self.short_side = short_side
-        self.size: tuple[int, int] | None = None
-        self.reformatter = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
-        height, width = self.size = self.size or small_size(frame.height, frame.width, self.short_side)
-        small = self.reformatter.reformat(
-            frame, width=width, height=height, format="yuv420p", interpolation=Interpolation.BICUBIC, threads=1
-        )
-        turns = orientation(frame)
-        if any(turns):
-            small = _turned(small, turns)
-        small.pts, small.time_base = frame.pts, frame.time_base
-        if small.colorspace == _RGB:
-            small.colorspace = _UNSPECIFIED  # The source's pixels were RGB, these are YUV.
-        small.pict_type = PictureType.NONE  # Otherwise x264 repeats the source's key frames.
-        return small
+def _converted(frame: av.VideoFrame, size: tuple[int, int], reformatter: VideoReformatter) -> av.VideoFrame:
+    """A frame in yuv420p, of this height and width, then upright."""
+    (height, width), turns = size, orientation(frame)
+    small = reformatter.reformat(
+        frame, width=width, height=height, format="yuv420p", interpolation=Interpolation.BICUBIC, threads=1
+    )
+    if any(turns):
+        planes = small.to_ndarray()  # (H + H/2, W): Y above, then U and V, each in H/4 full rows
+        luma, chroma = planes[:height], planes[height:].reshape(2, height // 2, width // 2)
+        parts = [upright(plane, turns) for plane in (luma, *chroma)]
+        flat = np.concatenate([part.ravel() for part in parts])
+        turned = av.VideoFrame.from_ndarray(flat.reshape(-1, parts[0].shape[1]), format="yuv420p")
+        _copy_colours(small, turned)
+        small = turned
+    if small.colorspace == _RGB:
+        small.colorspace = _UNSPECIFIED  # The source's pixels were RGB, these are YUV.
+    small.pict_type = PictureType.NONE  # Otherwise x264 repeats the source's key frames.
+    return small
 
 
 def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
@@ -187,21 +183,8 @@ def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return round(height * short_side / shorter / 2) * 2, round(width * short_side / shorter / 2) * 2
 
 
-def _turned(frame: av.VideoFrame, turns: tuple[bool, bool, bool]) -> av.VideoFrame:
-    """A yuv420p frame of even size, turned and mirrored as `orientation` says."""
-    planes = frame.to_ndarray()  # (H + H/2, W): Y above, then U and V, each in H/4 full rows
-    height, width = frame.height, frame.width
-    luma, chroma = planes[:height], planes[height:].reshape(2, height // 2, width // 2)
-    parts = [upright(plane, turns) for plane in (luma, *chroma)]
-    flat = np.concatenate([part.ravel() for part in parts])
-    turned = av.VideoFrame.from_ndarray(flat.reshape(-1, parts[0].shape[1]), format="yuv420p")
-    turned.colorspace, turned.color_range = frame.colorspace, frame.color_range
-    turned.color_primaries, turned.color_trc = frame.color_primaries, frame.color_trc
-    return turned
-
-
 def _check(path: Path, times: list[Fraction]) -> None:
-    """Fails unless the file holds one frame at each of these times."""
+    """Raises: ValueError: the file does not hold one frame at each of these times."""
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size and not packet.is_discard]
         written = sorted(packet.pts * packet.time_base for packet in packets if packet.pts is not None)

@@ -39,8 +39,11 @@ NUM_FRAMES = (70, 88)
 GAP = 16
 """Frames without a square between the first and the second: more than temporal pooling joins."""
 QUARTERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
-"""Of the frame: down and right of its centre."""
+"""Quarters of the frame: down and right of its centre."""
 COLOURS = ((220, 40, 40), (40, 80, 230))
+
+Span = tuple[int, int]
+"""A frame, and another up to which, not including, something is shown."""
 
 
 class Square(NamedTuple):
@@ -78,9 +81,9 @@ class Scene(NamedTuple):
     labels: dict[str, int]
     """The answer to each question, as an index into its classes."""
     actions: tuple[TimedLabel, ...] = ()
-    """Of scenes that show several things: what, and when."""
-    drifting: tuple[int, int] | None = None
-    """The frames, from and up to, in which the scene drifts; None for all."""
+    """What a scene that shows several things shows, and when."""
+    drifting: Span | None = None
+    """The frames in which the scene drifts; None for all."""
 
     def shift(self, t: int) -> int:
         """How many pixels the scene has drifted downwards at frame t."""
@@ -92,30 +95,22 @@ def draw_scene(index: int, *, seed: int) -> Scene:
     """Scene `index` of the endless series of this seed; four in a row hold all pairs of answers."""
     rng = np.random.default_rng((seed, index))
     same, up = index % 2, index // 2 % 2
-    height, width = SIZES[rng.integers(len(SIZES))]
-    num_frames = int(rng.integers(NUM_FRAMES[0], NUM_FRAMES[1] + 1))
-    first_colour, other_colour = draw_colours(rng)
-    quarters = draw_quarters(rng)
-    middle = num_frames // 2
-    times = (
-        (int(rng.integers(0, 5)), middle - GAP // 2 - int(rng.integers(0, 4))),
-        (middle + GAP // 2 + int(rng.integers(0, 4)), num_frames - int(rng.integers(0, 5))),
-    )
-    colours = (first_colour, first_colour if same else other_colour)
-    squares = [
-        draw_square(rng, height, width, quarter=quarter, colour=colour, time=time)
-        for colour, quarter, time in zip(colours, quarters, times, strict=True)
-    ]
-    speed = draw_speed(rng, height, width)
-    texture_seed = int(rng.integers(2**31))
-    labels = {"relation": same, "motion": up}
-    return Scene(height, width, num_frames, tuple(squares), -speed if up else speed, texture_seed, labels)
+    size, num_frames = draw_size(rng, NUM_FRAMES)
+    colours, quarters, times = draw_colours(rng, same=bool(same)), draw_quarters(rng), draw_times(rng, num_frames)
+    squares, drift = draw_squares(rng, size, colours, quarters, times), draw_drift(rng, size, up=bool(up))
+    return Scene(*size, num_frames, squares, drift, int(rng.integers(2**31)), {"relation": same, "motion": up})
 
 
-def draw_colours(rng: np.random.Generator) -> tuple[int, int]:
-    """Two different ones."""
+def draw_size(rng: np.random.Generator, num_frames: tuple[int, int]) -> tuple[tuple[int, int], int]:
+    """Height and width of a video, and its number of frames, from the shortest to the longest."""
+    return SIZES[rng.integers(len(SIZES))], int(rng.integers(num_frames[0], num_frames[1] + 1))
+
+
+def draw_colours(rng: np.random.Generator, *, same: bool) -> tuple[int, int]:
+    """Two colours, which are the same or not."""
     first = int(rng.integers(len(COLOURS)))
-    return first, (first + int(rng.integers(1, len(COLOURS)))) % len(COLOURS)
+    other = (first + int(rng.integers(1, len(COLOURS)))) % len(COLOURS)
+    return first, first if same else other
 
 
 def draw_quarters(rng: np.random.Generator) -> np.ndarray:
@@ -123,44 +118,48 @@ def draw_quarters(rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(QUARTERS)[:2]
 
 
-def draw_square(
-    rng: np.random.Generator, height: int, width: int, *, quarter: np.ndarray, colour: int, time: tuple[int, int]
-) -> Square:
-    """A square in a quarter of the frame."""
-    short_side = min(height, width)
-    side = int(short_side * rng.uniform(0.26, 0.32))
-    centre = np.array([height, width]) / 2 + quarter * short_side * rng.uniform(0.17, 0.23, 2)
-    top, left = (centre - side / 2).astype(int)
-    return Square(colour, int(top), int(left), side, *time)
+def draw_times(rng: np.random.Generator, num_frames: int) -> tuple[Span, Span]:
+    """The first and the last part of a video, with a gap between them."""
+    middle = num_frames // 2
+    early = (int(rng.integers(0, 5)), middle - GAP // 2 - int(rng.integers(0, 4)))
+    return early, (middle + GAP // 2 + int(rng.integers(0, 4)), num_frames - int(rng.integers(0, 5)))
 
 
-def draw_speed(rng: np.random.Generator, height: int, width: int) -> float:
-    """In pixels a frame."""
-    return float(rng.uniform(0.8, 1.2)) * min(height, width) / 80
+def draw_squares(
+    rng: np.random.Generator, size: Sequence[int], colours: Sequence[int], quarters: np.ndarray, times: Sequence[Span]
+) -> tuple[Square, ...]:
+    """A square for each colour, in its quarter of the frame and its time."""
+    squares = list[Square]()
+    for colour, quarter, time in zip(colours, quarters, times, strict=True):
+        side = int(min(size) * rng.uniform(0.26, 0.32))
+        centre = np.array(size) / 2 + quarter * min(size) * rng.uniform(0.17, 0.23, 2)
+        top, left = (centre - side / 2).astype(int)
+        squares.append(Square(colour, int(top), int(left), side, *time))
+    return tuple(squares)
+
+
+def draw_drift(rng: np.random.Generator, size: Sequence[int], *, up: bool) -> float:
+    """Pixels per frame, downwards."""
+    speed = float(rng.uniform(0.8, 1.2)) * min(size) / 80
+    return -speed if up else speed
 
 
 def render(scene: Scene) -> Iterator[np.ndarray]:
     """The frames (H, W, 3) uint8 of a scene."""
-    texture = _texture(2 * scene.height, scene.width, np.random.default_rng(scene.texture_seed))
+    height, width, rng = 2 * scene.height, scene.width, np.random.default_rng(scene.texture_seed)
+    # Grey noise with waves of 8 to 24 pixels, periodic in both directions.
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
+    band = (frequency > 1 / 24) & (frequency < 1 / 8)
+    noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((height, width))) * band).real
+    texture = np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
     for t in range(scene.num_frames):
         shifted = np.roll(texture, scene.shift(t), axis=0)[: scene.height]
         frame = np.repeat(shifted[..., None], 3, axis=2)
         for square in scene.squares:
             if square.first <= t < square.last:
-                rows, columns = (
-                    slice(square.top, square.top + square.side),
-                    slice(square.left, square.left + square.side),
-                )
-                frame[rows, columns][square.mask()] = COLOURS[square.colour]
+                part = frame[square.top : square.top + square.side, square.left : square.left + square.side]
+                part[square.mask()] = COLOURS[square.colour]
         yield frame
-
-
-def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Grey noise (height, width) uint8 with waves of 8 to 24 pixels, periodic in both directions."""
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
-    band = (frequency > 1 / 24) & (frequency < 1 / 8)
-    noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((height, width))) * band).real
-    return np.clip(128 + 40 * noise / noise.std(), 0, 255).astype(np.uint8)
 
 
 class Series(NamedTuple):
@@ -180,13 +179,9 @@ def write_questions(
     scenes: Sequence[Scene],
     num_train: int,
     *,
-    questions: Mapping[str, tuple[str, ...]],
+    questions: Mapping[str, Sequence[str]],
 ) -> None:
-    """For each question `<question>_train.txt`, `_val.txt` and `_classes.txt`.
-
-    Args:
-        questions: the classes of each.
-    """
+    """Writes `<question>_train.txt`, `_val.txt` (lines `videos/name.mp4 label`) and `_classes.txt`, a name a line."""
     for question, classes in questions.items():
         (folder / f"{question}_classes.txt").write_text("".join(f"{name}\n" for name in classes))
         lines = [f"{name} {scene.labels[question]}\n" for name, scene in zip(names, scenes, strict=True)]
@@ -206,10 +201,7 @@ def make_miniature(
     seed: int = 0,
     processes: int = 2,
 ) -> None:
-    """Writes videos, lists and class files below `folder`; a data set made from the same arguments is kept.
-
-    `videos/*.mp4`, and the lists of the series: for questions `<question>_train.txt`, `<question>_val.txt` (lines
-    `videos/name.mp4 label`) and `<question>_classes.txt` (one class name a line).
+    """Writes `videos/*.mp4` and the lists of the series below `folder`; one made from the same arguments is kept.
 
     Raises:
         ValueError: the folder holds something that this function did not make.
@@ -224,9 +216,8 @@ def make_miniature(
     stamp.write_text(json.dumps({**made_from, "complete": False}))
     shutil.rmtree(folder / "videos", ignore_errors=True)
     (folder / "videos").mkdir()
-    names = [f"videos/train_{i:04d}.mp4" for i in range(num_train)] + [
-        f"videos/val_{i:04d}.mp4" for i in range(num_val)
-    ]
+    parts = {"train": num_train, "val": num_val}
+    names = [f"videos/{part}_{i:04d}.mp4" for part, number in parts.items() for i in range(number)]
     jobs = [(folder / name, series, index, seed) for index, name in enumerate(names)]
     with get_context("spawn").Pool(processes) as pool:
         scenes = list(tqdm(pool.imap(_write, jobs, chunksize=8), total=len(jobs), desc=folder.name, unit="video"))

@@ -17,17 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nonlocal_video.data.prepare.miniature import (
-    GAP,
-    QUARTERS,
-    SIZES,
-    Scene,
-    Series,
-    Square,
-    draw_colours,
-    draw_speed,
-    draw_square,
-)
+from nonlocal_video.data.prepare import miniature as base
 from nonlocal_video.types import TimedLabel
 
 FPS = 24
@@ -44,77 +34,53 @@ CLASSES = (
 )
 HEADER = ("id", "subject", "scene", "quality", "relevance", "verified", "script", "objects", "descriptions", "actions",
           "length")  # fmt: skip
-"""Of the official lists."""
+"""The columns of the official lists."""
 DURATION = (48, 96)
 """Frames of an action."""
 FREQUENCY = 0.55
 """The share of the videos that show each of the four kinds."""
 
 
-def draw_action_scene(index: int, *, seed: int) -> Scene:
+def draw_action_scene(index: int, *, seed: int) -> base.Scene:
     """Scene `index` of the endless series of this seed."""
     rng = np.random.default_rng((seed, 11, index))
-    height, width = SIZES[rng.integers(len(SIZES))]
-    num_frames = int(rng.integers(NUM_FRAMES[0], NUM_FRAMES[1] + 1))
+    size, num_frames = base.draw_size(rng, NUM_FRAMES)
     times = [_draw_time(rng, num_frames) for _ in range(4)]
-    shown = rng.random(4) < FREQUENCY
-    answers = rng.integers(0, 2, 4)
-    quarters = rng.permutation(QUARTERS)
-    squares = list[Square]()
+    shown, answers = rng.random(4) < FREQUENCY, rng.integers(0, 2, 4)
+    quarters = rng.permutation(base.QUARTERS)
+    squares = list[base.Square]()
     if shown[1]:
-        squares += _draw_pair(rng, height, width, quarters[:2], times=[times[1]] * 2, same=answers[1] == 0)
+        colours = base.draw_colours(rng, same=answers[1] == 0)
+        squares += base.draw_squares(rng, size, colours, quarters[:2], [times[1]] * 2)
     if shown[2]:
         first, last = times[2]
         middle = (first + last) // 2
-        parts = [(first, middle - GAP // 2), (middle + GAP // 2, last)]
-        rings = _draw_pair(rng, height, width, quarters[2:], times=parts, same=answers[2] == 0)
+        parts = [(first, middle - base.GAP // 2), (middle + base.GAP // 2, last)]
+        rings = base.draw_squares(rng, size, base.draw_colours(rng, same=answers[2] == 0), quarters[2:], parts)
         squares += [ring._replace(shape="ring") for ring in rings]
     if shown[0]:
-        squares.append(_draw_disc(rng, height, width, time=times[0]))
+        side = int(min(size) * rng.uniform(0.2, 0.25))
+        top, left = ((length - side) // 2 for length in size)
+        squares.append(base.Square(base.draw_colours(rng, same=True)[0], top, left, side, *times[0], shape="disc"))
     labels = (0, 1 + answers[1], 3 + answers[2], 5 + answers[3])
     actions = [
         TimedLabel(int(label), first / FPS, (last - 1) / FPS)
         for label, (first, last), is_there in zip(labels, times, shown, strict=True)
         if is_there
     ]
-    speed = draw_speed(rng, height, width) if shown[3] else 0.0
-    drift = -speed if answers[3] else speed
+    drift = base.draw_drift(rng, size, up=answers[3] == 1) if shown[3] else 0.0
     texture = int(rng.integers(2**31))
-    return Scene(height, width, num_frames, tuple(squares), drift, texture, {}, tuple(actions), times[3])
+    return base.Scene(*size, num_frames, tuple(squares), drift, texture, {}, tuple(actions), times[3])
 
 
-def _draw_time(rng: np.random.Generator, num_frames: int) -> tuple[int, int]:
-    """From a frame up to, not including, another."""
+def _draw_time(rng: np.random.Generator, num_frames: int) -> base.Span:
     duration = int(rng.integers(DURATION[0], DURATION[1] + 1))
     first = int(rng.integers(0, num_frames - duration + 1))
     return first, first + duration
 
 
-def _draw_pair(
-    rng: np.random.Generator,
-    height: int,
-    width: int,
-    quarters: np.ndarray,
-    *,
-    times: Sequence[tuple[int, int]],
-    same: bool,
-) -> list[Square]:
-    first, other = draw_colours(rng)
-    colours = (first, first if same else other)
-    return [
-        draw_square(rng, height, width, quarter=quarter, colour=colour, time=time)
-        for quarter, colour, time in zip(quarters, colours, times, strict=True)
-    ]
-
-
-def _draw_disc(rng: np.random.Generator, height: int, width: int, *, time: tuple[int, int]) -> Square:
-    side = int(min(height, width) * rng.uniform(0.2, 0.25))
-    colour, _ = draw_colours(rng)
-    return Square(colour, (height - side) // 2, (width - side) // 2, side, *time, shape="disc")
-
-
-def write_charades(folder: Path, names: Sequence[str], scenes: Sequence[Scene], num_train: int) -> None:
-    """`Charades_v1_train.csv`, `Charades_v1_test.csv` and `Charades_v1_classes.txt`."""
+def write_charades(folder: Path, names: Sequence[str], scenes: Sequence[base.Scene], num_train: int) -> None:
+    """Writes `Charades_v1_train.csv`, `Charades_v1_test.csv` and `Charades_v1_classes.txt`."""
     classes = "".join(f"c{label:03d} {name}\n" for label, name in enumerate(CLASSES))
     (folder / "Charades_v1_classes.txt").write_text(classes)
     rows = list(zip(names, scenes, strict=True))
@@ -123,9 +89,9 @@ def write_charades(folder: Path, names: Sequence[str], scenes: Sequence[Scene], 
             writer = csv.DictWriter(file, HEADER, restval="", lineterminator="\n")
             writer.writeheader()
             for name, scene in part:
-                actions = ";".join(f"c{one.label:03d} {one.start_s:.2f} {one.end_s:.2f}" for one in scene.actions)
+                actions = ";".join(f"c{label:03d} {start_s:.2f} {end_s:.2f}" for label, start_s, end_s in scene.actions)
                 length = f"{scene.num_frames / FPS:.2f}"
                 writer.writerow({"id": Path(name).stem, "actions": actions, "length": length})
 
 
-ACTIONS = Series("actions", draw_action_scene, write_charades, fps=FPS)
+ACTIONS = base.Series("actions", draw_action_scene, write_charades, fps=FPS)

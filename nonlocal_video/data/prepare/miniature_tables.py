@@ -12,59 +12,42 @@ whether the scene drifts up or down. The shapes tell which question is asked, so
 them still reaches 50%.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from nonlocal_video.data.prepare.miniature import (
-    GAP,
-    NUM_FRAMES,
-    SIZES,
-    Scene,
-    Series,
-    Square,
-    draw_colours,
-    draw_quarters,
-    draw_speed,
-    draw_square,
-    write_questions,
-)
+from nonlocal_video.data.prepare import miniature as base
 
 KINDS = ("one frame", "one place", "across", "drift")
 SHAPES = ("square", "disc", "ring")
 CLASSES = (*(f"{kind}: {answer}" for kind in KINDS[:3] for answer in ("different", "same")), "drift: down", "drift: up")
 
 
-def draw_table_scene(index: int, *, seed: int) -> Scene:
+def draw_table_scene(index: int, *, seed: int) -> base.Scene:
     """Scene `index` of the endless series of this seed; eight in a row hold all classes."""
     rng = np.random.default_rng((seed, 7, index))
     kind, answer = index % 8 // 2, index % 2
-    height, width = SIZES[rng.integers(len(SIZES))]
-    num_frames = int(rng.integers(NUM_FRAMES[0], NUM_FRAMES[1] + 1))
-    squares = _draw_pair(rng, height, width, num_frames=num_frames, kind=kind, same=bool(answer)) if kind < 3 else ()
+    size, num_frames = base.draw_size(rng, base.NUM_FRAMES)
+    squares = _draw_pair(rng, size, num_frames, kind=kind, same=bool(answer)) if kind < 3 else ()
     up = answer if kind == 3 else int(rng.integers(2))
-    speed = draw_speed(rng, height, width)
-    labels = {"questions": index % 8}
-    return Scene(height, width, num_frames, squares, -speed if up else speed, int(rng.integers(2**31)), labels)
+    drift = base.draw_drift(rng, size, up=bool(up))
+    return base.Scene(*size, num_frames, squares, drift, int(rng.integers(2**31)), {"questions": index % 8})
 
 
 def _draw_pair(
-    rng: np.random.Generator, height: int, width: int, *, num_frames: int, kind: int, same: bool
-) -> tuple[Square, Square]:
-    first_colour, other_colour = draw_colours(rng)
-    last_colour = first_colour if same else other_colour
-    first_quarter, last_quarter = draw_quarters(rng)
-    middle = num_frames // 2
-    early = (int(rng.integers(0, 5)), middle - GAP // 2 - int(rng.integers(0, 4)))
-    late = (middle + GAP // 2 + int(rng.integers(0, 4)), num_frames - int(rng.integers(0, 5)))
+    rng: np.random.Generator, size: Sequence[int], num_frames: int, *, kind: int, same: bool
+) -> tuple[base.Square, ...]:
+    colours, quarters = base.draw_colours(rng, same=same), base.draw_quarters(rng)
+    times, middle = base.draw_times(rng, num_frames), num_frames // 2
     if KINDS[kind] == "one frame":
-        early = late = (middle - GAP - int(rng.integers(0, 4)), middle + GAP + int(rng.integers(0, 4)))
-    first = draw_square(rng, height, width, quarter=first_quarter, colour=first_colour, time=early)
-    if KINDS[kind] == "one place":
-        last = first._replace(colour=last_colour, first=late[0], last=late[1])
-    else:
-        last = draw_square(rng, height, width, quarter=last_quarter, colour=last_colour, time=late)
-    return first._replace(shape=SHAPES[kind]), last._replace(shape=SHAPES[kind])
+        times = ((middle - base.GAP - int(rng.integers(0, 4)), middle + base.GAP + int(rng.integers(0, 4))),) * 2
+    num_places = 1 if KINDS[kind] == "one place" else 2
+    pair = base.draw_squares(rng, size, colours[:num_places], quarters[:num_places], times[:num_places])
+    if num_places == 1:
+        pair = (*pair, pair[0]._replace(colour=colours[1], first=times[1][0], last=times[1][1]))
+    return tuple(square._replace(shape=SHAPES[kind]) for square in pair)
 
 
-FOUR_QUESTIONS = Series("four questions", draw_table_scene, partial(write_questions, questions={"questions": CLASSES}))
+_write = partial(base.write_questions, questions={"questions": CLASSES})
+FOUR_QUESTIONS = base.Series("four questions", draw_table_scene, _write)

@@ -1,4 +1,4 @@
-"""What is written of a data set: lists, classes, and a file of settings that a run takes by its name."""
+"""The files that are written of a data set: lists, classes, and settings that a run takes by their name."""
 
 import os
 from collections.abc import Mapping
@@ -11,11 +11,7 @@ from nonlocal_video.data.prepare.sources import ONE, Source
 
 
 def name_lists(out: Path, source: Source) -> dict[str, Path]:
-    """The lists to write, by their splits.
-
-    Raises:
-        ValueError: a file for several lists, or a folder for one.
-    """
+    """The lists to write, by their splits; a ValueError if `out` is a file for several lists, or a folder for one."""
     if list(source.lists) == [ONE]:
         if out.is_dir():
             raise ValueError(f"--out: got {out}, a folder, expected a file such as {out / 'train.csv'}")
@@ -30,9 +26,9 @@ def name_classes(out: Path, source: Source, *, given: str | None) -> Path | None
     """The file of the classes: beside the lists, or the one that was given if a single list comes out."""
     if list(source.lists) != [ONE]:
         return out / "classes.txt" if source.classes is not None else None
-    if given is not None or source.classes is None:
-        return Path(given) if given is not None else None
-    return beside(out, "_classes.txt")
+    if given is not None:
+        return Path(given)
+    return beside(out, "_classes.txt") if source.classes is not None else None
 
 
 def beside(out: Path, ending: str) -> Path:
@@ -40,8 +36,8 @@ def beside(out: Path, ending: str) -> Path:
     return out.with_name((out.stem if ending.startswith("_") else out.name) + ending)
 
 
-def settings_of(source: Source, outs: dict[str, Path], *, root: Path, classes: Path | None) -> dict[str, str | int]:
-    """What a run has to be told, by the fields of configs/data/."""
+def data_settings(source: Source, outs: dict[str, Path], *, root: Path, classes: Path | None) -> dict[str, str | int]:
+    """The settings that tell a run of the data set, by the fields of configs/data/."""
     lists = {split if split != ONE else "train": str(out) for split, out in outs.items() if split != "test"}
     settings: dict[str, str | int] = {"root": str(root), **lists}
     if classes is not None and source.classes is not None:
@@ -55,11 +51,7 @@ def settings_of(source: Source, outs: dict[str, Path], *, root: Path, classes: P
 
 
 def format_preset(name: str, settings: Mapping[str, str | int]) -> str:
-    """The text of configs/data/local/NAME.yaml, whose paths do for every working directory.
-
-    Raises:
-        ValueError: no list for training or evaluation, or no classes.
-    """
+    """The text of configs/data/local/NAME.yaml, whose paths do for every working directory; needs lists and classes."""
     if not {"train", "val"} <= settings.keys():
         raise ValueError(
             "--name: got one list, expected one for training and one for evaluation, and a folder as --out"

@@ -25,19 +25,16 @@ STAMP = "prepare.json"
 _CLASHES_SHOWN = 10
 
 
-class Outcome(NamedTuple):
-    """What became of the videos that were to be re-encoded."""
+class Reencoded(NamedTuple):
+    """The outcome of re-encoding many videos."""
 
     num_kept: int
-    """Made by an earlier run."""
+    """Videos made by an earlier run."""
     num_made: int
     failed: dict[str, str]
     """Causes by source."""
     retimed: list[str]
     """Sources without usable times of their frames; their average rate was used."""
-
-
-# Planning
 
 
 def plan_targets(sources: Sequence[str], *, root: Path) -> list[str]:
@@ -53,27 +50,16 @@ def plan_targets(sources: Sequence[str], *, root: Path) -> list[str]:
             raise ValueError(f"{source}: got a video outside of {base}, expected all below it (set --root)")
         names.append(os.path.splitext(place)[0] + ".mp4")
         taken.setdefault(names[-1], set()).add(source)
-    _check_distinct(taken)
+    clashes = [f"\n  {name}: {', '.join(sorted(several))}" for name, several in taken.items() if len(several) > 1]
+    if clashes:
+        shown, more = "".join(clashes[:_CLASHES_SHOWN]), len(clashes) - _CLASHES_SHOWN
+        shown += f"\n  ... and {more} more" if more > 0 else ""
+        raise ValueError(f"{len(clashes)} new videos would be made of several each; rename all but one of:{shown}")
     return names
 
 
-def _check_distinct(taken: Mapping[str, set[str]]) -> None:
-    """Raises: ValueError: several videos would get one name."""
-    clashes = {name: sorted(several) for name, several in taken.items() if len(several) > 1}
-    if clashes:
-        shown = "".join(f"\n  {name}: {', '.join(clashes[name])}" for name in list(clashes)[:_CLASHES_SHOWN])
-        more = f"\n  ... and {len(clashes) - _CLASHES_SHOWN} more" if len(clashes) > _CLASHES_SHOWN else ""
-        raise ValueError(
-            f"{len(clashes)} new videos would be made of several each; rename all but one of:{shown}{more}"
-        )
-
-
 def _check_apart(jobs: Mapping[str, str], *, root: Path, folder: Path) -> None:
-    """Fails if new videos would lie among the originals.
-
-    Raises:
-        ValueError: the folder is the root or lies within it, or a link leads from one to the other.
-    """
+    """Raises: ValueError: new videos would lie among the originals, in their folder or through a link."""
     real_root, real_folder = root.resolve(), folder.resolve()
     if real_root == real_folder or real_root in real_folder.parents:
         raise ValueError(f"--resize: got {folder}, expected a folder outside of the originals in {root}")
@@ -83,12 +69,9 @@ def _check_apart(jobs: Mapping[str, str], *, root: Path, folder: Path) -> None:
         raise ValueError(f"{min(sources & targets)}: a link makes this both a folder of originals and of new videos")
 
 
-# Doing
-
-
-def resize(
+def reencode_all(
     jobs: Mapping[str, str], encoding: Encoding, *, root: Path, folder: Path, processes: int, time_limit_s: float
-) -> Outcome:
+) -> Reencoded:
     """Makes the videos that are not there yet: `jobs` are sources by their targets below `folder`.
 
     A video that fails, takes too long or kills its process is noted, and the rest goes on. Whatever
@@ -108,7 +91,7 @@ def resize(
             failed, retimed = _work(todo, encoding, processes=processes, time_limit_s=time_limit_s)
         finally:
             _clean(folder)
-    return Outcome(len(jobs) - len(todo), len(todo) - len(failed), dict(sorted(failed.items())), sorted(retimed))
+    return Reencoded(len(jobs) - len(todo), len(todo) - len(failed), dict(sorted(failed.items())), sorted(retimed))
 
 
 @contextmanager
@@ -119,21 +102,17 @@ def _claimed(folder: Path, made_by: dict[str, str | int]) -> Iterator[None]:
     if not stamp.exists() and not is_new(folder):
         raise ValueError(f"--resize: {folder}: got a folder with other files, expected a new or an empty one")
     with locked(folder, refusal="--resize: {folder}: another prepare_data.py is writing there ({holder})"):
-        if stamp.exists():
-            _check_stamp(folder, json.loads(stamp.read_text()), made_by)
-        else:
+        if not stamp.exists():
             with whole_file(stamp) as file:
                 file.write((json.dumps(made_by, indent=1) + "\n").encode())
+        was = json.loads(stamp.read_text())
+        changes = [f"{key}: was {was.get(key)}, now {value}" for key, value in made_by.items() if was.get(key) != value]
+        if changes:
+            raise ValueError(
+                f"--resize: {folder} holds videos that were made otherwise ({'; '.join(changes)}): take another "
+                "folder, or delete this one to start afresh"
+            )
         yield
-
-
-def _check_stamp(folder: Path, was: Mapping[str, str | int], now: Mapping[str, str | int]) -> None:
-    changes = [f"{key}: was {was.get(key)}, now {value}" for key, value in now.items() if was.get(key) != value]
-    if changes:
-        raise ValueError(
-            f"--resize: {folder} holds videos that were made otherwise ({'; '.join(changes)}): take another folder, "
-            "or delete this one to start afresh"
-        )
 
 
 def _clean(folder: Path) -> set[str]:
@@ -164,9 +143,9 @@ def _work(
         }
         bar = tqdm(as_completed(futures), total=len(futures), desc="re-encoding", unit="video", disable=not jobs)
         for future in bar:
-            source = futures[future]
-            cause = _cause(future, time_limit_s)
-            if cause is not None:
+            source, error = futures[future], future.exception()
+            if error is not None:
+                cause = _cause(error, time_limit_s)
                 failed[source] = cause if cause.startswith(source) else f"{source}: {cause}"
                 bar.set_postfix(failed=len(failed))
             elif not future.result():
@@ -177,21 +156,13 @@ def _work(
     return failed, retimed
 
 
-def _cause(future: Future[bool], time_limit_s: float) -> str | None:
-    """Why this video failed, if it did.
-
-    Raises:
-        OSError: the disk is full, so that every other video would fail too.
-    """
-    error = future.exception()
-    if error is None:
-        return None
+def _cause(error: BaseException, time_limit_s: float) -> str:
+    """Why a video failed; raises the `OSError` of a full disk, since every other video would fail too."""
     if isinstance(error, OutOfTime):
         return f"not done after {time_limit_s:g} s (--time-limit)"
     if isinstance(error, ProcessExpired):
         return f"its process ended with exit code {error.exitcode}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if is_full or not isinstance(error, ValueError | OSError | MemoryError):
         raise error
-    if isinstance(error, ValueError | OSError | MemoryError):
-        return str(error) or type(error).__name__
-    raise error
+    return str(error) or type(error).__name__

@@ -19,16 +19,16 @@ _SPLIT = re.compile(r"(?<![a-z])(train|val|test)(?:ing|id|idate|idation)?(?:list
 
 
 class Source(NamedTuple):
-    """What is to be listed."""
+    """A data set that is to be listed."""
 
     lists: dict[str, list[Entry]]
-    """By train, val and test; or `ONE` alone."""
+    """The videos of train, val and test; or of `ONE` alone."""
     root: Path
     """The folder that the paths start from."""
     classes: list[str] | None
-    """In the order of the labels; None if nothing tells them."""
+    """Their names in the order of the labels; None if nothing tells them."""
     notes: list[str]
-    """What was found, and what was left."""
+    """Lines on what was found, and what was left."""
 
 
 def read_folders(folder: Path, *, classes: list[str] | None) -> Source:
@@ -44,26 +44,36 @@ def read_folders(folder: Path, *, classes: list[str] | None) -> Source:
     splits = split_folders(folder)
     if len(splits) < 2:
         found = read_folder(folder, classes=classes)
-        return Source({ONE: found.entries}, folder, found.classes, [_found(folder, found)])
+        return Source({ONE: found.entries}, folder, found.classes, [_note(folder, found)])
     lists, notes, expected = dict[str, list[Entry]](), list[str](), "--classes"
     for split, name in _by_split(splits, where=f"{folder}: ").items():
-        _check_classes(folder / name, classes, expected)
+        find = label_finder(classes or ())
+        names = sorted(item.name for item in os.scandir(folder / name) if item.is_dir() and item.name[0] != ".")
+        unknown = [name for name in names if find(name) is None]
+        if classes is not None and unknown:
+            raise ValueError(f"{folder / name}: got folders of no class of {expected}: {', '.join(unknown[:3])}")
         found = read_folder(folder / name, classes=classes)
         if classes is None:
             classes, expected = found.classes, f"the folders of {folder / name}"
         lists[split] = [entry._replace(video=os.path.join(name, entry.video)) for entry in found.entries]
-        notes.append(_found(folder / name, found))
+        notes.append(_note(folder / name, found))
     others = sorted(item.name for item in os.scandir(folder) if item.is_dir() and item.name not in splits)
     notes += [f"{folder}: other folders, ignored: {', '.join(others)}"] if others else []
     return Source(lists, folder, classes, notes)
 
 
-def read_hmdb51(folder: Path, *, root: Path, split: int, classes: list[str] | None) -> Source:
-    """The training and testing videos of one of HMDB51's splits.
+def _note(folder: Path, found: Folder) -> str:
+    empty = len(found.classes) - len({entry.label for entry in found.entries})
+    return (
+        f"{folder}: {len(found.entries)} videos of {len(found.classes)} classes"
+        + (f" ({found.num_of_frames} of them folders of frames)" if found.num_of_frames else "")
+        + (f" ({empty} of them without videos)" if empty else "")
+        + (f"; other files, ignored: {found.ignored}" if found.ignored else "")
+    )
 
-    Raises:
-        ValueError: as `hmdb51.read_splits`.
-    """
+
+def read_hmdb51(folder: Path, *, root: Path, split: int, classes: list[str] | None) -> Source:
+    """The training and testing videos of one of HMDB51's splits; raises what `hmdb51.read_splits` does."""
     lists, names = hmdb51.read_splits(folder, root=root, split=split, classes=classes)
     return Source(lists, root, names, [f"{folder}: split {split} of {len(names)} classes"])
 
@@ -83,7 +93,11 @@ def read_lists(paths: Sequence[Path], *, root: Path, classes: list[str] | None, 
     if len(lists) < len(paths):
         raise ValueError(f"got {', '.join(map(str, paths))}, expected each list once")
     _check_distinct(lists)
-    notes = [_no_label_0(path) for path, entries in lists.items() if classes is None and _lacks_0(entries)]
+    notes = [
+        f"note: {path}: no video has the label 0; if the labels go from 1, as UCF101's, give --classes"
+        for path, labels in ((path, [entry.label for entry in entries]) for path, entries in lists.items())
+        if classes is None and 1 in labels and 0 not in labels
+    ]
     if joined:
         kinds = {type(entry.label) for entries in lists.values() for entry in entries}
         if len(lists) > 1 and len(kinds) > 1:
@@ -92,41 +106,10 @@ def read_lists(paths: Sequence[Path], *, root: Path, classes: list[str] | None, 
     by_split = _by_split(list(lists), where="")
     for split, path in by_split.items():
         if split != "test" and any(entry.label is None for entry in lists[path]):
-            raise ValueError(f"{path}: got videos without labels, expected a list with labels, {_FOLDERS_TELL}")
+            expected = "a list with labels, or --classes and every video in the folder of its class"
+            raise ValueError(f"{path}: got videos without labels, expected {expected}")
     notes += [f"{path}: {len(lists[path])} videos" for path in by_split.values()]
     return Source({split: lists[path] for split, path in by_split.items()}, root, classes, notes)
-
-
-_FOLDERS_TELL = "or --classes and every video in the folder of its class"
-
-
-def _by_split(names: Sequence[str], *, where: str) -> dict[str, str]:
-    """Which name is that of the list for train, for val and for test; a test list is for val where there is no other.
-
-    Raises:
-        ValueError: a name of no split or of several, or several names of one split.
-    """
-    found = dict[str, str]()
-    for name in names:
-        said = set(_SPLIT.findall(os.path.basename(name).lower()))
-        if len(said) != 1:
-            expected = "one of train, val and test in its name, or --out FILE.csv to join the lists"
-            raise ValueError(f"{where}{name}: got the name of no one split, expected {expected}")
-        other = found.setdefault(said.pop(), name)
-        if other != name:
-            raise ValueError(f"{where}got {other} and {name}, expected one for each of train, val and test")
-    if "val" not in found and "test" in found:
-        found["val"] = found.pop("test")
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
-
-
-def _check_classes(folder: Path, classes: Sequence[str] | None, expected: str) -> None:
-    """Raises: ValueError: a folder of no class."""
-    find = label_finder(classes or ())
-    unknown = [item.name for item in os.scandir(folder) if item.is_dir() and find(item.name) is None]
-    unknown = sorted(name for name in unknown if not name.startswith("."))
-    if classes is not None and unknown:
-        raise ValueError(f"{folder}: got folders of no class of {expected}: {', '.join(unknown[:3])}")
 
 
 def _check_distinct(lists: dict[str, list[Entry]]) -> None:
@@ -139,21 +122,17 @@ def _check_distinct(lists: dict[str, list[Entry]]) -> None:
             before[entry.video] = path
 
 
-def _lacks_0(entries: Sequence[Entry]) -> bool:
-    """Whether the labels may go from 1."""
-    labels = [entry.label for entry in entries]
-    return 1 in labels and 0 not in labels
-
-
-def _no_label_0(path: str) -> str:
-    return f"note: {path}: no video has the label 0; if the labels go from 1, as UCF101's, give --classes"
-
-
-def _found(folder: Path, found: Folder) -> str:
-    empty = len(found.classes) - len({entry.label for entry in found.entries})
-    return (
-        f"{folder}: {len(found.entries)} videos of {len(found.classes)} classes"
-        + (f" ({found.num_of_frames} of them folders of frames)" if found.num_of_frames else "")
-        + (f" ({empty} of them without videos)" if empty else "")
-        + (f"; other files, ignored: {found.ignored}" if found.ignored else "")
-    )
+def _by_split(names: Sequence[str], *, where: str) -> dict[str, str]:
+    """The names of the lists for train, val and test; a test list is for val where there is no other."""
+    found = dict[str, str]()
+    for name in names:
+        said = set(_SPLIT.findall(os.path.basename(name).lower()))
+        if len(said) != 1:
+            expected = "one of train, val and test in its name, or --out FILE.csv to join the lists"
+            raise ValueError(f"{where}{name}: got the name of no one split, expected {expected}")
+        other = found.setdefault(said.pop(), name)
+        if other != name:
+            raise ValueError(f"{where}got {other} and {name}, expected one for each of train, val and test")
+    if "val" not in found and "test" in found:
+        found["val"] = found.pop("test")
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
