@@ -20,7 +20,7 @@ from nonlocal_video.reports.tables.runs import Found, Run, find_tests, left_out
 from nonlocal_video.reports.tables.sheet import Report, format_markdown, format_sheet, write_files, write_into
 from nonlocal_video.reports.tables.varying import example, varying, varying_sheet
 from nonlocal_video.runs.folder import read_run
-from nonlocal_video.settings.identity import science
+from nonlocal_video.settings.identity import identity
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -143,14 +143,14 @@ def _verdicts(tables: Sequence[Filled]) -> str:
     return format_verdicts([judge(finding, lines, ceilings=ceilings) for finding in FINDINGS])
 
 
-def _science(runs: Sequence[Run], configs: Configs) -> dict[Path, dict[str, Any]]:
+def _identities(runs: Sequence[Run], configs: Configs) -> dict[Path, dict[str, Any]]:
     """What makes each run what it is, by the folder of its test."""
-    return {run.test: {**science(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in runs}
+    return {run.test: {**identity(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in runs}
 
 
 def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequence[Path]) -> str:
     """What there is to make tables of."""
-    differing = varying(runs, _science(runs, configs))
+    differing = varying(runs, _identities(runs, configs))
     sheet = varying_sheet(differing, num_tests=len(runs))
     parts = [f"# {sheet.title}", format_sheet(sheet, form="markdown") if sheet.rows else "nothing"]
     parts.append(
@@ -171,7 +171,7 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argpa
         rows=arguments.rows,
         columns=arguments.cols,
         baseline=arguments.baseline,
-        science=_science(kept, configs),
+        science=_identities(kept, configs),
         costs={run.test: cost_of(configs[run.test]) for run in kept},
     )
     keys = [key for key in (arguments.rows, arguments.cols) if key]

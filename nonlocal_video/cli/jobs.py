@@ -8,18 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, open_dict, read_write
 
-from nonlocal_video.cli.compose import evaluation_config, train_config
-from nonlocal_video.cli.fitting import with_fitting
-from nonlocal_video.cli.tables import Table, composed, row_config, table_of
+from nonlocal_video.cli.compose import composed, evaluation_config, train_config
+from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.runs.folder import is_tested, is_trained, read_run, run_folder
-from nonlocal_video.runs.jobs import failure_kept, test, train_steps
-from nonlocal_video.settings import TableConfig, TestConfig, TrainConfig, settings_of
+from nonlocal_video.runs.jobs import failure_kept, test, train
+from nonlocal_video.settings import TableConfig, TestConfig, TrainConfig
+from nonlocal_video.settings.identity import key_of
 from nonlocal_video.system.launchers import started_by_srun, started_by_torchrun
+
+FITTING = {"model": "nl_i3d_r50", "clip": "32x2", "optim": "kinetics_400k"}
+"""The paper's network, clips and schedule, by their groups of configs/; configs/train.yaml is for the miniature."""
 
 
 @contextmanager
@@ -63,6 +67,25 @@ def job_config(cfg: DictConfig) -> TrainConfig:
     return config
 
 
+def with_fitting(cfg: DictConfig, hydra: HydraConf) -> tuple[DictConfig, HydraConf]:
+    """A composed config with the paper's network, clips and schedule where nobody chose any for data of one's own.
+
+    An experiment has chosen them, and the miniature keeps its own. `by_default` names the groups that were filled in;
+    the command line stays as it was given.
+    """
+    choices, given = hydra.runtime.choices, list(hydra.overrides.task)
+    named = set(map(key_of, given))
+    own_list = "data.train" in named and "data" not in named  # The miniature is what a command line has without data=.
+    if choices["experiment"] is not None or (choices["data"].startswith("miniature") and not own_list):
+        return cfg, hydra
+    added = {group: name for group, name in FITTING.items() if group not in named}
+    fitted, settings = composed("train", [*given, *(f"{group}={name}" for group, name in added.items())])
+    fitted.by_default = list(added)
+    with read_write(settings), open_dict(settings):  # type: ignore[arg-type]
+        settings.overrides.task = given
+    return fitted, settings
+
+
 def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     """The settings of this testing job of Hydra; without protocol=, its run's own protocol (`test`) if it has one.
 
@@ -71,19 +94,22 @@ def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     """
     hydra = HydraConfig.get()
     overrides = list(hydra.overrides.task)
-    named = any(one.lstrip("+").startswith("protocol=") for one in overrides)
-    own = None if named or cfg.run is None else read_run(Path(str(cfg.run))).test
-    if own is not None and not re.fullmatch(r"[\w-]+", own):  # No path out of configs/protocol, no words of Hydra.
+    own = None if "protocol" in map(key_of, overrides) or cfg.run is None else read_run(Path(str(cfg.run))).test
+    if own is None:
+        return evaluation_config(cfg, hydra)
+    if not re.fullmatch(r"[\w-]+", own):  # No path out of configs/protocol, no words of Hydra.
         raise ValueError(f"{cfg.run}/{SETTINGS}: test: got {own!r}, expected the name of a protocol, such as full_10")
-    return evaluation_config(*((cfg, hydra) if own is None else composed("test", [*overrides, f"protocol={own}"])))
+    return evaluation_config(*composed("test", [*overrides, f"protocol={own}"]))
 
 
-def job_table(cfg: DictConfig, hydra: Any) -> Table:
-    return table_of(hydra.runtime.choices["experiment"], settings_of(TableConfig, OmegaConf.to_container(cfg.table)))
+def job_table(cfg: DictConfig, hydra: Any) -> TableConfig:
+    """The table that a job is a row of."""
+    return table_of(hydra.runtime.choices["experiment"], cfg.table)
 
 
-def row_job(cfg: DictConfig, table: Table, overrides: list[str]) -> TrainConfig:
-    names = [one.removeprefix("row=") for one in overrides if one.startswith("row=")]
+def row_job(cfg: DictConfig, table: TableConfig, overrides: list[str]) -> TrainConfig:
+    """The settings of the row that a command line names; it is tested as the table says, where the row says nothing."""
+    names = [word.removeprefix("row=") for word in overrides if word.startswith("row=")]
     if not names:
         raise ValueError(f"{table.name} is a table: it runs as a sweep over its rows, or with row=NAME")
     config = row_config(table, table.job(names[-1]), overrides)
@@ -91,20 +117,20 @@ def row_job(cfg: DictConfig, table: Table, overrides: list[str]) -> TrainConfig:
     return config
 
 
-def train_and_test(config: TrainConfig, overrides: list[str]) -> None:
-    """Trains a run and tests it by its protocol; what is done already is not done again.
+def train_and_test(config: TrainConfig) -> None:
+    """Trains a run and tests it by its protocol, if it has one; what is done already is not done again.
 
-    Args:
-        overrides: the command line; what it says of the runtime holds for the test, too.
+    What the command line says of the runtime holds for the test, too.
 
     Raises:
         ValueError: what a user can mend; the run's folder keeps it.
     """
     with failure_kept(config):
-        if not is_trained(config):
-            train_steps(config)
-        if not is_tested(config):
-            runtime = [one for one in overrides if one.startswith(("runtime=", "runtime."))]
+        if config.test is None or not is_trained(config):
+            train(config)
+        if config.test is not None and not is_tested(config):
+            overrides = HydraConfig.get().overrides.task
+            runtime = [word for word in overrides if word.startswith(("runtime=", "runtime."))]
             cfg, hydra = composed("test", [f"run={run_folder(config)}", f"protocol={config.test}", *runtime])
             cfg.model.pairwise = config.model.pairwise  # The user's word, if it is one.
             test(*evaluation_config(cfg, hydra))

@@ -4,15 +4,12 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+from nonlocal_video.runs.recipe import CONFIGS
 
 
-def explain(
-    error: Exception, words: Sequence[str], settings: Mapping[str, Any], *, tool: str, configs: Path = CONFIGS
-) -> str:
+def explain(error: Exception, words: Sequence[str], settings: Mapping[str, Any], *, tool: str) -> str:
     """What is wrong with the words of a command line, and what to write instead.
 
     Args:
@@ -29,7 +26,7 @@ def explain(
         key = (unknown[1] or unknown[2]) if unknown else str(where and where[1])
         return f"{key}: there is no such setting{_nearest(key, settings)}; python tools/{tool} --help lists all"
     if absent := re.search(r"Could not find '([^'/]+)/([^']+)'\s+Available options", text):
-        return _no_option(absent[1], absent[2], configs)
+        return _no_option(absent[1], absent[2])
     if name := re.search(r"Interpolation key '([^']*)' not found", both):
         return _not_interpolated(name[1], words, where=where and where[1])
     if where is None:
@@ -37,9 +34,9 @@ def explain(
     return f"{where[1]}: {(cause or text).splitlines()[0]}"
 
 
-def _no_option(group: str, name: str, configs: Path) -> str:
+def _no_option(group: str, name: str) -> str:
     """The files of a group of configs that may have been meant."""
-    folder = configs / group
+    folder = CONFIGS / group
     known = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
     near = get_close_matches(name, known, n=4, cutoff=0.5)
     return f"{group}: there is no {group}={name}, " + (

@@ -17,7 +17,7 @@ from nonlocal_video.reports.tables.unfinished import FAILED
 from nonlocal_video.runs.dry_run import rehearse
 from nonlocal_video.runs.folder import is_tested, is_trained, run_folder
 from nonlocal_video.settings import TrainConfig
-from nonlocal_video.settings.identity import science
+from nonlocal_video.settings.identity import changes
 
 DONE = "trained and tested"
 
@@ -45,9 +45,9 @@ def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
     table = job_table(config, config.hydra)
     words = [f"row={config.hydra.sweeper.params.row}", *config.hydra.overrides.task]
     choices = {}
-    for one in OverridesParser.create().parse_overrides(words):
-        values = one.sweep_string_iterator() if one.is_sweep_override() else [one.get_value_element_as_str()]
-        choices[one.get_key_element()] = [f"{one.get_key_element()}={value}" for value in values]
+    for word in OverridesParser.create().parse_overrides(words):
+        values = word.sweep_string_iterator() if word.is_sweep_override() else [word.get_value_element_as_str()]
+        choices[word.get_key_element()] = [f"{word.get_key_element()}={value}" for value in values]
     for row, *overrides in product(*choices.values()):
         yield row.removeprefix("row="), row_job(config, table, [row, *overrides])
 
@@ -67,8 +67,8 @@ def rehearse_job(cfg: DictConfig, config: TrainConfig) -> None:
             lines.append(f"  begins with the weights of {row.start}: {config.init.weights}")
             awaited = None if Path(str(config.init.weights)).is_file() else row.start
         if row.baseline is not None:
-            changes = _changes(row_config(table, table.job(row.baseline), overrides), config)
-            lines += [f"  against {row.baseline}: {change}" for change in changes]
+            base = row_config(table, table.job(row.baseline), overrides)
+            lines += [f"  against {row.baseline}: {key}: {old} -> {new}" for key, old, new in changes(base, config)]
         if row.paper is not None:
             lines.append("  in the paper: " + ", ".join(map("{} {:g}".format, table.metrics, row.paper)))
     print("\n".join(lines), flush=True)
@@ -83,8 +83,3 @@ def _state(config: TrainConfig) -> str:
     if not trained:
         return "FAILED" if (run_folder(config) / FAILED).is_file() else "NOT TRAINED"
     return DONE if is_tested(config) else "TRAINED, NOT TESTED"
-
-
-def _changes(base: TrainConfig, config: TrainConfig) -> list[str]:
-    old, new = science(base), science(config)
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]

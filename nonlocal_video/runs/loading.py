@@ -17,27 +17,27 @@ from nonlocal_video.system.distributed import local_device
 from nonlocal_video.tasks import task_of
 
 
-class Loaded(NamedTuple):
+class TrainedNetwork(NamedTuple):
     """A network with its weights, and what their file says of them."""
 
     model: Classifier
     weights_hash: str
-    step: int | None
-    """The steps that it was trained for."""
-    census: dict[str, object] | None
-    """Of the videos that it was trained on."""
-    commit: str | None
-    """Of the code that trained it, where it is known."""
+    classes: list[str] | None
+    """The names of the classes, where they are known."""
     batch_norm: str
     """What it normalises with: the running averages of training, precise statistics, or those of a file."""
-    classes: list[str] | None
-    """Their names, where they are known."""
-    published: dict[str, Any] | None
+    step: int | None = None
+    """The steps that it was trained for, where they are known."""
+    census: dict[str, object] | None = None
+    """The census of the videos that it was trained on, where it is known."""
+    commit: str | None = None
+    """The commit of the code that trained it, where it is known."""
+    published: dict[str, Any] | None = None
 
 
 def load(
     path: Path, run: TrainConfig, *, classes: list[str] | None, pairwise: Pairwise | None, channels_last: bool
-) -> Loaded:
+) -> TrainedNetwork:
     """The network of a run with the weights of a file, on the device.
 
     Args:
@@ -49,54 +49,48 @@ def load(
     Raises:
         ValueError: not such a file, one of another network, or for other classes than those of the videos.
     """
-    step, census, commit, batch_norm, published = None, None, None, "as in the file", None
-    if path.suffix == ".safetensors":
-        head = read_model_file(path, with_weights=False)
-        model = load_model(path, pairwise=_checked(pairwise, head.options.get("pairwise"), path))
-        if network_options(head, where=path) != run.model:  # The run that was named with it.
-            _check_network(model, network_of(run.model, where="model of the run", pairwise=pairwise), path)
-        classes, published = classes or head.classes, published_of(str(path))
-    else:
-        content = read_checkpoint(path)
-        model = network_of(run.model, where="model of the run", pairwise=pairwise)
-        precise = content["precise_bn"]
-        load_weights(model, {**content["model"], **(precise or {})}, where=path)
-        step, census, commit = content["step"], content["facts"].get("census"), content["facts"].get("commit")
-        batch_norm = "precise" if precise else "running averages"
-    expected = task_of(run.data).activation
-    if model.options.activation != expected:
+    alone = path.suffix == ".safetensors"
+    read = _read_file(path, run, pairwise) if alone else _read_run(path, run, pairwise)
+    options, expected = read.model.options, task_of(run.data).activation
+    if options.activation != expected:
+        wanted = f"expected a {expected} with data.labels={run.data.labels}"
+        raise ValueError(f"{path}: its scores are of a {options.activation}, {wanted}")
+    if options.num_classes != run.data.num_classes:
         raise ValueError(
-            f"{path}: its scores are of a {model.options.activation}, expected a {expected} with "
-            f"data.labels={run.data.labels}"
-        )
-    if model.options.num_classes != run.data.num_classes:
-        raise ValueError(
-            f"{path}: got weights for {model.options.num_classes} classes, "
+            f"{path}: got weights for {options.num_classes} classes, "
             f"expected {run.data.num_classes}, those of {run.data.name}"
         )
-    weights_hash = hash_weights(model)
-    model.lay_out(channels_last=channels_last)
-    return Loaded(model.to(local_device()), weights_hash, step, census, commit, batch_norm, classes, published)
+    read.model.lay_out(channels_last=channels_last)
+    read.model.to(local_device())
+    return read._replace(classes=classes or read.classes)
 
 
-def _checked(pairwise: Pairwise | None, stored: Any, path: Path) -> Pairwise | None:
-    """Raises ValueError where a file of weights names another pairwise function than its user."""
+def _read_file(path: Path, run: TrainConfig, pairwise: Pairwise | None) -> TrainedNetwork:
+    """A .safetensors file, which says its network; that of a run that was named with it has to be the same."""
+    head = read_model_file(path, with_weights=False)
+    stored = head.options.get("pairwise")
     if pairwise is not None and name_of(pairwise) != stored:
         raise ValueError(f"{path}: has the pairwise function {stored}, got model.pairwise={name_of(pairwise)}")
-    return pairwise
+    model = load_model(path, pairwise=pairwise)
+    if network_options(head, where=path) != run.model:
+        of_run = network_of(run.model, where="model of the run", pairwise=pairwise)
+        own, expected = model.plain_options(), of_run.plain_options()
+        differ = [key for key in own if key not in ("name", "dropout", "num_classes") and own[key] != expected[key]]
+        if differ:
+            told = "; ".join(f"{key}: got {own[key]}, expected {expected[key]}" for key in differ)
+            raise ValueError(f"{path}: weights of another network than that of the run: {told}")
+    weights_hash, published = hash_weights(model), published_of(str(path))
+    return TrainedNetwork(model, weights_hash, head.classes, "as in the file", published=published)
 
 
-def _check_network(model: Classifier, of_run: Classifier, path: Path) -> None:
-    """A file of weights says its network; that of a run that was named with it has to be the same.
-
-    Raises:
-        ValueError: it is another one; says how.
-    """
-    own, expected = (one.plain_options() for one in (model, of_run))
-    differ = [key for key in own if key not in ("name", "dropout", "num_classes") and own[key] != expected[key]]
-    if differ:
-        told = "; ".join(f"{key}: got {own[key]}, expected {expected[key]}" for key in differ)
-        raise ValueError(f"{path}: weights of another network than that of the run: {told}")
+def _read_run(path: Path, run: TrainConfig, pairwise: Pairwise | None) -> TrainedNetwork:
+    """A checkpoint of a run."""
+    content = read_checkpoint(path)
+    model = network_of(run.model, where="model of the run", pairwise=pairwise)
+    precise, facts = content["precise_bn"], content["facts"]
+    load_weights(model, {**content["model"], **(precise or {})}, where=path)
+    found = TrainedNetwork(model, hash_weights(model), None, "precise" if precise else "running averages")
+    return found._replace(step=content["step"], census=facts.get("census"), commit=facts.get("commit"))
 
 
 def hash_weights(model: Classifier) -> str:

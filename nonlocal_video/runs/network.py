@@ -1,8 +1,8 @@
 """Networks of settings. Settings are plain data, whoever wrote them: what names code is the user's word alone.
 
-The networks are those of `models.zoo`. Only their pairwise function may be one that the project does not have, and only
-`own_function` imports it: its caller has it from the command line or from a YAML below configs/, never from a file of
-a run, of weights or of a report.
+Only the pairwise function of a network may be one that the project does not have, and only `own_function` imports it:
+its caller has it from the command line or from a YAML below configs/, never from a file of a run, of weights or of a
+report.
 """
 
 import pkgutil
@@ -18,6 +18,7 @@ from nonlocal_video.models.nonlocal_block import Pairwise, name_of
 from nonlocal_video.models.pairwise import PAIRWISE
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.settings import NetworkOptions
+from nonlocal_video.settings.values import expect
 
 PLAIN = bool | int | float | str | None
 
@@ -63,7 +64,7 @@ def plain_model(model: Mapping[str, Any], *, where: str) -> dict[str, Any]:
         got = reprlib.repr(model["_target_"])
         raise ValueError(f"{where}._target_: got {got}, which names code; expected options of a network only")
     for key, value in model.items():
-        places = key == "nonlocal_blocks" and isinstance(value, list) and all(isinstance(one, str) for one in value)
+        places = key == "nonlocal_blocks" and isinstance(value, list) and all(isinstance(name, str) for name in value)
         if not (places or isinstance(value, PLAIN)):
             raise ValueError(f"{where}.{key}: got {reprlib.repr(value)}, expected a plain value")
     return dict(model)
@@ -84,14 +85,12 @@ def own_function(word: Any) -> Pairwise | None:
     Raises:
         ValueError: Python does not find it, or it is no function.
     """
-    if not (word is None or isinstance(word, str)):
-        raise ValueError(f"model.pairwise: got {reprlib.repr(word)}, expected {_expected()}")
     if not is_foreign(word):
         return None
-    if "." not in str(word):
-        raise ValueError(f"model.pairwise: got {word!r}, expected {_expected()}")
+    expected = f"one of {', '.join(PAIRWISE)}, or the name of a class of your own, such as my_package.MyFunction"
+    expect(isinstance(word, str) and "." in word, "model.pairwise", reprlib.repr(word), expected)
     try:
-        found = pkgutil.resolve_name(str(word))
+        found = pkgutil.resolve_name(word)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"model.pairwise: {word} cannot be imported: {error}; PYTHONPATH=FOLDER tells where your package is"
@@ -107,8 +106,7 @@ def function_for(stored: Any, word: Any, *, where: str, command: str) -> Pairwis
     Args:
         stored: what the file names.
         word: what the user says; None if nothing.
-        where: the file, for errors.
-        command: what the user has typed, for errors.
+        where, command: the file, and what the user has typed, for errors.
 
     Raises:
         ValueError: the user has not named it, or has named another one.
@@ -134,7 +132,3 @@ def _refusal(stored: Any, command: str | None = None) -> str:
 def as_setting(word: Any) -> str:
     """What names a pairwise function, as it is typed in a shell."""
     return shlex.quote(f"model.pairwise={word}")
-
-
-def _expected() -> str:
-    return f"one of {', '.join(PAIRWISE)}, or the name of a class of your own, such as my_package.MyFunction"

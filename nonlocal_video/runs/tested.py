@@ -1,15 +1,15 @@
-"""What a test is of, and what it will do."""
+"""A test: its settings, its videos, and what it will do."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.data.census.usable import format_census
 from nonlocal_video.data.lists.manifest import hash_entries
 from nonlocal_video.reports.test.page import protocol_words
 from nonlocal_video.reports.versions import versions
-from nonlocal_video.runs.loading import Loaded
-from nonlocal_video.runs.videos import Found
-from nonlocal_video.runs.weights import Weights
+from nonlocal_video.runs.loading import TrainedNetwork
+from nonlocal_video.runs.videos import ListedVideos, side_of
 from nonlocal_video.settings import ProtocolConfig, TestConfig, TrainConfig
 from nonlocal_video.system.distributed import local_device, world_size
 
@@ -19,23 +19,16 @@ class TestJob(NamedTuple):
 
     config: TestConfig
     run: TrainConfig
-    weights: Weights
-    videos: Found
+    weights: Path
+    notes: list[str]
+    """What to know about the choice of the weights."""
+    videos: ListedVideos
 
 
-def check_fit(loaded: Loaded, protocol: ProtocolConfig, *, length: int) -> None:
-    """Raises: ValueError: the network has no map left of such views."""
-    side = side_of(protocol)
-    try:
-        loaded.model.backbone.final_map(length, side, side)
-    except ValueError as error:
-        raise ValueError(f"protocol.short_side: got {side}: {error}") from error
-
-
-def identify(job: TestJob, loaded: Loaded) -> dict[str, Any]:
+def identify(job: TestJob, trained: TrainedNetwork) -> dict[str, Any]:
     """What makes a test what it is: predictions of another one are not gone on with."""
     return {
-        "weights": loaded.weights_hash,
+        "weights": trained.weights_hash,
         "videos": hash_entries(job.videos.entries),
         "clip": [job.run.clip.length, job.run.clip.stride],
         "protocol": asdict(job.config.protocol),
@@ -46,20 +39,27 @@ def identify(job: TestJob, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def describe(job: TestJob, loaded: Loaded) -> str:
-    """What will be tested, on one screen."""
+def describe_test(job: TestJob, trained: TrainedNetwork) -> str:
+    """What will be tested, on one screen.
+
+    Raises:
+        ValueError: the network has no map left of views of the protocol's size.
+    """
     protocol, runtime, found = job.config.protocol, job.config.runtime, job.videos
-    clip, options = job.run.clip, loaded.model.options
-    trained = "" if loaded.step is None else f", step {loaded.step} of {job.run.optim.steps}"
-    costs = [f"{one.name} {_pixels(one, clip.length, side_of(protocol)) / 1e6:.3g}" for one in _beside(protocol)]
+    length, side, options = job.run.clip.length, side_of(protocol), trained.model.options
+    try:
+        trained.model.backbone.final_map(length, side, side)
+    except ValueError as error:
+        raise ValueError(f"protocol.short_side: got {side}: {error}") from error
+    step = "" if trained.step is None else f", step {trained.step} of {job.run.optim.steps}"
     together = f", {runtime.chunk} views at a time" if runtime.chunk else ""
     lines = [
         f"network: {options.name or job.run.choices['model']}, {options.num_classes} classes",
-        f"weights: {job.weights.path}{trained}, hash {loaded.weights_hash}, batch normalisation: {loaded.batch_norm}",
-        *(f"  {note}" for note in job.weights.notes),
+        f"weights: {job.weights}{step}, hash {trained.weights_hash}, batch normalisation: {trained.batch_norm}",
+        *(f"  {note}" for note in job.notes),
         f"videos: {job.run.data.name}, {job.run.data.val}; {format_census(found.census._asdict())}",
         f"protocol: {protocol_words(protocol_facts(job))}",
-        f"cost of a video of 340x256, million pixels through the network: {', '.join(costs)}",
+        f"cost of a video of 340x256, million pixels through the network: {_costs(protocol, length)}",
         f"device: {world_size()} x {local_device().type}, {runtime.precision}{together}",
     ]
     if all(entry.label is None for entry in found.entries):
@@ -68,23 +68,17 @@ def describe(job: TestJob, loaded: Loaded) -> str:
 
 
 def protocol_facts(job: TestJob) -> dict[str, Any]:
+    """The views of a test, as reports say them."""
     clip = job.run.clip
     return {"clips": {"length": clip.length, "stride": clip.stride}, "protocol": asdict(job.config.protocol)}
 
 
-def side_of(protocol: ProtocolConfig) -> int:
-    assert protocol.short_side is not None, "it is filled in where the network is known"
-    return protocol.short_side
-
-
-def _beside(protocol: ProtocolConfig) -> list[ProtocolConfig]:
-    """This protocol, and the paper's and the released code's to compare its cost with."""
+def _costs(protocol: ProtocolConfig, length: int) -> str:
+    """Million pixels of a video of 340x256: by this protocol, and at its short side by the paper's and the released."""
     named = [ProtocolConfig("full_10", crops="full"), ProtocolConfig("10x3", crops="3")]
-    return [protocol, *(one for one in named if one.name != protocol.name)]
-
-
-def _pixels(protocol: ProtocolConfig, length: int, short_side: int) -> int:
-    """Those that a video of 340x256 sends through the network, at this short side."""
-    views = protocol.num_clips * (3 if protocol.crops == "3" else 1) * (2 if protocol.flips else 1)
-    width = short_side * 340 // 256 if protocol.crops == "full" else short_side
-    return views * length * short_side * width
+    side, costs = side_of(protocol), list[str]()
+    for other in [protocol, *(other for other in named if other.name != protocol.name)]:
+        views = other.num_clips * (3 if other.crops == "3" else 1) * (2 if other.flips else 1)
+        width = side * 340 // 256 if other.crops == "full" else side
+        costs.append(f"{other.name} {views * length * side * width / 1e6:.3g}")
+    return ", ".join(costs)

@@ -1,8 +1,8 @@
-"""What a test is of: a file of weights, that file as if it were a run, and videos that have moved."""
+"""The weights of a test: a file, that file as if it were a run, and videos that have moved."""
 
 import reprlib
 from pathlib import Path
-from typing import Any, NamedTuple, get_origin, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from nonlocal_video.engine.checkpoint import newest_checkpoint
 from nonlocal_video.models.weights.file import network_options, read_model_file
@@ -18,33 +18,25 @@ from nonlocal_video.settings import (
     TrainConfig,
     settings_of,
 )
-from nonlocal_video.settings.network import NetworkOptions
 
 MAX_TESTED_PIXELS = 2**34
-"""Of all clips of a video, as a file of weights may ask for: 52 GB."""
+"""Pixels of all clips of a video, as a file of weights may ask for: 52 GB."""
 LONGEST = 999
 """Letters of what such a file says of one thing."""
 
 
-class Weights(NamedTuple):
-    """A file of weights to test."""
-
-    path: Path
-    notes: tuple[str, ...] = ()
-    """What to know about the choice."""
-
-
-def find_weights(run: Path, weights: str | None, *, steps: int) -> Weights:
-    """The file that `weights` stands for: itself, or a run's newest whole checkpoint (None) or best one ("best").
+def find_weights(run: Path, weights: str | None, *, steps: int) -> tuple[Path, list[str]]:
+    """The file that `weights` stands for, and what to know about the choice.
 
     Args:
+        weights: a file; None for a run's newest whole checkpoint, "best" for its best one.
         steps: those of the finished run.
 
     Raises:
         ValueError: the run has no such checkpoint.
     """
     if weights not in (None, "best"):
-        return Weights(Path(str(weights)))
+        return Path(str(weights)), []
     newest, content, problems = newest_checkpoint(run / "checkpoints")
     if newest is None:
         raise ValueError(f"{run}: no checkpoint yet; train it first, or name a file with weights=...")
@@ -52,10 +44,10 @@ def find_weights(run: Path, weights: str | None, *, steps: int) -> Weights:
     if content["step"] < steps:
         notes.append(f"this run is not finished: its newest whole checkpoint is of step {content['step']} of {steps}")
     if weights is None:
-        return Weights(newest, tuple(notes))
+        return newest, notes
     if content["best"] is None:
         raise ValueError(f"{run}: weights=best: it was not validated while it trained (runtime.validate_every)")
-    return Weights(run / "checkpoints" / f"step_{int(content['best']['step']):08d}.pt", tuple(notes))
+    return run / "checkpoints" / f"step_{int(content['best']['step']):08d}.pt", notes
 
 
 def check_given(config: TestConfig) -> None:
@@ -90,16 +82,13 @@ def published_of(weights: str | None) -> dict[str, Any] | None:
     head = read_model_file(weights, with_weights=False)
     if head.published is not None:
         _check_fields(head.published, Published, where=f"{weights}: published")
-        settings_of(ProtocolConfig, head.published["protocol"], where=f"{weights}: published.protocol.")
-        _check_size(head.published["protocol"], network_options(head, where=weights), where=weights)
+        protocol = head.published["protocol"]
+        settings_of(ProtocolConfig, protocol, where=f"{weights}: published.protocol.")
+        options, side = network_options(head, where=weights), protocol.get("short_side")
+        frames = protocol.get("num_clips", 1) * options.clip_length
+        if not 0 < frames * (side or options.crop) ** 2 <= MAX_TESTED_PIXELS:
+            raise ValueError(f"{weights}: damaged: its published protocol has {frames} frames of {side} pixels")
     return head.published
-
-
-def _check_size(protocol: dict[str, Any], options: NetworkOptions, *, where: str) -> None:
-    """Raises: ValueError: a video would not fit into the memory."""
-    frames, side = protocol.get("num_clips", 1) * options.clip_length, protocol.get("short_side")
-    if not 0 < frames * (side or options.crop) ** 2 <= MAX_TESTED_PIXELS:
-        raise ValueError(f"{where}: damaged: its published protocol has {frames} frames of {side} pixels")
 
 
 def _check_fields(content: Any, kind: type, *, where: str) -> None:
@@ -126,22 +115,13 @@ def run_of_file(config: TestConfig) -> TrainConfig:
             "weights without a run need to know the videos: data=kinetics400 data.root=FOLDER, or data.val=LIST"
         )
     name, crop = str(config.data["name"] or Path(str(val)).stem), options.crop
+    classes, labels = options.num_classes, "one" if options.activation == "softmax" else "video"
+    data = {"name": name, "train": str(val), "val": str(val), "num_classes": classes, "labels": labels}
     return TrainConfig(
         name=Path(config.weights).stem,
         model=options,
-        data=DataConfig(
-            name=name,
-            train=str(val),
-            val=str(val),
-            num_classes=options.num_classes,
-            labels="one" if options.activation == "softmax" else "video",
-        ),
-        clip=ClipConfig(
-            length=options.clip_length,
-            stride=options.clip_stride,
-            jitter=[crop, crop],
-            crop=crop,
-        ),
+        data=settings_of(DataConfig, data),
+        clip=ClipConfig(length=options.clip_length, stride=options.clip_stride, jitter=[crop, crop], crop=crop),
         optim=OptimConfig(lr=0.0, reference_batch=1, clips_per_device=1, steps=1),
         choices={"model": options.name or options.depth, "data": name},
     )

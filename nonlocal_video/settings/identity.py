@@ -12,32 +12,11 @@ from nonlocal_video.settings.network import LATER as LATER_OPTIONS
 from nonlocal_video.settings.tools import TrainConfig
 
 OPERATIONAL = (
-    "name",
-    "task",
-    "runtime",
-    "choices",
-    "machine",
-    "data.root",
-    "data.train",
-    "data.val",
-    "data.train_census",
-    "data.val_census",
-    "data.classes",
-    "data.format",
-    "data.decode_limit_s",
-    "data.max_missing",
-    "data.max_failed",
-    "optim.clips_per_device",
-    "optim.steps",
-    "schedule",
-    "test",
-    "dry_run",
-    "table",
-    "row",
-    "by_default",
-)
+    "name", "task", "runtime", "choices", "machine", "data.root", "data.train", "data.val", "data.train_census",
+    "data.val_census", "data.classes", "data.format", "data.decode_limit_s", "data.max_missing", "data.max_failed",
+    "optim.clips_per_device", "optim.steps", "schedule", "test", "dry_run", "table", "row", "by_default",
+)  # fmt: skip
 """Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
-
 LATER = {**{f"model.{name}": value for name, value in LATER_OPTIONS.items()}, "init.part": None}
 """Settings that came later, with their defaults; where nobody set them a run is the one that it was without them."""
 UNNAMED = (
@@ -51,7 +30,7 @@ LONGEST = 120
 """Letters of a name that is made of settings."""
 
 
-def science(config: TrainConfig) -> dict[str, Any]:
+def identity(config: TrainConfig) -> dict[str, Any]:
     """The settings that make a run what it is, by their dotted names."""
     settings = {k: v for k, v in flat(asdict(config)).items() if k not in LATER or v not in (None, LATER[k])}
     kept = {key: value for key, value in settings.items() if not within(key, OPERATIONAL)}
@@ -59,14 +38,21 @@ def science(config: TrainConfig) -> dict[str, Any]:
     return kept if config.optim.schedule == "steps" else {**kept, "optim.steps": config.optim.steps}
 
 
+def changes(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
+    """The settings that make two runs different, each with its old and its new value."""
+    before, after = identity(old), identity(new)
+    keys = sorted(before | after)
+    return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
 def config_hash(config: TrainConfig) -> str:
-    """Names the scientific settings in 12 characters."""
-    return _hash(science(config))
+    """Names the settings that make a run what it is in 12 characters."""
+    return _hash(identity(config))
 
 
 def recipe_hash(config: TrainConfig) -> str:
-    """Names the scientific settings but for seed and data: what the runs of one row of a table share."""
-    recipe = {k: v for k, v in science(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
+    """Names them but for seed and data in 12 characters: what the runs of one row of a table share."""
+    recipe = {k: v for k, v in identity(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
     return _hash({**recipe, "optim.steps": config.optim.steps})
 
 
@@ -77,7 +63,7 @@ def row_key(config: TrainConfig) -> str:
     there are any, since their file is elsewhere on every machine.
     """
     without = ("seed", "data", "model.num_classes", "optim.milestones", "optim.steps", "optim.warmup_steps", "init")
-    kept = {k: v for k, v in science(config).items() if not within(k, without)}
+    kept = {k: v for k, v in identity(config).items() if not within(k, without)}
     return _hash({**kept, "init": config.init.weights is not None})
 
 
@@ -95,6 +81,11 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
     return {k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def key_of(override: str) -> str:
+    """The setting that a word of the command line is about."""
+    return override.lstrip("+~").partition("=")[0]
 
 
 def name_of(words: Sequence[str]) -> str:
@@ -117,12 +108,12 @@ def words_of(overrides: Sequence[str], *, unnamed: tuple[str, ...] = UNNAMED, by
     Args:
         by_folder: files of one name in two folders give different words, by a hash of the whole path.
     """
-    given = [(key, _plain(value)) for key, _, value in (one.lstrip("+~").partition("=") for one in overrides)]
+    given = [(key_of(word), _plain(word.partition("=")[2])) for word in overrides]
     own = {"data": "custom", "data.name": None} if any(key == "data.name" for key, _ in given) else {}
     unnamed = (*unnamed, "data.train", "data.val") if own and not by_folder else unnamed
     first = ["experiment", "data.name", *(["model"] if own else [])]
     words = []
-    for key, value in sorted(given, key=lambda one: (first.index(one[0]) if one[0] in first else 3, "=".join(one))):
+    for key, value in sorted(given, key=lambda pair: (first.index(pair[0]) if pair[0] in first else 3, "=".join(pair))):
         if within(key, unnamed) or (key in own and own[key] == value):
             continue
         setting = key.rpartition(".")[2]
@@ -144,8 +135,7 @@ def _file_words(setting: str, value: str, *, by_folder: bool) -> list[str]:
     """`weights_nl_i3d`; the run of `model.safetensors`; nothing of a file that only says what its setting does."""
     path = PurePath(value)
     file = path.parent.name if path.stem == "model" and path.parent.name else path.stem
-    parts = [setting, *([file] if file != setting else [])]
+    parts = [setting, file] if file != setting else [setting]
     if by_folder:
-        parts += [_hash({"path": value})[:4]] if len(path.parts) > 1 else []
-        return ["_".join(parts)]
+        return ["_".join([*parts, _hash({"path": value})[:4]] if len(path.parts) > 1 else parts)]
     return ["_".join(parts)] if len(parts) > 1 else []

@@ -8,17 +8,8 @@ from typing import Annotated, Any
 from pydantic import PlainValidator
 from torch import nn
 
-from nonlocal_video.settings.vocabulary import (
-    Activation,
-    Added,
-    Axes,
-    BlockNorm,
-    Inflation,
-    Norm,
-    Stem,
-    StrideIn,
-    Subsample,
-)
+from nonlocal_video.settings import vocabulary as words
+from nonlocal_video.settings.values import expect
 
 Pairwise = str | nn.Module | Callable[[int], nn.Module]
 
@@ -62,10 +53,10 @@ class NetworkOptions:
     """From one frame of a training clip to the next, in frames of the video; for testing, not for the network."""
     crop: int = 224
     """Side of a training clip in pixels."""
-    stem: Stem = "strided"
+    stem: words.Stem = "strided"
     stem_width: int = 0
     """Channels of conv1; 0: those of res2's 1x3x3 convolutions, as in nearly all ResNets."""
-    stride_in: StrideIn = "3x3"
+    stride_in: words.StrideIn = "3x3"
     """Which convolution of the first residual block of res3, res4 and res5 has the spatial stride: the second as in
     torchvision and the released code, or with "1x1" the first as in Caffe's ResNets. No tensor shows it."""
     pool1_padding: int = 0
@@ -74,24 +65,24 @@ class NetworkOptions:
     """pool1 also takes windows that reach over the edge, as Caffe's does. No tensor shows it."""
     pool2: bool = True
     """Pooling over time after res2."""
-    inflation: Inflation = "none"
+    inflation: words.Inflation = "none"
     """"none" is C2D, "3x1x1" and "3x3x3" are I3D."""
-    norm: Norm = "batch"
+    norm: words.Norm = "batch"
     bn_eps: float = 1e-5
     nonlocal_blocks: int | Sequence[str] = 0
     """How many, or where: see `places_for`."""
-    added: Added = "nonlocal"
+    added: words.Added = "nonlocal"
     """What is added there: "residual" is the paper's control, a standard residual block in place of each."""
     pairwise: Pairwise = "embedded_gaussian"
     """gaussian, embedded_gaussian, dot_product, concatenation, or one of your own: my_package.MyFunction."""
-    axes: Axes = "spacetime"
-    subsample: Subsample = "before"
+    axes: words.Axes = "spacetime"
+    subsample: words.Subsample = "before"
     """Keys max-pooled 2x2 in space: before or after phi and g."""
     res3_group_frames: int = 0
     """In res3 positions see only their own group of so many frames; 0: all of them."""
-    nonlocal_norm: BlockNorm = "batch"
+    nonlocal_norm: words.BlockNorm = "batch"
     w_z_bias: bool = True
-    activation: Activation = "softmax"
+    activation: words.Activation = "softmax"
     """Of the scores: "softmax" for one label a video, "sigmoid" for several."""
     global_pool: bool = False
     """The head pools the whole final map in testing too, instead of a window of a training clip's size."""
@@ -105,21 +96,16 @@ class NetworkOptions:
         """
         for item in fields(self):
             _check_type(item.name, getattr(self, item.name), item.type)
-        if not re.fullmatch(r"[\w.+-]*", self.name):
-            raise ValueError(f"name: got {_shown(self.name)}, expected letters, digits, '_', '.', '+' and '-'")
+        plain = re.fullmatch(r"[\w.+-]*", self.name) is not None
+        expect(plain, "name", _shown(self.name), "letters, digits, '_', '.', '+' and '-'")
         for name, most in LIMITS.items():
-            least = 0 if name in ("stem_width", "res3_group_frames") else 1
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name}: got {_shown(getattr(self, name))}, expected {least} to {most}")
-        if self.clip_length * self.crop**2 > MAX_PIXELS:
-            raise ValueError(
-                f"clip_length, crop: got {self.clip_length} frames of {self.crop}x{self.crop}, expected up to "
-                f"{MAX_PIXELS} pixels in a training clip"
-            )
-        if not 0 < self.bn_eps <= 1:
-            raise ValueError(f"bn_eps: got {self.bn_eps}, expected more than 0, up to 1")
-        if not 0 <= self.dropout <= 1:
-            raise ValueError(f"dropout: got {self.dropout}, expected a share from 0 to 1")
+            value, least = getattr(self, name), 0 if name in ("stem_width", "res3_group_frames") else 1
+            expect(least <= value <= most, name, _shown(value), f"{least} to {most}")
+        got, expected = f"{self.clip_length} frames of {self.crop}x{self.crop}", f"up to {MAX_PIXELS} pixels"
+        fits = self.clip_length * self.crop**2 <= MAX_PIXELS
+        expect(fits, "clip_length, crop", got, f"{expected} in a training clip")
+        expect(0 < self.bn_eps <= 1, "bn_eps", self.bn_eps, "more than 0, up to 1")
+        expect(0 <= self.dropout <= 1, "dropout", self.dropout, "a share from 0 to 1")
 
 
 def _check_type(name: str, value: object, kind: object) -> None:
@@ -127,12 +113,12 @@ def _check_type(name: str, value: object, kind: object) -> None:
     if kind in (bool, int, float):
         fits, expected = type(value) is kind or (kind, type(value)) == (float, int), getattr(kind, "__name__", "")
     elif name == "nonlocal_blocks":
-        many = isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
-        fits, expected = type(value) is int or many, "a number or a list of places such as [res3.1, res4.5]"
+        places = value if isinstance(value, Sequence) and not isinstance(value, str) else [None]
+        fits = type(value) is int or all(isinstance(place, str) for place in places)
+        expected = "a number or a list of places such as [res3.1, res4.5]"
     else:
         fits, expected = (isinstance(value, str) and len(value) <= 100) or name == "pairwise", "a word"
-    if not fits:
-        raise ValueError(f"{name}: got {_shown(value)}, expected {expected}")
+    expect(fits, name, _shown(value), expected)
 
 
 def _shown(value: object) -> str:
