@@ -5,22 +5,26 @@ import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 # isort: split
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.cli.collect import Configs, Filled, cost_of, fill, tested_run
+from nonlocal_video.cli.collect import Configs, Filled, cost_of, fill
 from nonlocal_video.cli.compose import run_tool
 from nonlocal_video.cli.tables import CONFIGS, read_table
 from nonlocal_video.reports.tables.cells import origin_sheet
 from nonlocal_video.reports.tables.findings import FINDINGS, format_verdicts, judge
+from nonlocal_video.reports.tables.lines import Line
 from nonlocal_video.reports.tables.paper import table_records, table_sheets
 from nonlocal_video.reports.tables.pivot import grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.tables.plots import draw
 from nonlocal_video.reports.tables.runs import Found, Run, find_tests, left_out
 from nonlocal_video.reports.tables.sheet import Report, format_markdown, format_sheet, write_files, write_into
 from nonlocal_video.reports.tables.varying import example, varying, varying_sheet
+from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.folder import read_run
-from nonlocal_video.settings.identity import identity
+from nonlocal_video.settings.identity import flat, identity
+from nonlocal_video.system.plain import read_json
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,7 +94,10 @@ def main() -> None:
     arguments = parse()
     found = find_tests(arguments.folders)
     configs = {test: read_run(test.parent.parent) for test in found.tests}
-    tested = [tested_run(test, config) for test, config in configs.items()]
+    tested = [
+        Run(test.parent.parent, test, read_json(test / REPORT), flat(asdict(config)))
+        for test, config in configs.items()
+    ]
     runs = [run for run in tested if arguments.protocol in (None, run.report["protocol"]["name"])]
     configs = {run.test: configs[run.test] for run in runs}
     if not runs:
@@ -138,8 +145,12 @@ def _paper_report(filled: Filled, left: list[str], metrics: list[str] | None) ->
 
 
 def _verdicts(tables: Sequence[Filled]) -> str:
-    lines = {name: line for table in tables for name, line in table.rows().items()}
-    ceilings = {name: ceiling for table in tables for name, ceiling in table.ceilings().items()}
+    lines, ceilings = dict[str, Line](), dict[str, float]()
+    for filled in tables:
+        short = filled.table.name.rpartition("/")[2]
+        lines |= {f"{short}/{line.row.name}": line.line for line in filled.lines if not line.marks}
+        rows = filled.table.rows.items()
+        ceilings |= {f"{short}/{name}": row.ceiling or filled.table.ceiling for name, row in rows}
     return format_verdicts([judge(finding, lines, ceilings=ceilings) for finding in FINDINGS])
 
 

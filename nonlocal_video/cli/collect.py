@@ -12,25 +12,17 @@ from torch._subclasses import FakeTensorMode
 from nonlocal_video.cli.tables import EVERY_START, row_config
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.nonlocal_block import Pairwise
-from nonlocal_video.reports.tables.lines import Line
 from nonlocal_video.reports.tables.rows import Expected, PaperRow, RowLine, row_lines
 from nonlocal_video.reports.tables.runs import Run
-from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.network import is_foreign, network_of, own_function
 from nonlocal_video.settings import ProtocolConfig, RowConfig, TableConfig, TrainConfig
-from nonlocal_video.settings.identity import flat, row_key
+from nonlocal_video.settings.identity import row_key
 from nonlocal_video.settings.network import options_of
-from nonlocal_video.system.plain import read_json
 
 Configs = Mapping[Path, TrainConfig]
 """The settings of runs, by the folders of their tests."""
 ANYWHERE = (EVERY_START, "data.root=data")
 """For reading about rows where neither their weights nor their videos are."""
-
-
-def tested_run(test: Path, config: TrainConfig) -> Run:
-    """A run with these settings, and one test of it."""
-    return Run(test.parent.parent, test, read_json(test / REPORT), flat(asdict(config)))
 
 
 class Filled(NamedTuple):
@@ -40,18 +32,6 @@ class Filled(NamedTuple):
     lines: list[RowLine]
     tests: set[Path]
     """All that belong to it, those of its parents too."""
-
-    def rows(self) -> dict[str, Line]:
-        """What was run as the rows ask for it, by table2a/ROW."""
-        return {f"{self._short}/{line.row.name}": line.line for line in self.lines if not line.marks}
-
-    def ceilings(self) -> dict[str, float]:
-        """What the networks of the rows can reach at all, by table2a/ROW."""
-        return {f"{self._short}/{row.name}": row.ceiling or self.table.ceiling for row in self.table.rows.values()}
-
-    @property
-    def _short(self) -> str:
-        return self.table.name.rpartition("/")[2]
 
 
 def fill(table: TableConfig, runs: Sequence[Run], configs: Configs, *, protocol: str | None = None) -> Filled:

@@ -15,8 +15,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from nonlocal_video.cli.commandline import expected_instead, with_quotes
-from nonlocal_video.cli.refusals import explain
+from nonlocal_video.cli.commandline import expected_instead, explain, with_quotes
 from nonlocal_video.cli.schema import MISSING
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.transforms import testing_short_side
@@ -25,22 +24,11 @@ from nonlocal_video.runs.folder import read_run, run_folder
 from nonlocal_video.runs.network import function_for, plain_model
 from nonlocal_video.runs.recipe import CONFIGS, check_machine
 from nonlocal_video.runs.weights import check_given, move, published_of, run_of_file
-from nonlocal_video.settings import (
-    NOT_GIVEN,
-    DataConfig,
-    OptimConfig,
-    ProtocolConfig,
-    TestConfig,
-    TrainConfig,
-    settings_of,
-)
+from nonlocal_video.settings import NOT_GIVEN, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
 from nonlocal_video.settings.identity import UNNAMED, flat, key_of, name_of, words_of
 from nonlocal_video.settings.parts import check_name
 from nonlocal_video.settings.values import expect
 from nonlocal_video.tasks import task_of
-
-SCHEDULES = {"full": 1, "half": 2, "quarter": 4}
-"""By what the steps of a schedule are divided."""
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -102,11 +90,7 @@ def _choices(hydra: HydraConf) -> dict[str, str | None]:
 
 
 def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
-    """The settings of one training job, checked, with its name and choices.
-
-    Raises:
-        ValueError: a missing or impossible value.
-    """
+    """The settings of one training job, with its name and choices. Raises ValueError: one is missing or impossible."""
     cfg.choices = {group: name for group, name in _choices(hydra).items() if name}
     if cfg.dry_run:
         _stand_in(cfg)
@@ -126,12 +110,13 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
     if config.test is not None and config.test not in protocols:
         raise ValueError(f"test: there is no protocol {config.test!r}, expected one of {', '.join(protocols)}")
     check_machine(config.runtime, config.optim, elsewhere=config.dry_run)
-    _shorten(config.optim, SCHEDULES[config.schedule])
+    _shorten(config)
     return config
 
 
-def _shorten(optim: OptimConfig, divisor: int) -> None:
+def _shorten(config: TrainConfig) -> None:
     """Divides the length of a schedule and all that happens in it."""
+    optim, divisor = config.optim, {"full": 1, "half": 2, "quarter": 4}[config.schedule]
     optim.steps //= divisor
     optim.milestones = [step // divisor for step in optim.milestones]
     optim.warmup_steps //= divisor
@@ -140,9 +125,9 @@ def _shorten(optim: OptimConfig, divisor: int) -> None:
 def _stand_in(cfg: DictConfig) -> None:
     """Lets a dry run do without videos and weights that nobody named."""
     plain = flat(OmegaConf.to_container(cfg, resolve=True))
-    for group, key in (("data", "root"), ("init", "weights")):
-        if plain[f"{group}.{key}"] == MISSING:
-            cfg[group][key] = NOT_GIVEN
+    for key in ("data.root", "init.weights"):
+        if plain[key] == MISSING:
+            OmegaConf.update(cfg, key, NOT_GIVEN)
 
 
 def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, TrainConfig]:
@@ -202,11 +187,7 @@ def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, nam
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
-    """The values of a composed config, resolved.
-
-    Raises:
-        ValueError: a value that nobody gave.
-    """
+    """The values of a composed config, resolved. Raises ValueError: a value that nobody gave."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     missing = [key for key, value in flat(plain).items() if value == MISSING]
     if missing:

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from nonlocal_video.cli.jobs import job_table, row_job
-from nonlocal_video.cli.tables import row_config
+from nonlocal_video.cli.jobs import row_job
+from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import FAILED
 from nonlocal_video.runs.dry_run import rehearse
 from nonlocal_video.runs.folder import is_tested, is_trained, run_folder
@@ -29,20 +29,18 @@ class Summary(Callback):
         """Called by Hydra."""
         if config.dry_run:
             return
-        done = True
         print("the rows of the table:")
-        for row, job in jobs(config):
-            state = _state(job)
-            done = done and state == DONE
-            print(f"  {row:24} {state:20} {run_folder(job)}")
-        if not done:
+        states = [(row, _state(job), run_folder(job)) for row, job in jobs(config)]
+        for row, state, folder in states:
+            print(f"  {row:24} {state:20} {folder}")
+        if any(state != DONE for _, state, _ in states):
             print("not all is done: the same command goes on with what is left", file=sys.stderr)
             sys.exit(1)
 
 
 def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
     """The jobs of a sweep over a table, by the names of their rows."""
-    table = job_table(config, config.hydra)
+    table = table_of(config.hydra.runtime.choices["experiment"], config.table)
     words = [f"row={config.hydra.sweeper.params.row}", *config.hydra.overrides.task]
     choices = {}
     for word in OverridesParser.create().parse_overrides(words):
@@ -53,14 +51,11 @@ def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
 
 
 def rehearse_job(cfg: DictConfig, config: TrainConfig) -> None:
-    """Says what a job would do: its folder, what it changes, what it should reach, and all that `rehearse` tells.
-
-    Raises:
-        ValueError: as `rehearse`.
-    """
+    """Says what a job would do: its folder, what it changes, what it should reach, and all that `rehearse` tells."""
     lines, awaited = [f"{cfg.row or config.name}: {run_folder(config)} ({_state(config)})"], None
     if cfg.table is not None:
-        table, overrides = job_table(cfg, HydraConfig.get()), list(HydraConfig.get().overrides.task)
+        hydra = HydraConfig.get()
+        table, overrides = table_of(hydra.runtime.choices["experiment"], cfg.table), list(hydra.overrides.task)
         row = table.job(cfg.row)
         lines.append(f"  {row.run} {' '.join(row.change)}".rstrip())
         if row.start is not None:

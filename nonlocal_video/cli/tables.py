@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,11 +19,7 @@ EVERY_START = "machine.starts={imagenet_r50: imagenet_r50, imagenet_r101: imagen
 
 
 def read_table(name: str, *, configs: Path = CONFIGS) -> TableConfig:
-    """A table by its name, such as kinetics/table2a.
-
-    Raises:
-        ValueError: there is no such table, or a row of it names one that is not there.
-    """
+    """A table by its name, such as kinetics/table2a. Raises ValueError: there is none, or it has a loose end."""
     path = configs / "experiment" / f"{name}.yaml"
     content = OmegaConf.load(path) if path.is_file() else OmegaConf.create()
     if "table" not in content:
@@ -32,9 +29,8 @@ def read_table(name: str, *, configs: Path = CONFIGS) -> TableConfig:
 
 
 def table_of(name: str, content: DictConfig) -> TableConfig:
-    """A table from what its file says; raises ValueError as `TableConfig`."""
-    plain = OmegaConf.to_container(content)
-    assert isinstance(plain, dict)
+    """A table from what its file says. Raises ValueError: as `TableConfig`."""
+    plain: Any = OmegaConf.to_container(content)
     return settings_of(TableConfig, {**plain, "name": name})
 
 
@@ -43,21 +39,13 @@ def _jobs(table: DictConfig) -> str:
     return ",".join([*table.get("parents", {}), *(name for name, row in table.rows.items() if row.get("run"))])
 
 
-def _num_parents(table: DictConfig) -> int | None:
-    """How many jobs a launcher may start together: not a row beside the parent that it waits for."""
-    return len(table.get("parents", {})) or None
-
-
 OmegaConf.register_new_resolver("jobs_of", _jobs, replace=True)
-OmegaConf.register_new_resolver("parents_of", _num_parents, replace=True)
+# How many jobs a launcher may start together: not a row beside the parent that it waits for.
+OmegaConf.register_new_resolver("parents_of", lambda table: len(table.get("parents", {})) or None, replace=True)
 
 
 def row_config(table: TableConfig, row: RowConfig, overrides: Sequence[str] = (EVERY_START,)) -> TrainConfig:
-    """The settings of a row: those of its experiment with its changes, and with those of the sweep's command line.
-
-    Raises:
-        ValueError: as `train_config`.
-    """
+    """The settings of a row: those of its experiment with its changes, and with those of the sweep's command line."""
     if row.run is None:
         raise ValueError(f"{table.name}: {row.name} is of other people, it cannot be run")
     rest = [word for word in overrides if key_of(word).split(".")[0].split("/")[0] not in NOT_OF_A_ROW]

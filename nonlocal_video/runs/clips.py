@@ -37,11 +37,7 @@ class ClipJob(NamedTuple):
 
 
 def find_job(config: TrainConfig) -> ClipJob:
-    """Looks for the videos of a run: those to train on, to validate with, and to test on as soon as it is trained.
-
-    Raises:
-        ValueError: as `look_for_videos`.
-    """
+    """Looks for the videos of a run: those to train on, to validate with, and to test on as soon as it is trained."""
     found = look_for_videos(config.data, "train")
     if config.runtime.validate_every:
         return ClipJob(config, found, look_for_videos(config.data, "val"))

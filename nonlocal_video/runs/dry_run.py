@@ -11,7 +11,7 @@ import torch
 from nonlocal_video.engine.state import TrainState
 from nonlocal_video.engine.step import train_step
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.runs.clips import ClipJob, ClipRun, find_job
+from nonlocal_video.runs.clips import ClipJob, find_job
 from nonlocal_video.runs.folder import check_run, run_folder
 from nonlocal_video.runs.recipe import Recipe, make_recipe
 from nonlocal_video.runs.start import begin, begin_anew, check_start, facts_of, fresh_state
@@ -40,31 +40,27 @@ def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
         ValueError: what the start would refuse.
     """
     check_run(config, run_folder(config))
-    weights_lack = None
+    lacking = None
     if config.init.weights == NOT_GIVEN:
-        weights_lack = "note: init.weights is not given: the weights to start from were not looked at"
+        lacking = "note: init.weights is not given: the weights to start from were not looked at"
     elif awaited is not None:
-        weights_lack = f"starts from what {awaited} leaves, which is not trained yet: {config.init.weights}"
+        lacking = f"starts from what {awaited} leaves, which is not trained yet: {config.init.weights}"
     else:
         check_start(config)
     job = ClipJob(config, None, None) if config.data.root == NOT_GIVEN else find_job(config)
     set_threads(config.runtime.threads)
     torch.manual_seed(config.seed)
     run, recipe = job.subject(), make_recipe(config, processes=config.runtime.devices)
-    said = ["note: data.root is not given: no list of videos was looked at"] if job.train is None else []
-    state = fresh_state(config, run.network, recipe) if weights_lack else _state(run, recipe, said)
-    for line in [run.describe(recipe), *said, *([weights_lack] if weights_lack else [])]:
+    notes = ["note: data.root is not given: no list of videos was looked at"] if job.train is None else []
+    if lacking is None and job.train is not None:
+        facts = facts_of(config, recipe, run.facts())
+        state = begin(config, run.network, recipe, facts=facts, task=run.task, say=notes.append)
+    else:
+        notes += begin_anew(config, run.network) if lacking is None else [lacking]
+        state = fresh_state(config, run.network, recipe)
+    for line in (run.describe(recipe), *notes):
         _say(line)
     _say(_cost(config, recipe, state, run.network))
-
-
-def _state(run: ClipRun, recipe: Recipe, said: list[str]) -> TrainState:
-    """What the run would begin with; `said` gets the lines on it."""
-    if run.job.train is None:
-        said += begin_anew(run.config, run.network)
-        return fresh_state(run.config, run.network, recipe)
-    facts = facts_of(run.config, recipe, run.facts())
-    return begin(run.config, run.network, recipe, facts=facts, task=run.task, say=said.append)
 
 
 def _cost(config: TrainConfig, recipe: Recipe, state: TrainState, model: Classifier) -> str:

@@ -21,11 +21,7 @@ def run_folder(config: TrainConfig) -> Path:
 
 
 def read_run(folder: Path) -> TrainConfig:
-    """The settings of a run. Nothing in its folder names code, is looked up, or leads out of it.
-
-    Raises:
-        ValueError: not the folder of a run, or one that does.
-    """
+    """The settings of a run. Raises ValueError: what its folder holds is no run, names code, or leads elsewhere."""
     path = folder / SETTINGS
     if not path.is_file():
         raise ValueError(f"{folder}: not the folder of a training run (it has no {SETTINGS})")
@@ -34,23 +30,17 @@ def read_run(folder: Path) -> TrainConfig:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected the settings of a run, which name model, data, clip and more")
     missing = sorted(key for key, value in flat(content).items() if value == "???")
-    if missing:
-        raise ValueError(f"{path}: has no value of {', '.join(missing)}")
-    content["model"] = plain_model(content.get("model") or {}, where=f"{path}: model")
-    config = settings_of(TrainConfig, content, where=f"{path}: is of another version: ")
-    missing = [f"choices.{key}" for key in ("model", "data") if key not in config.choices]
-    missing += ["data.num_classes"] if config.data.num_classes is None else []
-    if missing:
-        raise ValueError(f"{path}: has no value of {', '.join(missing)}")
-    return config
+    if not missing:
+        content["model"] = plain_model(content.get("model") or {}, where=f"{path}: model")
+        config = settings_of(TrainConfig, content, where=f"{path}: is of another version: ")
+        missing = [f"choices.{key}" for key in ("model", "data") if key not in config.choices]
+        if config.data.num_classes is not None and not missing:
+            return config
+    raise ValueError(f"{path}: has no value of {', '.join(missing or ['data.num_classes'])}")
 
 
 def check_run(config: TrainConfig, folder: Path) -> None:
-    """Makes sure that a run folder is free, or holds the same run.
-
-    Raises:
-        ValueError: it holds a trained run with other settings; says which.
-    """
+    """Raises ValueError where a folder holds a trained run with other settings than these; says which."""
     if not list_checkpoints(folder / "checkpoints"):
         return
     changed = [f"{key}: was {old}, now {new}" for key, old, new in changes(read_run(folder), config)]
@@ -62,11 +52,7 @@ def check_run(config: TrainConfig, folder: Path) -> None:
 
 
 def write_run(config: TrainConfig, folder: Path) -> None:
-    """Keeps the resolved settings of a run, but for those of this machine, in `config.yaml`.
-
-    Raises:
-        ValueError: the folder cannot be written.
-    """
+    """Keeps the resolved settings of a run in `config.yaml`, but for those of this machine."""
     content = {key: value for key, value in asdict(config).items() if key != "machine"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,11 +63,7 @@ def write_run(config: TrainConfig, folder: Path) -> None:
 
 
 def is_trained(config: TrainConfig) -> bool:
-    """Whether a run has made all its steps.
-
-    Raises:
-        ValueError: the folder holds a run with other settings.
-    """
+    """Whether a run has made all its steps. Raises ValueError: the folder holds a run with other settings."""
     folder = run_folder(config)
     check_run(config, folder)
     last = folder / "checkpoints" / f"step_{config.optim.steps:08d}.pt"

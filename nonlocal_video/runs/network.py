@@ -24,10 +24,9 @@ PLAIN = bool | int | float | str | None
 
 
 def network_of(options: NetworkOptions, *, where: str, pairwise: Pairwise | None = None) -> Classifier:
-    """The network of plain options, which name no code.
+    """The network of plain options, which name no code; `where` says in errors what has them.
 
     Args:
-        where: what has these options, for errors.
         pairwise: the function that its user has named, if it is not one of the project's.
 
     Raises:
@@ -44,20 +43,12 @@ def network_of(options: NetworkOptions, *, where: str, pairwise: Pairwise | None
 
 
 def composed_network(options: NetworkOptions) -> Classifier:
-    """The network of options that the user has composed, with a function of his own if he names one.
-
-    Raises:
-        ValueError: the network cannot be built with these options.
-    """
+    """The network of options that the user has composed, with a function of his own if he names one."""
     return network_of(options, where="model", pairwise=own_function(options.pairwise))
 
 
 def plain_model(model: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """The options of a network, made sure that they are plain.
-
-    Raises:
-        ValueError: a value that is not plain, such as one that names code.
-    """
+    """The options of a network. Raises ValueError: a value that is not plain, such as one that names code."""
     if not isinstance(model, Mapping):
         raise ValueError(f"{where}: got {reprlib.repr(model)}, expected the options of a network")
     if "_target_" in model:
@@ -78,9 +69,7 @@ def is_foreign(word: Any) -> bool:
 def own_function(word: Any) -> Pairwise | None:
     """Imports the pairwise function that the user has named; None where it is one of the project's.
 
-    Args:
-        word: a key of `PAIRWISE`; or where Python finds a module, or what makes one from a number of channels:
-            my_package.MyFunction.
+    The word says where Python finds a module, or what makes one from a number of channels: my_package.MyFunction.
 
     Raises:
         ValueError: Python does not find it, or it is no function.
@@ -88,13 +77,12 @@ def own_function(word: Any) -> Pairwise | None:
     if not is_foreign(word):
         return None
     expected = f"one of {', '.join(PAIRWISE)}, or the name of a class of your own, such as my_package.MyFunction"
-    expect(isinstance(word, str) and "." in word, "model.pairwise", reprlib.repr(word), expected)
+    expect(isinstance(word, str) and "." in word, "model.pairwise", repr(word), expected)
     try:
         found = pkgutil.resolve_name(word)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"model.pairwise: {word} cannot be imported: {error}; PYTHONPATH=FOLDER tells where your package is"
-        ) from error
+        hint = "PYTHONPATH=FOLDER tells where your package is"
+        raise ValueError(f"model.pairwise: {word} cannot be imported: {error}; {hint}") from error
     if not callable(found):
         raise ValueError(f"model.pairwise: {word} is {reprlib.repr(found)}, expected a class or function of channels")
     return found
@@ -104,8 +92,7 @@ def function_for(stored: Any, word: Any, *, where: str, command: str) -> Pairwis
     """The function of a trained network, if the project does not have it: what its user says is what its file names.
 
     Args:
-        stored: what the file names.
-        word: what the user says; None if nothing.
+        stored, word: what the file names, and what the user says; None if nothing.
         where, command: the file, and what the user has typed, for errors.
 
     Raises:

@@ -31,14 +31,11 @@ class Recipe:
 
 
 def check_machine(runtime: RuntimeConfig, optim: OptimConfig | None = None, *, elsewhere: bool = False) -> None:
-    """Makes sure that there are the GPUs that a job asks for.
+    """Raises ValueError where the GPUs that a job asks for are not there.
 
     Args:
         optim: of a job that trains.
         elsewhere: the GPUs are those of another machine, as in a dry run.
-
-    Raises:
-        ValueError: there are not.
     """
     gpus = torch.cuda.device_count()
     if gpus and not elsewhere:
@@ -53,24 +50,15 @@ def make_recipe(config: TrainConfig, *, processes: int) -> Recipe:
     optim = config.optim
     clips_per_rank = optim.clips_per_device * config.runtime.accumulate
     global_batch = clips_per_rank * processes
-    schedule = Schedule(
-        base_lr=optim.lr * global_batch / optim.reference_batch,
-        last_step=optim.steps,
-        kind=optim.schedule,
-        milestones=optim.milestones,
-        warmup_steps=optim.warmup_steps,
-    )
+    base_lr = optim.lr * global_batch / optim.reference_batch
+    schedule = Schedule(base_lr, optim.steps, optim.schedule, optim.milestones, optim.warmup_steps)
     return Recipe(processes, clips_per_rank, global_batch, schedule)
 
 
 def describe_run(
     config: TrainConfig, model: Classifier, recipe: Recipe, *, task: ClipTask, census: dict[str, Any] | None
 ) -> str:
-    """One screen on what is about to run.
-
-    Args:
-        census: of the training videos; None if nobody looked for them.
-    """
+    """One screen on what is about to run; `census` is that of the training videos, None if nobody looked for them."""
     clip, options, runtime = config.clip, model.options, config.runtime
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     how = [runtime.precision, "channels last" if runtime.channels_last else "channels first"]

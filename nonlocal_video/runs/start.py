@@ -26,11 +26,7 @@ NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "thr
 
 
 def check_start(config: TrainConfig) -> None:
-    """Makes sure, before the videos are looked for, that a run without checkpoints has the weights to start from.
-
-    Raises:
-        ValueError: they are not there; says how to get them.
-    """
+    """Raises ValueError where the weights that a run starts from are not there, unless it has a checkpoint."""
     weights = config.init.weights
     if weights is None or os.path.isfile(weights) or list_checkpoints(run_folder(config) / "checkpoints"):
         return
@@ -43,11 +39,7 @@ def check_start(config: TrainConfig) -> None:
 
 
 def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of its run, in plain values.
-
-    Args:
-        facts: what it says of the data and the network.
-    """
+    """What a checkpoint says of its run, in plain values, beside the facts of the data and the network."""
     return {
         **facts,
         "global_batch": recipe.global_batch,
@@ -62,15 +54,7 @@ def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict
 def begin(
     config: TrainConfig, model: Any, recipe: Recipe, *, facts: dict[str, Any], task: Task, say: Callable[[str], None]
 ) -> TrainState:
-    """The state that training begins with.
-
-    Args:
-        facts: as `facts_of` gives them.
-        say: told what was loaded.
-
-    Raises:
-        ValueError: weights or a checkpoint that do not fit.
-    """
+    """The state that training begins with. Raises ValueError: weights or a checkpoint that do not fit."""
     path, content, problems = newest_checkpoint(run_folder(config) / "checkpoints")
     if path is None:
         for line in begin_anew(config, model):
@@ -89,11 +73,7 @@ def begin(
 
 
 def begin_anew(config: TrainConfig, model: Classifier) -> list[str]:
-    """Loads the weights to start from, if there are any; what to say about them.
-
-    Raises:
-        ValueError: as `start_from`.
-    """
+    """Loads the weights to start from, if there are any; what to say about them. Raises ValueError: as `start_from`."""
     if config.init.weights is None:
         return ["starts from random weights; init.weights=FILE gives others"]
     return start_from(model, config.init.weights, part=config.init.part)
@@ -112,11 +92,7 @@ def fresh_state(config: TrainConfig, model: Any, recipe: Recipe) -> TrainState:
 def _resume(
     state: TrainState, content: dict[str, Any], *, where: Path, facts: dict[str, Any], source: str, last_step: int
 ) -> list[str]:
-    """Continues from a checkpoint of this run; what to say about it.
-
-    Raises:
-        ValueError: another list or another global batch than before, or more steps than asked for.
-    """
+    """Continues from a checkpoint of this run; what to say about it."""
     before = content["facts"]
     if before[f"listed_{source}"] != facts[f"listed_{source}"]:
         raise ValueError(f"{where}: was trained on another list of {source}; give this run another name=...")

@@ -167,11 +167,7 @@ class _Training:
         return True
 
     def save(self) -> None:
-        """Writes a checkpoint; a disk that is full ends the run only where nothing could be tried again.
-
-        Raises:
-            ValueError: the last checkpoint cannot be written.
-        """
+        """Writes a checkpoint. Raises ValueError: the disk is full, and nothing could be tried again later."""
         if not is_main():
             return
         facts = {**self.facts, "position": self.state.step * self.recipe.global_batch}
@@ -218,7 +214,6 @@ class _Training:
 
     def close(self) -> None:
         """Ends the log."""
-        if self.progress:
+        if self.log and self.progress:
             self.progress.close()
-        if self.log:
             self.log.close()

@@ -24,9 +24,7 @@ def read_entries(
 ) -> tuple[list[Entry], list[Entry]]:
     """The videos of `data.train` or `data.val` that are there, and those that are missing.
 
-    Args:
-        classes: their names, if there are any.
-        labelled: False takes a list of which no video has a label, too.
+    `labelled=False` takes a list of which no video has a label, too.
 
     Raises:
         ValueError: a bad list, videos without a label or with several where they should have one, labels that follow
@@ -72,9 +70,6 @@ class ListedVideos(NamedTuple):
 def look_for_videos(config: DataConfig, which: str, *, labelled: bool = True) -> ListedVideos:
     """The videos of `data.train` or `data.val`, without those that are missing or that its census found broken.
 
-    Args:
-        labelled: as in `read_entries`.
-
     Raises:
         ValueError: as `read_entries`; a census of another list; or too many videos are missing or broken.
     """
@@ -93,11 +88,7 @@ def look_for_videos(config: DataConfig, which: str, *, labelled: bool = True) ->
 
 
 def _of_classes(found: ListedVideos, config: DataConfig, *, subset: str) -> ListedVideos:
-    """The videos of the classes that a file names.
-
-    Raises:
-        ValueError: a bad file, a name that no class has, or no video of these.
-    """
+    """The videos of the classes that the file `data.subset` names."""
     names = found.classes or (KINETICS400 if config.num_classes == len(KINETICS400) else [])
     if not names:
         raise ValueError(f"data.subset: got {subset}, expected data.classes=FILE, too: the classes have no names")
@@ -105,16 +96,12 @@ def _of_classes(found: ListedVideos, config: DataConfig, *, subset: str) -> List
     wanted = read_classes(subset)
     unknown = [name for name in wanted if normalised(name) not in labels]
     if unknown:
-        raise ValueError(
-            f"{subset}: got the class {unknown[0]!r}, expected names of {config.classes or 'Kinetics-400'}"
-        )
+        known = config.classes or "Kinetics-400"
+        raise ValueError(f"{subset}: got the class {unknown[0]!r}, expected names of {known}")
     kept = {labels[normalised(name)] for name in wanted}
-
-    def is_kept(entry: Entry) -> bool:
-        return not kept.isdisjoint(numbers_of(entry.label))
-
-    entries, missing = list(filter(is_kept, found.entries)), list(filter(is_kept, found.missing))
-    broken = [(entry, cause) for entry, cause in found.broken if is_kept(entry)]
+    videos = {entry.video for entry in found.listed if not kept.isdisjoint(numbers_of(entry.label))}
+    entries, missing = ([entry for entry in part if entry.video in videos] for part in (found.entries, found.missing))
+    broken = [(entry, cause) for entry, cause in found.broken if entry.video in videos]
     if not entries:
         raise ValueError(f"{subset}: no video of its {len(kept)} classes is there")
     census = take_census(entries, missing, (entry for entry, _ in broken), checked=found.census.checked)
@@ -134,13 +121,8 @@ def clips_of(protocol: ProtocolConfig, *, length: int, stride: int) -> Callable[
 
 def views_of(protocol: ProtocolConfig, data: ReadConfig) -> Callable[..., TestingVideos]:
     """`TestingVideos` but for its entries and `pick`, with the crops of a protocol, whose short side is known."""
-    return partial(
-        TestingVideos,
-        fit=partial(testing_frame, short_side=side_of(protocol)),
-        crops=partial(testing_crops, crops=protocol.crops),
-        flips=protocol.flips,
-        decode=decode_with(data),
-    )
+    fit, crops = partial(testing_frame, short_side=side_of(protocol)), partial(testing_crops, crops=protocol.crops)
+    return partial(TestingVideos, fit=fit, crops=crops, flips=protocol.flips, decode=decode_with(data))
 
 
 def side_of(protocol: ProtocolConfig) -> int:

@@ -51,7 +51,7 @@ def config_hash(config: TrainConfig) -> str:
 
 
 def recipe_hash(config: TrainConfig) -> str:
-    """Names them but for seed and data in 12 characters: what the runs of one row of a table share."""
+    """Names what the runs of one row of a table share, all but seed and data, in 12 characters."""
     recipe = {k: v for k, v in identity(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
     return _hash({**recipe, "optim.steps": config.optim.steps})
 
@@ -59,8 +59,8 @@ def recipe_hash(config: TrainConfig) -> str:
 def row_key(config: TrainConfig) -> str:
     """Names what makes a row of a table, whatever the seed, the data and the length of the schedule.
 
-    The runs of a row may differ in these, and are then marked; of the weights that they begin with only matters whether
-    there are any, since their file is elsewhere on every machine.
+    The runs of a row may differ in these, and are then marked. Whether they begin with weights matters, but not with
+    which file, since that is elsewhere on every machine.
     """
     without = ("seed", "data", "model.num_classes", "optim.milestones", "optim.steps", "optim.warmup_steps", "init")
     kept = {k: v for k, v in identity(config).items() if not within(k, without)}

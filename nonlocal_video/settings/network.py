@@ -89,11 +89,7 @@ class NetworkOptions:
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses values of another type ("false" is true) or of impossible sizes.
-
-        Raises:
-            ValueError: says which option, what was got and what is expected.
-        """
+        """Raises ValueError: a value of another type ("false" is true) or of an impossible size; says which option."""
         for item in fields(self):
             _check_type(item.name, getattr(self, item.name), item.type)
         plain = re.fullmatch(r"[\w.+-]*", self.name) is not None
@@ -128,22 +124,18 @@ def _shown(value: object) -> str:
 
 
 def named_options(name: str, *, num_classes: int) -> NetworkOptions:
-    """The options that a name stands for, such as nl_i3d_r50_32x2.
+    """The options that a name stands for, such as nl_i3d_r50_32x2. Raises ValueError: not such a name.
 
-    [nl_](c2d|i3d)_(small|r50_narrow|r50|r101)_(frames)x(stride). 32x2 and 128x1 have the paper's stem,
-    8x8 and 32x4 the released code's dense one; for other clips it is the strided one up to a stride of 2.
-    "nl" is five blocks (one in small). 128x1 and 32x4 are the released long-clip networks: frozen affines
-    instead of batch normalisation, none of either in non-local blocks, res3's blocks in groups of 4 frames.
-
-    Raises:
-        ValueError: not such a name.
+    32x2 and 128x1 have the paper's stem, 8x8 and 32x4 the released code's dense one; for other clips it is the strided
+    one up to a stride of 2. "nl" is five blocks (one in small). 128x1 and 32x4 are the released long-clip networks:
+    frozen affines instead of batch normalisation, none of either in non-local blocks, res3's blocks in groups of 4
+    frames.
     """
-    match = re.fullmatch(rf"(nl_)?(c2d|i3d)_({'|'.join(DEPTHS)})_(([1-9]\d*)x([1-9]\d*))", name)
+    form = f"[nl_](c2d|i3d)_({'|'.join(DEPTHS)})_"
+    match = re.fullmatch(form.replace("[nl_]", "(nl_)?") + r"(([1-9]\d*)x([1-9]\d*))", name)
     if not match:
-        raise ValueError(
-            f"got the network {name!r}, expected a name such as nl_i3d_r50_32x2: "
-            f"[nl_](c2d|i3d)_({'|'.join(DEPTHS)})_(32x2|128x1|8x8|32x4)"
-        )
+        expected = f"a name such as nl_i3d_r50_32x2: {form}(32x2|128x1|8x8|32x4)"
+        raise ValueError(f"got the network {name!r}, expected {expected}")
     nonlocal_, kind, depth, clip, length, stride = match.groups()
     long = clip in LONG_CLIPS
     return NetworkOptions(
@@ -162,14 +154,7 @@ def named_options(name: str, *, num_classes: int) -> NetworkOptions:
 
 
 def options_of(model: Mapping[str, Any] | NetworkOptions) -> NetworkOptions:
-    """The options of a network, where they are not all given those that its name stands for.
-
-    Args:
-        model: `name`, `num_classes` and other fields of `NetworkOptions`; None is what the name says.
-
-    Raises:
-        ValueError: an unknown name or option, or one that cannot be.
-    """
+    """The options of a network; its name stands for those not given. Raises ValueError: one that cannot be."""
     if isinstance(model, NetworkOptions):
         return model
     if not isinstance(model, Mapping):

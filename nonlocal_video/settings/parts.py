@@ -204,14 +204,7 @@ class RuntimeConfig:
 
 
 def check_name(name: str, *, setting: str = "name") -> str:
-    """The name, made sure that it pastes unquoted.
-
-    Args:
-        setting: what gives another name, for errors.
-
-    Raises:
-        ValueError: other characters than letters, digits, `_`, `.` and `-`.
-    """
+    """The name, if it pastes unquoted. Raises ValueError: it does not; says which setting gives another."""
     fits = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) and len(name) <= 200
     expected = f"up to 200 letters, digits, '_', '.' and '-': give one with {setting}=NAME"
     expect(bool(fits), "name", repr(name), expected)

@@ -49,11 +49,7 @@ class TableConfig:
     rows: dict[str, RowConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Fills in what rows leave to the table.
-
-        Raises:
-            ValueError: a row begins with, or is compared with, a row that is not there, or has other numbers.
-        """
+        """Fills in what rows leave to the table. Raises ValueError: a row names one that is not there."""
         for name, row in (*self.parents.items(), *self.rows.items()):
             row.name, row.label, baseline = name, row.label or name, row.baseline or self.baseline
             row.baseline = None if row.run is None or baseline == name else baseline
@@ -65,11 +61,7 @@ class TableConfig:
                 expect(fits, f"{self.name}: {what} of {name}", repr(other), expected)
 
     def job(self, name: str) -> RowConfig:
-        """The row or the parent of a name.
-
-        Raises:
-            ValueError: there is none that can be run.
-        """
+        """The row or the parent of a name. Raises ValueError: there is none that can be run."""
         jobs = {key: row for key, row in (*self.parents.items(), *self.rows.items()) if row.run is not None}
         expect(name in jobs, "row", repr(name), f"one of {self.name}: {', '.join(jobs)}")
         return jobs[name]

@@ -48,10 +48,7 @@ WORDS = {
 
 
 def settings_of(kind: type[Settings], plain: Any, *, where: str = "") -> Settings:
-    """The dataclass of settings that plain values, by their names, stand for.
-
-    Args:
-        where: what the values are of, for errors.
+    """The dataclass of settings that plain values, by their names, stand for; `where` begins errors.
 
     Raises:
         ValueError: values that there are not, or that cannot be; says which, what was got, and what is expected.
