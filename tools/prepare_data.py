@@ -125,9 +125,8 @@ def prepare(arguments: argparse.Namespace) -> int:
         texts[classes] = "".join(f"{name}\n" for name in source.classes)
     settings = settings_of(source, outs, root=arguments.resize or source.root, classes=classes)
     if arguments.name:
-        texts[PRESETS / f"{check_name(arguments.name, setting='--name')}.yaml"] = format_preset(
-            arguments.name, settings
-        )
+        preset = PRESETS / f"{check_name(arguments.name, setting='--name')}.yaml"
+        texts[preset] = format_preset(arguments.name, settings)
     check_free(texts, sources=arguments.sources, force=arguments.force)
 
     failed: dict[str, str] = {}
