@@ -34,10 +34,10 @@ class Entry(NamedTuple):
     video: str
     """The video as the list names it; identifies the video in every report."""
     path: str
-    """Where it is: a video file, or a folder of frames."""
+    """The path of the video file, or of the folder of frames."""
     label: Label
     num_frames: int | None = None
-    """What the list says of a folder of frames."""
+    """The number of frames that the list says a folder of frames has."""
 
 
 class Failure(NamedTuple):
@@ -114,7 +114,7 @@ class TestItem(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What the network says of one video."""
+    """The scores of one video, and how well they do."""
 
     video: str
     label: Classes | None

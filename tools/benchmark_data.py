@@ -65,7 +65,7 @@ def _before(files: list[File], arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def machine(num_cores: int) -> str:
-    """Where this ran, and with what."""
+    """The machine and the versions that this ran with."""
     names = ("torch", "torchvision", "av", "decord", "torchcodec", "pytorchvideo", "numpy")
     command = shlex.join(["python", "tools/benchmark_data.py", *sys.argv[1:]])
     return (

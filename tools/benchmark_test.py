@@ -100,7 +100,7 @@ def speed(files: Sequence[File], arguments: argparse.Namespace) -> Iterator[str]
 
 
 def _measure(tests: dict[str, Test], *, repeats: int) -> dict[tuple[str, str], Speed]:
-    """Of each protocol both ways, once they gave the same scores."""
+    """Both ways of each protocol, once they gave the same scores."""
     ways = dict[tuple[str, str], partial[Outcome]]()
     for protocol, test in tests.items():
         check_same(ours(test), straightforward(test))
@@ -114,8 +114,8 @@ def _is_slow(model: Classifier) -> bool:
 
 
 def _beside(own: Speed, other: Speed, *, num_videos: int) -> list[str]:
-    rates = [f"{num_videos / one.seconds:.3g}" for one in (own, other)]
-    waits = [f"{100 * one.wait:.0f}%" for one in (own, other)]
+    rates = [f"{num_videos / way.seconds:.3g}" for way in (own, other)]
+    waits = [f"{100 * way.wait:.0f}%" for way in (own, other)]
     return [*rates, f"{other.seconds / own.seconds:.2f}", *waits]
 
 

@@ -27,7 +27,7 @@ OPTIONS: dict[str, dict[str, bool]] = {
     "runtime.compile=true": {"compile": True},
     "runtime.compile=true runtime.recompute=true": {"compile": True, "recompute": True},
 }
-"""Of the runtime, and what they change."""
+"""Options of the runtime, and what they change."""
 TARGET = 1.25
 """How many times faster than PySlowFast's network, at equal precision."""
 HEAD = """# The training step beside public ones

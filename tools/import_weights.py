@@ -36,7 +36,7 @@ CLASSES = {"kinetics400": KINETICS400}
 
 
 class Order(NamedTuple):
-    """What to bring in."""
+    """An order to bring in a checkpoint."""
 
     format: str
     network: str
@@ -190,7 +190,7 @@ def bring_in(order: Order) -> None:
 
 
 def class_names(order: Order, done: Imported) -> list[str] | None:
-    """Those of the file, or of the data set of a published model.
+    """The names of the file, or of the data set of a published model.
 
     Raises:
         ValueError: another number of names than the network has classes.
@@ -219,7 +219,7 @@ def resolved(model: Published, done: Imported) -> dict[str, Any]:
 
 
 def tell_published(model: Published, source: Path) -> None:
-    """What is published of a model, and whether this is its file."""
+    """Tells what is published of a model, and whether this is its file."""
     digest = sha256(source)
     known = "" if model.checksum is None else ", as published"
     if model.checksum and not digest.startswith(model.checksum):

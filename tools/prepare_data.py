@@ -73,7 +73,7 @@ def parse() -> argparse.Namespace:
 
 
 def read_source(arguments: argparse.Namespace) -> Source:
-    """What the sources say, each read for what it is."""
+    """Reads the sources, each for what it is."""
     sources, root, out = arguments.sources, arguments.root, arguments.out
     classes = read_classes(arguments.classes, num_classes=None) if arguments.classes else None
     if absent := [source for source in sources if not source.exists()]:

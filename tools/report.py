@@ -85,7 +85,7 @@ def parse() -> argparse.Namespace:
         parser.error("--cols, --baseline and --where go with --rows")
     if not arguments.rows and not arguments.tables and (arguments.out or arguments.into or arguments.metric):
         parser.error("--out, --into and --metric go with a table or with --rows")
-    if not all("=" in one for one in arguments.where):
+    if not all("=" in pair for pair in arguments.where):
         parser.error(f"--where: got {' '.join(arguments.where)}, expected KEY=VALUE")
     return arguments
 
@@ -131,16 +131,16 @@ def main() -> None:
 def _paper_report(filled: Filled, left: list[str], metrics: list[str] | None) -> Report:
     lines = filled.lines
     if metrics is None:
-        many = any(one.row.expected is not None and one.row.expected.num_classes > 5 for one in lines)
+        many = any(line.row.expected is not None and line.row.expected.num_classes > 5 for line in lines)
         metrics = [metric for metric in filled.table.metrics if many or metric != "top5"]
     return Report(
         filled.table.name.replace("/", "_"),
         f"{filled.table.title} ({filled.table.name})",
         table_sheets(lines, metrics=metrics),
-        origin_sheet(one.line for one in lines),
+        origin_sheet(line.line for line in lines),
         left,
         table_records(lines, metrics=metrics),
-        draw([one.line for one in lines], metric=metrics[0]),
+        draw([line.line for line in lines], metric=metrics[0]),
     )
 
 
@@ -155,12 +155,12 @@ def _verdicts(tables: Sequence[Filled]) -> str:
 
 
 def _identities(runs: Sequence[Run], configs: Configs) -> dict[Path, dict[str, Any]]:
-    """What makes each run what it is, by the folder of its test."""
+    """The settings that make each run what it is, by the folder of its test."""
     return {run.test: {**identity(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in runs}
 
 
 def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequence[Path]) -> str:
-    """What there is to make tables of."""
+    """The runs that tables can be made of."""
     differing = varying(runs, _identities(runs, configs))
     sheet = varying_sheet(differing, num_tests=len(runs))
     parts = [f"# {sheet.title}", format_sheet(sheet, form="markdown") if sheet.rows else "nothing"]
@@ -173,7 +173,7 @@ def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequ
 
 def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argparse.Namespace) -> Report:
     """A table over settings."""
-    where = dict(one.split("=", 1) for one in arguments.where)
+    where = dict(pair.split("=", 1) for pair in arguments.where)
     kept = pick(runs, where)
     several = all(run.report.get("multi_label") for run in kept)
     metrics = arguments.metric or ["map" if several else "top1"]

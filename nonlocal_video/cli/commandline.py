@@ -39,7 +39,7 @@ def with_quotes(arguments: Sequence[str]) -> list[str]:
 
 
 def expected_instead(word: str) -> str:
-    """What to write instead of a word that cannot be read."""
+    """Says what to write instead of a word that cannot be read."""
     key, equals, value = word.partition("=")
     if equals and _is_key(key):
         return f"expected a value in quotes: {key}={_quoted(value)}"
@@ -91,7 +91,7 @@ def _is_key(text: str) -> bool:
 
 
 def _read(text: str, rule: str) -> object:
-    """What Hydra reads; None if it cannot."""
+    """The value that Hydra reads; None if it cannot."""
     try:
         return OverridesParser.create().parse_rule(text, rule)
     except HydraException:
@@ -107,7 +107,7 @@ def _quoted(text: str) -> str:
 
 
 def explain(error: Exception, words: Sequence[str], settings: Mapping[str, Any], *, tool: str) -> str:
-    """What an error of Hydra says is wrong with the words that were typed, and what to write instead.
+    """Says what an error of Hydra means for the words that were typed, and what to write instead.
 
     `settings` has all that there are by their dotted names, with their values if nobody says another.
     """

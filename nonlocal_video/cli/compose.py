@@ -61,7 +61,7 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def composed(name: str, overrides: Sequence[str]) -> tuple[DictConfig, HydraConf]:
-    """What Hydra makes of a command line, and what it says of it."""
+    """The config that Hydra makes of a command line, and Hydra's own words on it."""
     around = GlobalHydra.instance()
     outer, around.hydra = around.hydra, None  # Hydra composes one thing at a time, and a job is inside the tool's.
     try:
@@ -85,7 +85,7 @@ def _all_settings(tool: str) -> dict[str, Any]:
 
 
 def _choices(hydra: HydraConf) -> dict[str, str | None]:
-    """Which file of each group of configs/ was taken."""
+    """The file that was taken of each group of configs/."""
     return {group: name for group, name in hydra.runtime.choices.items() if not group.startswith(("hydra", "."))}
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from nonlocal_video.settings import DataConfig, NetworkOptions, PredictConfig, TestConfig, TrainConfig
 
 MISSING = "???"
-"""What OmegaConf takes for a value that nobody gave."""
+"""OmegaConf's word for a value that nobody gave."""
 
 
 def schema(kind: type, **parts: Any) -> DictConfig:

@@ -13,7 +13,7 @@ from nonlocal_video.settings import RowConfig, TableConfig, TrainConfig, setting
 from nonlocal_video.settings.identity import key_of
 
 NOT_OF_A_ROW = ("experiment", "row", "hydra")
-"""What the command line of a sweep says of the table, and not of its rows."""
+"""Settings of a sweep's command line that are about the table, and not about its rows."""
 EVERY_START = "machine.starts={imagenet_r50: imagenet_r50, imagenet_r101: imagenet_r101}"
 """For reading about a row where its weights are not."""
 

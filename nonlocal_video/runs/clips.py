@@ -23,7 +23,7 @@ from nonlocal_video.types import Batch
 
 
 class ClipJob(NamedTuple):
-    """What every process gets: the settings, and the videos, which were looked for once."""
+    """A training job as every process gets it: the settings, and the videos, which were looked for once."""
 
     config: TrainConfig
     train: ListedVideos | None
@@ -67,7 +67,7 @@ class ClipRun:
         return describe_run(self.config, self.network, recipe, task=self.task, census=census)
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint says of the data and the network, in plain values."""
+        """The data and the network in plain values, for checkpoints."""
         return {
             "listed_videos": hash_listed(self.train.listed),
             "present_videos": hash_entries(self.train.entries),
@@ -134,6 +134,6 @@ class ClipRun:
         save_model(path, network, origin=origin, classes=self.train.classes)
 
     def test_command(self, folder: Path) -> str:
-        """What to type next; files do not name code, so a function of one's own is named again."""
+        """The command to type next; files do not name code, so a function of one's own is named again."""
         word = self.config.model.pairwise
         return f"python tools/test.py run={folder}{f' {as_setting(word)}' if is_foreign(word) else ''}"

@@ -1,4 +1,4 @@
-"""What a run folder says: its settings, which are plain data, whoever wrote them."""
+"""The folder of a run: its settings, which are plain data, whoever wrote them, and how far the run is."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from nonlocal_video.system.plain import check_folder, read_json, read_yaml
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """Where a run is."""
+    """The folder of a run."""
     return Path(config.runtime.runs) / str(config.name)
 
 

@@ -109,7 +109,7 @@ def function_for(stored: Any, word: Any, *, where: str, command: str) -> Pairwis
 
 
 def _refusal(stored: Any, command: str | None = None) -> str:
-    """Why a name in a file is not enough, and the line that is."""
+    """Says why a name in a file is not enough, and which line is."""
     if not isinstance(stored, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", stored, re.ASCII):
         return f"got {reprlib.repr(stored)}, expected {', '.join(PAIRWISE)}"
     line = f"\n  {command} {as_setting(stored)}" if command else f" {as_setting(stored)}"
@@ -117,5 +117,5 @@ def _refusal(stored: Any, command: str | None = None) -> str:
 
 
 def as_setting(word: Any) -> str:
-    """What names a pairwise function, as it is typed in a shell."""
+    """The setting that names a pairwise function, as it is typed in a shell."""
     return shlex.quote(f"model.pairwise={word}")

@@ -1,4 +1,4 @@
-"""What a network says of videos: `for video, result in Predictor("nl_i3d.safetensors")("videos/"): ...`."""
+"""Predictions of videos: `for video, result in Predictor("nl_i3d.safetensors")("videos/"): ...`."""
 
 import os
 import sys
@@ -37,7 +37,7 @@ from nonlocal_video.types import Entry, Failure
 
 
 class Result(NamedTuple):
-    """What a network says of one video, or why it says nothing."""
+    """The scores that a network gives one video, or why there are none."""
 
     classes: Sequence[str]
     """The names of the classes; their numbers where nobody knows the names."""
@@ -107,7 +107,7 @@ class Predictor:
         self.model.to(local_device())
 
     def __call__(self, videos: Videos, *, every_s: float | None = None) -> Iterator[tuple[str, Result]]:
-        """As `predict`, for a file, a folder, a list, or several of these: see `find_entries`."""
+        """Predicts the videos of a file, a folder, a list, or several of these; see `predict` and `find_entries`."""
         return self.predict(self.find(videos), every_s=every_s)
 
     def find(self, videos: Videos, *, note: Callable[[str], object] = warnings.warn) -> list[Entry]:

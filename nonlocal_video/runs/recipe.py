@@ -1,4 +1,4 @@
-"""What a run will do, from its settings and the number of processes: computed once, and told in one screen."""
+"""The recipe of a run, from its settings and the number of processes: computed once, and told in one screen."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Recipe:
 
     processes: int
     clips_per_rank: int
-    """Of a step."""
+    """Clips of a step in each process."""
     global_batch: int
     schedule: Schedule
 
@@ -127,7 +127,7 @@ def _optimiser(config: TrainConfig, model: Classifier) -> list[str]:
 
 
 def _expected(experiment: str | None) -> list[str]:
-    """What an experiment should reach, as the head of its file says."""
+    """The numbers that an experiment should reach, as the head of its file says."""
     path = CONFIGS / "experiment" / f"{experiment}.yaml"
     text = path.read_text() if experiment and path.is_file() else ""
     said = re.search(r"^# (?:Expected|What it reaches:) (.+?)\.?$", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What a run begins with: its newest whole checkpoint, weights to start from, or random ones."""
+"""The start of a run: from its newest whole checkpoint, weights to start from, or random ones."""
 
 import os
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def check_start(config: TrainConfig) -> None:
 
 
 def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of its run, in plain values, beside the facts of the data and the network."""
+    """The facts of a run for its checkpoints, in plain values: `facts` of the data and the network, and all others."""
     return {
         **facts,
         "global_batch": recipe.global_batch,

@@ -34,13 +34,13 @@ from nonlocal_video.types import Evaluation, Failure, Prediction
 
 
 class TestJob(NamedTuple):
-    """What every process gets: the settings, the file of weights and the videos, which were looked for once."""
+    """A testing job as every process gets it: the settings, the weights, and the videos, which were looked for once."""
 
     config: TestConfig
     run: TrainConfig
     weights: Path
     notes: list[str]
-    """What to know about the choice of the weights."""
+    """Notes on the choice of the weights."""
     videos: ListedVideos
 
 
@@ -65,7 +65,7 @@ def run(job: TestJob) -> None:
 
 
 def _identify(job: TestJob, trained: TrainedNetwork) -> dict[str, Any]:
-    """What makes a test what it is: predictions of another one are not gone on with."""
+    """The facts that make a test what it is: predictions of another one are not gone on with."""
     return {
         "weights": trained.weights_hash,
         "videos": hash_entries(job.videos.entries),
@@ -79,7 +79,7 @@ def _identify(job: TestJob, trained: TrainedNetwork) -> dict[str, Any]:
 
 
 def _describe(job: TestJob, trained: TrainedNetwork) -> str:
-    """What will be tested, on one screen. Raises ValueError: the network has no map left of such small views."""
+    """One screen on what will be tested. Raises ValueError: the network has no map left of such small views."""
     protocol, runtime, found = job.config.protocol, job.config.runtime, job.videos
     length, side, options = job.run.clip.length, side_of(protocol), trained.model.options
     try:
@@ -120,7 +120,7 @@ def _costs(protocol: ProtocolConfig, length: int) -> str:
 
 
 def _resume(folder: Path, identity: dict[str, Any], job: TestJob, trained: TrainedNetwork) -> list[Prediction]:
-    """What a killed test has left; journals of another test are deleted."""
+    """The predictions that a killed test has left; journals of another test are deleted."""
     listed, classes = {entry.video for entry in job.videos.entries}, (trained.model.options.num_classes,)
     try:
         before = read_journals(folder, test=identity, read=Prediction.from_json)

@@ -30,7 +30,7 @@ from nonlocal_video.types import Failure
 
 
 class Subject(Protocol):
-    """What differs from task to task in a run."""
+    """All in a run that differs from task to task."""
 
     @property
     def task(self) -> Task: ...
@@ -49,7 +49,7 @@ class Subject(Protocol):
 
 
 class TrainingJob(Protocol):
-    """What every process gets."""
+    """A training job as every process gets it."""
 
     @property
     def config(self) -> TrainConfig: ...

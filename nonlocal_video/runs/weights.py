@@ -21,7 +21,7 @@ from nonlocal_video.tasks import task_of
 MAX_TESTED_PIXELS = 2**34
 """Pixels of all clips of a video, as a file of weights may ask for: 52 GB."""
 LONGEST = 999
-"""Letters of what such a file says of one thing."""
+"""Letters that a file of weights may say of one thing."""
 
 
 def find_weights(run: Path, weights: str | None, *, steps: int) -> tuple[Path, list[str]]:
@@ -62,9 +62,9 @@ def check_given(config: TestConfig) -> None:
 
 
 def published_of(weights: str | None) -> dict[str, Any] | None:
-    """What is published of the model in a file of weights, if it says so: fields of `Published`.
+    """The fields of `Published` of the model in a file of weights, if the file has them.
 
-    Raises ValueError: it says something else, or a protocol by which a video would not fit into the memory.
+    Raises ValueError: other fields, or a protocol by which a video would not fit into the memory.
     """
     if weights is None or not weights.endswith(".safetensors"):
         return None
@@ -84,7 +84,7 @@ def published_of(weights: str | None) -> dict[str, Any] | None:
 
 
 def run_of_file(config: TestConfig) -> TrainConfig:
-    """What a run with the network of a .safetensors file would be."""
+    """The settings that a run with the network of a .safetensors file would have."""
     assert config.weights is not None, "it was checked"
     val, head = config.data["val"], read_model_file(config.weights, with_weights=False)
     plain_model(head.options, where=f"{config.weights}: model")
@@ -126,7 +126,7 @@ class TrainedNetwork(NamedTuple):
     classes: list[str] | None
     """The names of the classes, where they are known."""
     batch_norm: str
-    """What it normalises with: the running averages of training, precise statistics, or those of a file."""
+    """The statistics that it normalises with: running averages of training, precise statistics, or those of a file."""
     step: int | None = None
     """The steps that it was trained for, where they are known."""
     census: dict[str, object] | None = None

@@ -1,4 +1,4 @@
-"""What can be set: dataclasses that check themselves, one default in one place."""
+"""The settings: dataclasses that check themselves, one default in one place."""
 
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.settings.parts import (

@@ -1,4 +1,4 @@
-"""Which settings make a run what it is, which may change, and which its name tells."""
+"""The identity of a run: which settings make it what it is, which may change, and which its name tells."""
 
 import hashlib
 import json
@@ -100,7 +100,7 @@ def name_of(words: Sequence[str]) -> str:
 
 
 def words_of(overrides: Sequence[str], *, unnamed: tuple[str, ...] = UNNAMED, by_folder: bool = False) -> list[str]:
-    """What a command line says of a run, as the words of a name.
+    """The words of a name, from the command line of a run.
 
     experiment=miniature/nl_c2d seed=1 -> miniature_nl_c2d, seed_1. The name of one's own data comes first, then
     the network; it stands for their lists.

@@ -32,7 +32,7 @@ LIMITS = {
 }  # fmt: skip
 """Larger values come from damaged files, or from files that want all of the memory."""
 MAX_PIXELS = 2**30
-"""Of a training clip: 3.2 GB, 167 times those of 128 frames of 224x224."""
+"""Pixels of a training clip, at most: 3.2 GB, 167 times those of 128 frames of 224x224."""
 
 LONG_CLIPS = ("128x1", "32x4")
 """Clips whose released networks have frozen affines for normalisation and groups of 4 frames in res3."""
@@ -43,7 +43,7 @@ class NetworkOptions:
     """All that makes a network what it is, in plain values."""
 
     name: str = ""
-    """What it was built as; "" for a network without a name."""
+    """The name that it was built by; "" for a network without a name."""
     depth: str
     """A key of `DEPTHS`."""
     num_classes: int
@@ -72,7 +72,7 @@ class NetworkOptions:
     nonlocal_blocks: int | Sequence[str] = 0
     """How many, or where: see `places_for`."""
     added: words.Added = "nonlocal"
-    """What is added there: "residual" is the paper's control, a standard residual block in place of each."""
+    """The kind of block: "residual" is the paper's control, a standard residual block in place of each non-local one."""
     pairwise: Pairwise = "embedded_gaussian"
     """gaussian, embedded_gaussian, dot_product, concatenation, or one of your own: my_package.MyFunction."""
     axes: words.Axes = "spacetime"
@@ -83,7 +83,7 @@ class NetworkOptions:
     nonlocal_norm: words.BlockNorm = "batch"
     w_z_bias: bool = True
     activation: words.Activation = "softmax"
-    """Of the scores: "softmax" for one label a video, "sigmoid" for several."""
+    """Makes the scores: "softmax" for one label a video, "sigmoid" for several."""
     global_pool: bool = False
     """The head pools the whole final map in testing too, instead of a window of a training clip's size."""
     dropout: float = 0.5
@@ -173,4 +173,4 @@ def options_of(model: Mapping[str, Any] | NetworkOptions) -> NetworkOptions:
 
 
 Options = Annotated[NetworkOptions, PlainValidator(options_of)]
-"""As a part of other settings."""
+"""The options of a network as a part of other settings."""

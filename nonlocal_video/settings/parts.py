@@ -15,7 +15,7 @@ from nonlocal_video.settings.values import CHECKED, Count, File, Natural, NotNeg
 
 @dataclass(config=CHECKED)
 class MachineConfig:
-    """What belongs to this machine; meant for configs/local.yaml."""
+    """Paths of this machine; meant for configs/local.yaml."""
 
     roots: dict[str, File] = field(default_factory=dict)
     """The folders of data sets, by their names in configs/data: {kinetics400: FOLDER}."""
@@ -34,9 +34,9 @@ class ReadConfig:
     classes: File | None = None
     """File of class names, in any of the forms of data/README.md."""
     format: str = "auto"
-    """Of the lists, where their content leaves it open: one of FORMATS in data/lists/manifest.py."""
+    """The form of the lists, where their content leaves it open: one of FORMATS in data/lists/manifest.py."""
     frame_rate: Positive | None = None
-    """Of folders of frames, a second; null if nobody knows, and then they cannot be sampled by time."""
+    """Frames a second of folders of frames; null if nobody knows, and then they cannot be sampled by time."""
     decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
     decode_limit_s: Positive | None = 60.0
     """Seconds for one video, or for one piece of a long one, after which it counts as failed; null for no limit."""
@@ -47,7 +47,7 @@ class DataConfig(ReadConfig):
     """Which videos."""
 
     name: str
-    """What reports call the data set."""
+    """The name of the data set in reports."""
     train: File
     """List of training videos, in any of the forms of data/README.md."""
     val: File
@@ -57,7 +57,7 @@ class DataConfig(ReadConfig):
     val_census: File | None = None
     """Folder of a census of `val`."""
     num_classes: Count | None
-    """As many as there are names in `classes` if null."""
+    """The number of names in `classes` if null."""
     subset: File | None = None
     """File of class names, one a line: only videos of these are used; the network keeps an output for every class."""
     labels: Literal["one", "clip", "video"] = "one"
@@ -100,10 +100,10 @@ class ProtocolConfig:
     """How a video is tested; as in configs/protocol/full_10.yaml unless said otherwise."""
 
     name: str = "full_10"
-    """Its file in configs/protocol/; filled in by the tool."""
+    """The protocol's file in configs/protocol/; filled in by the tool."""
     num_clips: Count = 10
     placement: Literal["released", "even", "pyslowfast", "mmaction2", "centred"] = "released"
-    """Where clips start, and what follows the last frame: a key of PLACEMENTS in data/clips.py."""
+    """The frames at which clips start, and what follows the last frame: a key of PLACEMENTS in data/clips.py."""
     crops: Annotated[Literal["full", "1", "3"], BeforeValidator(str)] = "full"
     """full, the whole frame; or squares: 1 in the centre, 3 along the longer side."""
     short_side: Count | None = None
@@ -111,9 +111,9 @@ class ProtocolConfig:
     flips: bool = False
     """Whether each crop is seen mirrored left and right, too."""
     combine: Literal["mean", "max"] = "mean"
-    """Of the views' scores: mean, or max."""
+    """The mean, or the max, of the scores of the views."""
     fps: Positive | None = None
-    """As in ClipConfig; as the network was trained if null."""
+    """Frames a second, as in ClipConfig; those of training if null."""
 
 
 @dataclass(config=CHECKED, kw_only=True)
@@ -133,7 +133,7 @@ class OptimConfig:
     warmup_steps: Natural = 0
     """Steps in which the learning rate first grows from 0, linearly."""
     momentum: NotNegative = 0.9
-    """Of gradients without the learning rate, as PyTorch's; released MOMENTUM with SCALE_MOMENTUM True."""
+    """Momentum of gradients without the learning rate, as PyTorch's; released MOMENTUM with SCALE_MOMENTUM True."""
     nesterov: bool = True
     """Released NESTEROV True; not in the paper."""
     weight_decay: NotNegative = 1e-4
@@ -170,7 +170,7 @@ class InitConfig:
 
 @dataclass(config=CHECKED)
 class RuntimeConfig:
-    """Where and how fast. With other devices, batch normalisation sees other clips together and dropout is another."""
+    """Devices and speed. With other devices, batch normalisation sees other clips together and dropout is another."""
 
     runs: File = "runs"
     """The folder of all runs."""

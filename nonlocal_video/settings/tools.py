@@ -1,4 +1,4 @@
-"""What each tool can be told."""
+"""The settings of each tool."""
 
 from dataclasses import field
 from typing import Any, Literal
@@ -19,13 +19,13 @@ class RowConfig:
     run: str | None = None
     """The row's experiment, below configs/experiment; null for a number of other people."""
     change: tuple[str, ...] = ()
-    """What the row changes of the experiment, as on the command line."""
+    """Changes of the experiment, as on the command line."""
     start: str | None = None
     """The one of `parents` whose weights the row begins with."""
     paper: tuple[float, ...] | None = None
-    """What the row should reach, of each of the table's `metrics`."""
+    """The numbers of the paper, of each of the table's `metrics`."""
     label: str = ""
-    """What readers call the row; its name if empty."""
+    """The row's name for readers; `name` if empty."""
     baseline: str | None = None
     """The row that this one is compared with; the table's if null."""
     ceiling: float | None = None
@@ -43,7 +43,7 @@ class TableConfig:
     """The row that the others are compared with."""
     ceiling: float = 100.0
     metrics: tuple[str, ...] = ("top1", "top5")
-    """What the numbers of the paper are, by their names in report.json."""
+    """The kinds of the paper's numbers, by their names in report.json."""
     parents: dict[str, RowConfig] = field(default_factory=dict)
     """Runs that rows begin with: trained first, and not shown."""
     rows: dict[str, RowConfig] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class TrainConfig:
     name: str | None = None
     """The run's folder in runtime.runs; made from the command line if null."""
     task: Literal["single_label", "multi_label"] = "single_label"
-    """What is learned; filled in by the tool, from the labels of the data."""
+    """The task; filled in by the tool, from the labels of the data."""
     seed: Natural = 0
     machine: parts.MachineConfig = field(default_factory=parts.MachineConfig)
     model: Options
@@ -101,7 +101,7 @@ class TrainConfig:
 
 @dataclass(config=CHECKED)
 class FunctionConfig:
-    """What has to be told of a trained network that its file cannot: code that the project does not have."""
+    """Code of a trained network that the project does not have, and that no file may name."""
 
     pairwise: Any = None
     """The pairwise function, my_package.MyFunction, where the project does not have it; as in training."""

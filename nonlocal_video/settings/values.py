@@ -1,4 +1,4 @@
-"""What values settings have, how plain values become settings, and what is said of those that cannot be."""
+"""Kinds of values that settings have, how plain values become settings, and what is said of those that cannot be."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -9,7 +9,7 @@ Settings = TypeVar("Settings")
 CHECKED = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 """How a dataclass of settings checks what it is made of."""
 NOT_GIVEN = "(not given)"
-"""What a dry run takes for the path of videos or weights that nobody gave."""
+"""Stands in a dry run for the path of videos or weights that nobody gave."""
 
 
 def _text(value: Any) -> str:
@@ -44,7 +44,7 @@ WORDS = {
     "int_type": "a whole number",
     "bool_parsing": "true or false",
 }
-"""What is expected, where Pydantic says it at length."""
+"""Words for what is expected, where Pydantic says it at length."""
 
 
 def settings_of(kind: type[Settings], plain: Any, *, where: str = "") -> Settings:
