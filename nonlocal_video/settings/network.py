@@ -72,7 +72,7 @@ class NetworkOptions:
     nonlocal_blocks: int | Sequence[str] = 0
     """How many, or where: see `places_for`."""
     added: words.Added = "nonlocal"
-    """The kind of block: "residual" is the paper's control, a standard residual block in place of each non-local one."""
+    """The kind of block: "residual" is the paper's control, a standard block in place of each non-local one."""
     pairwise: Pairwise = "embedded_gaussian"
     """gaussian, embedded_gaussian, dot_product, concatenation, or one of your own: my_package.MyFunction."""
     axes: words.Axes = "spacetime"
