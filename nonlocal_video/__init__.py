@@ -15,6 +15,5 @@ def __getattr__(name: str) -> Any:
     """The public names are imported when they are used: PyTorch takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(
-        import_module("nonlocal_video.runs.predict" if name == "Predictor" else "nonlocal_video.models"), name
-    )
+    module = "nonlocal_video.runs.predict" if name == "Predictor" else "nonlocal_video.models"
+    return getattr(import_module(module), name)

@@ -34,10 +34,10 @@ class Entry(NamedTuple):
     video: str
     """The video as the list names it; identifies the video in every report."""
     path: str
-    """Where it is: a video file, or a folder of frames."""
+    """The path of the video file, or of the folder of frames."""
     label: Label
     num_frames: int | None = None
-    """What the list says of a folder of frames."""
+    """The number of frames that the list says a folder of frames has."""
 
 
 class Failure(NamedTuple):
@@ -46,7 +46,7 @@ class Failure(NamedTuple):
     video: str
     cause: str
     by_chance: bool = False
-    """A time-out or a process that died: another run may not have it, and then it sees other clips."""
+    """Transient, as a time-out or a process that died: another run may not have it, and then it sees other clips."""
 
 
 class Sample(NamedTuple):
@@ -75,18 +75,13 @@ class Views(NamedTuple):
     """Whether each crop is seen mirrored left and right, too."""
 
     @property
-    def views_per_clip(self) -> int:
-        """Crops, and their mirror images."""
-        return len(self.corners) * (2 if self.flips else 1)
-
-    @property
     def num_views(self) -> int:
         """V = clips x crops, twice with flips."""
-        return len(self.rows) * self.views_per_clip
+        return len(self.rows) * len(self.corners) * (2 if self.flips else 1)
 
     @property
     def num_pixels(self) -> int:
-        """Those of all frames of all views, which the network sees."""
+        """Pixels of all frames of all views, which the network sees."""
         return self.num_views * self.rows.shape[1] * self.size[0] * self.size[1]
 
     def chunks(self, size: int) -> Iterator[Tensor]:
@@ -105,10 +100,9 @@ class Views(NamedTuple):
             yield chunk.permute(0, 4, 1, 2, 3)
 
     def to(self, device: torch.device) -> "Views":
-        """The same on a device."""
-        return self._replace(
-            frames=self.frames.to(device, non_blocking=True), rows=self.rows.to(device, non_blocking=True)
-        )
+        """The views on a device."""
+        frames, rows = (tensor.to(device, non_blocking=True) for tensor in (self.frames, self.rows))
+        return self._replace(frames=frames, rows=rows)
 
 
 class TestItem(NamedTuple):
@@ -120,7 +114,7 @@ class TestItem(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What the network says of one video."""
+    """The scores of one video, and how well they do."""
 
     video: str
     label: Classes | None
@@ -129,7 +123,7 @@ class Prediction(NamedTuple):
     clip_ranks: tuple[int, ...] = ()
     """(V',) how many classes each clip by itself scores above the label; empty without a label, or with several."""
     running_ranks: tuple[int, ...] = ()
-    """(V',) the same for the first 1, 2, ..., V' clips together; the last is the video's."""
+    """(V',) such ranks of the first 1, 2, ..., V' clips together; the last is the video's."""
     views: Tensor | None = None
     """(V, K) float32, if they were asked for."""
 
@@ -140,20 +134,12 @@ class Prediction(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """For a line of predictions.jsonl; every digit of the scores is kept."""
-        plain = {**self._asdict(), "scores": self.scores.tolist()}
-        if self.views is None:
-            del plain["views"]
-        else:
-            plain["views"] = self.views.tolist()
-        return plain
+        plain = {key: value for key, value in self._asdict().items() if key != "views" or value is not None}
+        return {key: value.tolist() if isinstance(value, Tensor) else value for key, value in plain.items()}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Prediction":
-        """What `to_json` gave.
-
-        Raises:
-            KeyError, TypeError, ValueError: something else.
-        """
+        """The prediction that `to_json` gave. Raises KeyError, TypeError, ValueError: something else."""
         views = torch.tensor(plain["views"], dtype=torch.float32) if "views" in plain else None
         clip_ranks, running_ranks = (tuple(map(int, plain[key])) for key in ("clip_ranks", "running_ranks"))
         scores = torch.tensor(plain["scores"], dtype=torch.float64)
@@ -176,7 +162,7 @@ class Batch(NamedTuple):
     labels: Tensor
     failures: tuple[Failure, ...] = ()
     names: tuple[str, ...] = ()
-    """Of the clips' videos, in their order."""
+    """The names of the clips' videos, in their order."""
 
     @property
     def size(self) -> int:

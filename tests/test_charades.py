@@ -99,7 +99,7 @@ def test_head_of_an_experiment_gives_a_command_that_composes() -> None:
 def test_table_4_is_the_paper_s() -> None:
     table = read_table("charades/table4")
     assert table.metrics == ("map",)
-    assert {row.name: row.paper for row in table.rows} == {
+    assert {row.name: row.paper for row in table.rows.values()} == {
         "two_stream": (18.6,), "two_stream_lstm": (17.8,), "asyn_tf": (22.4,), "i3d_carreira": (32.9,),
         "i3d": (35.5,), "nl_i3d": (37.5,),
     }  # fmt: skip

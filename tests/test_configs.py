@@ -23,7 +23,8 @@ from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.runs.network import composed_network
 from nonlocal_video.runs.recipe import make_recipe
-from nonlocal_video.runs.videos import check_start, class_names
+from nonlocal_video.runs.start import check_start
+from nonlocal_video.runs.videos import class_names
 from nonlocal_video.settings import InitConfig, ProtocolConfig, TrainConfig, settings_of
 from nonlocal_video.settings.identity import words_of
 from nonlocal_video.settings.network import named_options
@@ -269,13 +270,13 @@ def test_absent_start_is_refused_with_the_way_to_get_it(tmp_path: Path) -> None:
     config = composed("experiment=kinetics/nl_i3d_r50_128x1", f"runtime.runs={tmp_path}")
     expected = r"/kinetics_i3d_r50_32x2/model\.safetensors: no such file; experiment=kinetics/i3d_r50_32x2 writes it"
     with pytest.raises(ValueError, match=rf"init\.weights: .*{expected}.*init\.weights=FILE.*init\.weights=null"):
-        check_start(config.init)
+        check_start(config)
     with pytest.raises(ValueError, match=r"none\.pt: no such file; give another one"):
-        check_start(InitConfig("none.pt"))
+        check_start(dataclasses.replace(config, init=InitConfig("none.pt")))
     (tmp_path / "kinetics_i3d_r50_32x2").mkdir()
     (tmp_path / "kinetics_i3d_r50_32x2/model.safetensors").touch()
-    check_start(config.init)
-    check_start(InitConfig(None))
+    check_start(config)
+    check_start(dataclasses.replace(config, init=InitConfig(None)))
 
 
 # Data sets of one's own

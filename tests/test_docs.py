@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from torch._subclasses import FakeTensorMode
 
 from nonlocal_video.cli import compose as edge
-from nonlocal_video.cli.tables import composed, read_table, row_config, table_of
+from nonlocal_video.cli.tables import composed, read_table, row_config
 from nonlocal_video.models import NonLocalBlock, build_model, pairwise
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.placement import built_places
@@ -139,7 +139,7 @@ def test_suite_takes_the_definition_of_the_example(
 
 def test_table_of_the_example_has_the_row(example: Example) -> None:
     table = read_table("miniature/table2a", configs=example.folder / "configs")
-    row = table.rows[-1]
+    row = list(table.rows.values())[-1]
     assert (row.name, row.baseline, row.paper) == ("efficient", "c2d", None)
     config = row_config(table, row, ["seed=0"])
     assert config.model.pairwise == "efficient"
@@ -154,11 +154,11 @@ def test_function_of_ones_own_stays_outside_the_project(example: Example, monkey
     (own,) = re.findall(r" (model\.pairwise=my_package\.\w+)$", PAGE, re.MULTILINE)
     (written,) = blocks("yaml")
     rows = OmegaConf.to_container(OmegaConf.create(written))
-    table = table_of("page", settings_of(TableConfig, {"title": "", "rows": rows}))
+    table = settings_of(TableConfig, {"name": "page", "title": "", "rows": rows})
     on_command_line = edge.train_config(
         *composed("train", ["experiment=miniature/narrow", "model.nonlocal_blocks=1", own])
     )
-    for config in (on_command_line, row_config(table, table.rows[0])):
+    for config in (on_command_line, row_config(table, *table.rows.values())):
         with torch.device("meta"):
             (place,) = built_places(composed_network(config.model))
         assert place.pairwise == "my_package.EfficientAttention"

@@ -75,7 +75,7 @@ def test_tests_with_one_protocol_fill_a_table_and_others_are_left_out(
     tool("report.py", TABLE, runs, "--out", tmp_path, "--protocol", "10x3")
     with (tmp_path / "miniature_table2a.csv").open() as file:
         reached = {(row["row"], row["marks"]): row["top1"] for row in csv.DictReader(file)}
-    assert reached == {(row.name, ""): "100.0" * (row.name == "gaussian") for row in read_table(TABLE).rows}
+    assert reached == {(row.name, ""): "100.0" * (row.name == "gaussian") for row in read_table(TABLE).rows.values()}
     assert "5 with another protocol" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         tool("report.py", TABLE, runs, "--protocol", "1x1")

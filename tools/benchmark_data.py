@@ -20,6 +20,7 @@ import av
 import torch
 from benchmarks.before import before
 from benchmarks.costs import ffmpeg_version
+from benchmarks.page import processor, tell
 from benchmarks.processes import loader, memory
 from benchmarks.split import split
 from benchmarks.testing import test
@@ -64,20 +65,14 @@ def _before(files: list[File], arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def machine(num_cores: int) -> str:
-    """Where this ran, and with what."""
+    """The machine and the versions that this ran with."""
     names = ("torch", "torchvision", "av", "decord", "torchcodec", "pytorchvideo", "numpy")
     command = shlex.join(["python", "tools/benchmark_data.py", *sys.argv[1:]])
     return (
-        f"`{command}` on {_processor()}, {num_cores} cores, of which one was used but for the loader, one thread of "
+        f"`{command}` on {processor()}, {num_cores} cores, of which one was used but for the loader, one thread of "
         f"torch; Python {platform.python_version()}, "
         f"{', '.join(f'{name} {_version(name)}' for name in names)}, {ffmpeg_version() or 'no ffmpeg program'}."
     )
-
-
-def _processor() -> str:
-    cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text().splitlines() if cpus.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _version(name: str) -> str:
@@ -137,15 +132,10 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     torch.set_num_threads(1)
-    found = []
     try:
-        for part in pages(arguments, cores=usable_cores()):
-            print(part, flush=True)
-            found.append(part)
+        tell(pages(arguments, cores=usable_cores()), out=arguments.out, end="\n")
     except (ValueError, RuntimeError, av.FFmpegError) as error:
         sys.exit(f"error: {error}")
-    if arguments.out:
-        arguments.out.write_text("\n".join(found))
 
 
 if __name__ == "__main__":

@@ -9,18 +9,15 @@ import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 # isort: split
 import argparse
 import os
-import platform
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import av
 import torch
-from benchmark_train import processor
 from benchmarks.costs import against, table
+from benchmarks.page import machine, tell
 from benchmarks.precision import precision
 from benchmarks.testspeed import (
     Outcome,
@@ -102,7 +99,7 @@ def speed(files: Sequence[File], arguments: argparse.Namespace) -> Iterator[str]
 
 
 def _measure(tests: dict[str, Test], *, repeats: int) -> dict[tuple[str, str], Speed]:
-    """Of each protocol both ways, once they gave the same scores."""
+    """Both ways of each protocol, once they gave the same scores."""
     ways = dict[tuple[str, str], partial[Outcome]]()
     for protocol, test in tests.items():
         check_same(ours(test), straightforward(test))
@@ -116,8 +113,8 @@ def _is_slow(model: Classifier) -> bool:
 
 
 def _beside(own: Speed, other: Speed, *, num_videos: int) -> list[str]:
-    rates = [f"{num_videos / one.seconds:.3g}" for one in (own, other)]
-    waits = [f"{100 * one.wait:.0f}%" for one in (own, other)]
+    rates = [f"{num_videos / way.seconds:.3g}" for way in (own, other)]
+    waits = [f"{100 * way.wait:.0f}%" for way in (own, other)]
     return [*rates, f"{other.seconds / own.seconds:.2f}", *waits]
 
 
@@ -152,7 +149,10 @@ def pages(arguments: argparse.Namespace) -> Iterator[str]:
     Raises:
         ValueError, av.FFmpegError: a file cannot be read, or two ways give other scores.
     """
-    yield HEAD.format(machine=machine(), repeats=arguments.repeats)
+    yield HEAD.format(
+        machine=machine("benchmark_test.py", packages=("torch", "av"), threads=torch.get_num_threads()),
+        repeats=arguments.repeats,
+    )
     files = [describe(path, name=os.path.basename(path)) for path in arguments.videos]
     files = files or make_videos(TIMED[::2], arguments.folder)
     parts: dict[str, Callable[[], Iterator[str]]] = {
@@ -164,16 +164,6 @@ def pages(arguments: argparse.Namespace) -> Iterator[str]:
     }
     for name in arguments.only:
         yield from parts[name]()
-
-
-def machine() -> str:
-    """Where this ran, and with what."""
-    gpu = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if gpu else f"{processor()}, {torch.get_num_threads()} threads"
-    missing = "" if gpu else " **A GPU was not at hand**; the same command measures there."
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "av"))
-    command = shlex.join(["python", "tools/benchmark_test.py", *sys.argv[1:]])
-    return f"`{command}` on {device}; Python {platform.python_version()}, {versions}.{missing}"
 
 
 def parse() -> argparse.Namespace:
@@ -198,15 +188,11 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    arguments, found = parse(), list[str]()
+    arguments = parse()
     try:
-        for part in pages(arguments):
-            print(part, end="", flush=True)
-            found.append(part)
+        tell(pages(arguments), out=arguments.out)
     except (ValueError, av.FFmpegError) as error:
         sys.exit(f"error: {error}")
-    if arguments.out:
-        arguments.out.write_text("".join(found))
 
 
 if __name__ == "__main__":

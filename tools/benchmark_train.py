@@ -8,16 +8,14 @@ import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse
-import platform
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from benchmarks.beside import beside
 from benchmarks.networks import Way
+from benchmarks.page import machine, tell
 from benchmarks.steps import Sizes, Step, flops_of_step, fresh, matrix_rate, measured, scaling
 
 SECTIONS = ("step", "options", "ranks", "rate", "beside")
@@ -29,7 +27,7 @@ OPTIONS: dict[str, dict[str, bool]] = {
     "runtime.compile=true": {"compile": True},
     "runtime.compile=true runtime.recompute=true": {"compile": True, "recompute": True},
 }
-"""Of the runtime, and what they change."""
+"""Options of the runtime, and what they change."""
 TARGET = 1.25
 """How many times faster than PySlowFast's network, at equal precision."""
 HEAD = """# The training step beside public ones
@@ -144,25 +142,13 @@ def rule(columns: int) -> str:
     return "|" + "---|" * columns + "\n"
 
 
-def machine(threads: int) -> str:
-    names = ("torch", "pytorchvideo")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {threads} threads"
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    missing = "" if torch.cuda.is_available() else " **A GPU was not at hand**; the same command measures there."
-    command = shlex.join(["python", "tools/benchmark_train.py", *sys.argv[1:]])
-    return f"`{command}` on {device}; Python {platform.python_version()}, {versions}.{missing}"
-
-
-def processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def pages(arguments: argparse.Namespace) -> Iterator[str]:
     """The page, part by part."""
     sizes = Sizes(arguments.batch, arguments.crop, arguments.repeats, arguments.threads, arguments.slowfast)
-    yield HEAD.format(machine=machine(arguments.threads), repeats=arguments.repeats)
+    yield HEAD.format(
+        machine=machine("benchmark_train.py", packages=("torch", "pytorchvideo"), threads=arguments.threads),
+        repeats=arguments.repeats,
+    )
     if "step" in arguments.only:
         yield from steps(sizes, clips=arguments.clips, precisions=arguments.precisions)
     if "options" in arguments.only:
@@ -196,12 +182,7 @@ def main() -> None:
         sys.exit(f"error: --slowfast {arguments.slowfast}: not a checkout of facebookresearch/SlowFast")
     if "beside" in arguments.only and not (arguments.before and (arguments.before / "tools/train.py").is_file()):
         sys.exit(f"error: --before {arguments.before}: expected the root of another checkout")
-    parts = []
-    for part in pages(arguments):
-        print(part, end="", flush=True)
-        parts.append(part)
-    if arguments.out:
-        arguments.out.write_text("".join(parts))
+    tell(pages(arguments), out=arguments.out)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def read_other(
 
 
 def tell(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Where a census comes from."""
+    """The origin of a census."""
     return {
         "list": arguments.list,
         "root": arguments.root or os.getcwd(),

@@ -53,7 +53,7 @@ def table(costs: dict[str, Cost]) -> str:
 
 
 def paper(options: NetworkOptions) -> str:
-    """What Table 2e says of this network, if it has it."""
+    """The numbers of Table 2e for this network, if it has them."""
     five = options.nonlocal_blocks == 5 and options.added == "nonlocal"
     kind = "nl_c2d" if five else "c2d" if options.nonlocal_blocks == 0 else ""
     if kind == "c2d" and options.inflation != "none":

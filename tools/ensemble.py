@@ -68,7 +68,9 @@ def write(tests: Sequence[Tested], weights: Sequence[float], *, common: bool, ou
     )
     write_report(out, report, evaluation, classes=classes)
     print(format_report(report))
-    left_out = len({one.video for test in tests for one in test.predictions}) - len(evaluation.predictions)
+    left_out = len({prediction.video for test in tests for prediction in test.predictions}) - len(
+        evaluation.predictions
+    )
     if left_out:
         print(f"{left_out} videos are left out, since not all tests have them")
     if report["labels"]:
@@ -94,7 +96,7 @@ def compare_members(tests: Sequence[Tested], ensemble: Tested) -> str:
 
 
 def compare_precisions(tests: Sequence[Tested], ensemble: Tested) -> str:
-    """The same with mAP, of several classes a video."""
+    """How each member does by mAP, where a video has several classes, and what the ensemble gains over the best."""
     *members, averaged = share([*tests, ensemble]).predictions
     reached = [mean_ap(*scores_and_targets(member)).mean for member in members]
     lines = [f"mAP {value:6.2f}  {test.folder}" for value, test in zip(reached, tests, strict=True)]

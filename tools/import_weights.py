@@ -4,7 +4,7 @@ python tools/import_weights.py FORMAT MODEL SOURCE OUT        any checkpoint
 python tools/import_weights.py --published NAME [FILE]        a published model
 """
 
-import nonlocal_video.system.waiting  # Before PyTorch.
+import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import argparse
@@ -14,12 +14,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-import nonlocal_video.cli.compose  # noqa: F401  The schema of the configs.
+from nonlocal_video.cli.compose import CONFIGS, composed
 from nonlocal_video.data.lists.classes import KINETICS400, read_classes
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.models.placement import format_places
@@ -30,7 +29,6 @@ from nonlocal_video.models.weights.published import Published, check_options, do
 from nonlocal_video.reports.test.published import accuracies, published_table
 from nonlocal_video.settings import ProtocolConfig, settings_of
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 COMMAND = "python tools/import_weights.py --published"
 USAGE = """import_weights.py FORMAT MODEL SOURCE OUT [--classes FILE] [--set OPTION=VALUE ...]
        import_weights.py --published [NAME] [FILE] [--download] [--out FILE] [--classes FILE]"""
@@ -38,7 +36,7 @@ CLASSES = {"kinetics400": KINETICS400}
 
 
 class Order(NamedTuple):
-    """What to bring in."""
+    """An order to bring in a checkpoint."""
 
     format: str
     network: str
@@ -192,7 +190,7 @@ def bring_in(order: Order) -> None:
 
 
 def class_names(order: Order, done: Imported) -> list[str] | None:
-    """Those of the file, or of the data set of a published model.
+    """The names of the file, or of the data set of a published model.
 
     Raises:
         ValueError: another number of names than the network has classes.
@@ -214,15 +212,14 @@ def resolved(model: Published, done: Imported) -> dict[str, Any]:
     """The fields of a model with all settings of its protocol."""
     name, crop = model.protocol["name"], done.model.options.crop
     changes = [f"protocol.{key}={value}" for key, value in model.protocol.items() if key != "name"]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        composed = compose("test", overrides=[f"protocol={name}", *changes]).protocol
-    protocol = settings_of(ProtocolConfig, OmegaConf.to_container(composed))
+    cfg, _ = composed("test", [f"protocol={name}", *changes])
+    protocol = settings_of(ProtocolConfig, OmegaConf.to_container(cfg.protocol))
     side = protocol.short_side or testing_short_side(crop)
     return asdict(replace(model, protocol=asdict(replace(protocol, name=name, short_side=side))))
 
 
 def tell_published(model: Published, source: Path) -> None:
-    """What is published of a model, and whether this is its file."""
+    """Tells what is published of a model, and whether this is its file."""
     digest = sha256(source)
     known = "" if model.checksum is None else ", as published"
     if model.checksum and not digest.startswith(model.checksum):

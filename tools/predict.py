@@ -119,7 +119,7 @@ def between_clips(config: PredictConfig) -> float | None:
 
 
 def averaged(predictor: Predictor, every_s: float | None) -> str:
-    """What a video's scores are the mean (or maximum) of: with over_time or every_s of other clips than without."""
+    """Says which clips a video's scores are the mean (or maximum) of: other ones with over_time or every_s."""
     options, protocol = predictor.model.options, predictor.protocol
     clips = {"length": options.clip_length, "stride": options.clip_stride}
     words = protocol_words({"protocol": asdict(protocol), "clips": clips})

@@ -74,7 +74,7 @@ def parse() -> argparse.Namespace:
 
 
 def read_source(arguments: argparse.Namespace) -> Source:
-    """What the sources say, each read for what it is."""
+    """Reads the sources, each for what it is."""
     sources, root, out = arguments.sources, arguments.root, arguments.out
     classes = read_classes(arguments.classes, num_classes=None) if arguments.classes else None
     if absent := [source for source in sources if not source.exists()]:
@@ -126,9 +126,8 @@ def prepare(arguments: argparse.Namespace) -> int:
         texts[classes] = "".join(f"{name}\n" for name in source.classes)
     settings = data_settings(source, outs, root=arguments.resize or source.root, classes=classes)
     if arguments.name:
-        texts[PRESETS / f"{check_name(arguments.name, setting='--name')}.yaml"] = format_preset(
-            arguments.name, settings
-        )
+        preset = PRESETS / f"{check_name(arguments.name, setting='--name')}.yaml"
+        texts[preset] = format_preset(arguments.name, settings)
     check_free(texts, sources=arguments.sources, force=arguments.force)
 
     failed: dict[str, str] = {}

@@ -5,22 +5,26 @@ import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 # isort: split
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.cli.collect import Configs, Filled, cost_of, fill, tested_run
+from nonlocal_video.cli.collect import Configs, Filled, cost_of, fill
 from nonlocal_video.cli.compose import run_tool
 from nonlocal_video.cli.tables import CONFIGS, read_table
 from nonlocal_video.reports.tables.cells import origin_sheet
 from nonlocal_video.reports.tables.findings import FINDINGS, format_verdicts, judge
+from nonlocal_video.reports.tables.lines import Line
 from nonlocal_video.reports.tables.paper import table_records, table_sheets
 from nonlocal_video.reports.tables.pivot import grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.tables.plots import draw
 from nonlocal_video.reports.tables.runs import Found, Run, find_tests, left_out
 from nonlocal_video.reports.tables.sheet import Report, format_markdown, format_sheet, write_files, write_into
 from nonlocal_video.reports.tables.varying import example, varying, varying_sheet
+from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.folder import read_run
-from nonlocal_video.settings.identity import science
+from nonlocal_video.settings.identity import flat, identity
+from nonlocal_video.system.plain import read_json
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +85,7 @@ def parse() -> argparse.Namespace:
         parser.error("--cols, --baseline and --where go with --rows")
     if not arguments.rows and not arguments.tables and (arguments.out or arguments.into or arguments.metric):
         parser.error("--out, --into and --metric go with a table or with --rows")
-    if not all("=" in one for one in arguments.where):
+    if not all("=" in pair for pair in arguments.where):
         parser.error(f"--where: got {' '.join(arguments.where)}, expected KEY=VALUE")
     return arguments
 
@@ -90,7 +94,10 @@ def main() -> None:
     arguments = parse()
     found = find_tests(arguments.folders)
     configs = {test: read_run(test.parent.parent) for test in found.tests}
-    tested = [tested_run(test, config) for test, config in configs.items()]
+    tested = [
+        Run(test.parent.parent, test, read_json(test / REPORT), flat(asdict(config)))
+        for test, config in configs.items()
+    ]
     runs = [run for run in tested if arguments.protocol in (None, run.report["protocol"]["name"])]
     configs = {run.test: configs[run.test] for run in runs}
     if not runs:
@@ -124,33 +131,37 @@ def main() -> None:
 def _paper_report(filled: Filled, left: list[str], metrics: list[str] | None) -> Report:
     lines = filled.lines
     if metrics is None:
-        many = any(one.row.expected is not None and one.row.expected.num_classes > 5 for one in lines)
+        many = any(line.row.expected is not None and line.row.expected.num_classes > 5 for line in lines)
         metrics = [metric for metric in filled.table.metrics if many or metric != "top5"]
     return Report(
         filled.table.name.replace("/", "_"),
         f"{filled.table.title} ({filled.table.name})",
         table_sheets(lines, metrics=metrics),
-        origin_sheet(one.line for one in lines),
+        origin_sheet(line.line for line in lines),
         left,
         table_records(lines, metrics=metrics),
-        draw([one.line for one in lines], metric=metrics[0]),
+        draw([line.line for line in lines], metric=metrics[0]),
     )
 
 
 def _verdicts(tables: Sequence[Filled]) -> str:
-    lines = {name: line for table in tables for name, line in table.rows().items()}
-    ceilings = {name: ceiling for table in tables for name, ceiling in table.ceilings().items()}
+    lines, ceilings = dict[str, Line](), dict[str, float]()
+    for filled in tables:
+        short = filled.table.name.rpartition("/")[2]
+        lines |= {f"{short}/{line.row.name}": line.line for line in filled.lines if not line.marks}
+        rows = filled.table.rows.items()
+        ceilings |= {f"{short}/{name}": row.ceiling or filled.table.ceiling for name, row in rows}
     return format_verdicts([judge(finding, lines, ceilings=ceilings) for finding in FINDINGS])
 
 
-def _science(runs: Sequence[Run], configs: Configs) -> dict[Path, dict[str, Any]]:
-    """What makes each run what it is, by the folder of its test."""
-    return {run.test: {**science(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in runs}
+def _identities(runs: Sequence[Run], configs: Configs) -> dict[Path, dict[str, Any]]:
+    """The settings that make each run what it is, by the folder of its test."""
+    return {run.test: {**identity(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in runs}
 
 
 def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequence[Path]) -> str:
-    """What there is to make tables of."""
-    differing = varying(runs, _science(runs, configs))
+    """The runs that tables can be made of."""
+    differing = varying(runs, _identities(runs, configs))
     sheet = varying_sheet(differing, num_tests=len(runs))
     parts = [f"# {sheet.title}", format_sheet(sheet, form="markdown") if sheet.rows else "nothing"]
     parts.append(
@@ -162,7 +173,7 @@ def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequ
 
 def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argparse.Namespace) -> Report:
     """A table over settings."""
-    where = dict(one.split("=", 1) for one in arguments.where)
+    where = dict(pair.split("=", 1) for pair in arguments.where)
     kept = pick(runs, where)
     several = all(run.report.get("multi_label") for run in kept)
     metrics = arguments.metric or ["map" if several else "top1"]
@@ -171,7 +182,7 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argpa
         rows=arguments.rows,
         columns=arguments.cols,
         baseline=arguments.baseline,
-        science=_science(kept, configs),
+        science=_identities(kept, configs),
         costs={run.test: cost_of(configs[run.test]) for run in kept},
     )
     keys = [key for key in (arguments.rows, arguments.cols) if key]

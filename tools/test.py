@@ -7,8 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from nonlocal_video.cli.compose import run_tool
-from nonlocal_video.cli.jobs import one_job, test_job_config
-from nonlocal_video.runs.jobs import test
+from nonlocal_video.cli.jobs import one_job, test, test_job_config
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="test")

@@ -4,13 +4,11 @@ import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from nonlocal_video.cli.compose import run_tool
 from nonlocal_video.cli.jobs import job_config, one_job, train_and_test
 from nonlocal_video.cli.sweep import rehearse_job
-from nonlocal_video.runs.jobs import train
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
@@ -19,10 +17,8 @@ def main(cfg: DictConfig) -> None:
         config = job_config(cfg)
         if config.dry_run:
             rehearse_job(cfg, config)
-        elif config.test is None:
-            train(config)
         else:
-            train_and_test(config, list(HydraConfig.get().overrides.task))
+            train_and_test(config)
 
 
 if __name__ == "__main__":

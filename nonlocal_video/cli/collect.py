@@ -9,18 +9,15 @@ from typing import NamedTuple
 
 from torch._subclasses import FakeTensorMode
 
-from nonlocal_video.cli.tables import EVERY_START, Row, Table, row_config
+from nonlocal_video.cli.tables import EVERY_START, row_config
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.nonlocal_block import Pairwise
-from nonlocal_video.reports.tables.lines import Line
 from nonlocal_video.reports.tables.rows import Expected, PaperRow, RowLine, row_lines
 from nonlocal_video.reports.tables.runs import Run
-from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.network import is_foreign, network_of, own_function
-from nonlocal_video.settings import ProtocolConfig, TrainConfig
-from nonlocal_video.settings.identity import flat, row_key
+from nonlocal_video.settings import ProtocolConfig, RowConfig, TableConfig, TrainConfig
+from nonlocal_video.settings.identity import row_key
 from nonlocal_video.settings.network import options_of
-from nonlocal_video.system.plain import read_json
 
 Configs = Mapping[Path, TrainConfig]
 """The settings of runs, by the folders of their tests."""
@@ -28,70 +25,54 @@ ANYWHERE = (EVERY_START, "data.root=data")
 """For reading about rows where neither their weights nor their videos are."""
 
 
-def tested_run(test: Path, config: TrainConfig) -> Run:
-    """A run with these settings, and one test of it."""
-    return Run(test.parent.parent, test, read_json(test / REPORT), flat(asdict(config)))
-
-
 class Filled(NamedTuple):
     """A table of the paper, with what was run of it."""
 
-    table: Table
+    table: TableConfig
     lines: list[RowLine]
     tests: set[Path]
     """All that belong to it, those of its parents too."""
 
-    def rows(self) -> dict[str, Line]:
-        """What was run as the rows ask for it, by table2a/ROW."""
-        short = self.table.name.rpartition("/")[2]
-        return {f"{short}/{one.row.name}": one.line for one in self.lines if not one.marks}
 
-    def ceilings(self) -> dict[str, float]:
-        """What the networks of the rows can reach at all, by the same names."""
-        short = self.table.name.rpartition("/")[2]
-        return {f"{short}/{row.name}": row.ceiling for row in self.table.rows}
-
-
-def fill(table: Table, runs: Sequence[Run], configs: Configs, *, protocol: str | None = None) -> Filled:
-    """A table of the paper; runs belong to the row with their scientific settings.
+def fill(table: TableConfig, runs: Sequence[Run], configs: Configs, *, protocol: str | None = None) -> Filled:
+    """A table of the paper; runs belong to the row with their settings.
 
     Args:
         protocol: that the rows are to be tested with; their own if None.
     """
     keys = {test: row_key(config) for test, config in configs.items()}
     rows, by_row = [], {}
-    for row in table.rows:
+    for name, row in table.rows.items():
         config = None if row.run is None else row_config(table, row, ANYWHERE)
         rows.append(_paper_row(row, config, protocol, table.metrics))
-        by_row[row.name] = [run for run in runs if config is not None and keys[run.test] == row_key(config)]
-    parents = {row_key(row_config(table, parent, ANYWHERE)) for parent in table.parents}
+        by_row[name] = [run for run in runs if config is not None and keys[run.test] == row_key(config)]
+    parents = {row_key(row_config(table, parent, ANYWHERE)) for parent in table.parents.values()}
     tests = {run.test for group in by_row.values() for run in group} | {test for test in keys if keys[test] in parents}
     return Filled(table, row_lines(rows, by_row), tests)
 
 
-def _paper_row(row: Row, config: TrainConfig | None, protocol: str | None, metrics: Sequence[str]) -> PaperRow:
+def _paper_row(row: RowConfig, config: TrainConfig | None, protocol: str | None, metrics: Sequence[str]) -> PaperRow:
     paper = {} if row.paper is None else dict(zip(metrics, row.paper, strict=True))
-    if config is None:
-        return PaperRow(row.name, row.label, paper, row.baseline, None)
-    optim, data, protocol = config.optim, config.data, protocol or config.test or ProtocolConfig().name
-    expected = Expected(
-        steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=data.subset,
-        num_classes=config.model.num_classes, protocol=protocol,
-        cost=cost_of(config, own_function(config.model.pairwise)),
-    )  # fmt: skip
+    expected = None
+    if config is not None:
+        optim, data, protocol = config.optim, config.data, protocol or config.test or ProtocolConfig().name
+        expected = Expected(
+            steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=data.subset,
+            num_classes=config.model.num_classes, protocol=protocol,
+            cost=cost_of(config, own_function(config.model.pairwise)),
+        )  # fmt: skip
     return PaperRow(row.name, row.label, paper, row.baseline, expected)
 
 
 def cost_of(config: TrainConfig, pairwise: Pairwise | None = None) -> Cost | None:
-    """Of the network, for a clip; None where nobody says what its pairwise function costs.
+    """The cost of the network for a clip; None where nobody says what its pairwise function costs.
 
     Args:
         config: of a run's folder, which names no code, or of a table.
         pairwise: the function that a table names, if it is not one of the project's.
     """
-    if pairwise is None and is_foreign(config.model.pairwise):
-        return None
-    return _cost(json.dumps(asdict(config.model), sort_keys=True), pairwise)
+    known = pairwise is not None or not is_foreign(config.model.pairwise)
+    return _cost(json.dumps(asdict(config.model), sort_keys=True), pairwise) if known else None
 
 
 @cache

@@ -3,35 +3,32 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.conf import HydraConf
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from nonlocal_video.cli.commandline import expected_instead, with_quotes
-from nonlocal_video.cli.refusals import explain
+from nonlocal_video.cli.commandline import expected_instead, explain, with_quotes
 from nonlocal_video.cli.schema import MISSING
+from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.reports.tables.unfinished import SETTINGS
-from nonlocal_video.runs.folder import read_run
-from nonlocal_video.runs.machine import check_machine
+from nonlocal_video.runs.folder import read_run, run_folder
 from nonlocal_video.runs.network import function_for, plain_model
-from nonlocal_video.runs.recipe import CONFIGS, shorten
-from nonlocal_video.runs.videos import count_classes
+from nonlocal_video.runs.recipe import CONFIGS, check_machine
 from nonlocal_video.runs.weights import check_given, move, published_of, run_of_file
-from nonlocal_video.settings import NOT_GIVEN, RUNS, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
-from nonlocal_video.settings.identity import UNNAMED, flat, name_of, words_of
+from nonlocal_video.settings import NOT_GIVEN, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
+from nonlocal_video.settings.identity import UNNAMED, flat, key_of, name_of, words_of
 from nonlocal_video.settings.parts import check_name
+from nonlocal_video.settings.values import expect
 from nonlocal_video.tasks import task_of
-
-SCHEDULES = {"full": 1, "half": 2, "quarter": 4}
-"""By what the steps of a schedule are divided."""
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -47,75 +44,90 @@ def run_tool(main: Callable[[], None]) -> None:
     except BrokenPipeError:  # Who read the output has enough, as head has.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # As shells name the end by SIGPIPE, which Windows does not know.
-    except OverrideParseException as error:
-        print(f"error: got {error.override!r}, {expected_instead(error.override)}", file=sys.stderr)
-        sys.exit(1)
-    except (HydraException, OmegaConfBaseException) as error:
-        tool = Path(sys.argv[0]).name
-        print(f"error: {explain(error, typed, _all_settings(tool), tool=tool)}", file=sys.stderr)
-        sys.exit(1)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except OverrideParseException as error:
+        told = f"got {error.override!r}, {expected_instead(error.override)}"
+    except (HydraException, OmegaConfBaseException) as error:
+        tool = Path(sys.argv[0]).name
+        told = explain(error, typed, _all_settings(tool), tool=tool)
+    except (ValueError, OSError) as error:
+        told = str(error)
+    else:
+        return
+    print(f"error: {told}", file=sys.stderr)
+    sys.exit(1)
+
+
+def composed(name: str, overrides: Sequence[str]) -> tuple[DictConfig, HydraConf]:
+    """The config that Hydra makes of a command line, and Hydra's own words on it."""
+    around = GlobalHydra.instance()
+    outer, around.hydra = around.hydra, None  # Hydra composes one thing at a time, and a job is inside the tool's.
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            cfg = compose(name, list(overrides), return_hydra_config=True)
+    finally:
+        around.hydra = outer
+    hydra: Any = cfg.hydra
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg, hydra
 
 
 def _all_settings(tool: str) -> dict[str, Any]:
     """The settings of a tool, with their values if nobody says another, and its groups."""
     try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            cfg = compose(Path(tool).stem, return_hydra_config=True)
+        cfg, hydra = composed(Path(tool).stem, [])
     except HydraException:  # The fault is in a file of configs/, such as local.yaml.
         return {}
-    groups = {name: choice for name, choice in cfg.hydra.runtime.choices.items() if not name.startswith(("hydra", "."))}
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return {**flat(OmegaConf.to_container(cfg)), **groups}
+    return {**flat(OmegaConf.to_container(cfg)), **_choices(hydra)}
+
+
+def _choices(hydra: HydraConf) -> dict[str, str | None]:
+    """The file that was taken of each group of configs/."""
+    return {group: name for group, name in hydra.runtime.choices.items() if not group.startswith(("hydra", "."))}
 
 
 def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
-    """The settings of one training job, checked, with its name and choices.
-
-    Args:
-        hydra: what Hydra says of the composed config.
-
-    Raises:
-        ValueError: a missing or impossible value.
-    """
-    cfg.choices = {
-        group: name for group, name in hydra.runtime.choices.items() if name and not group.startswith(("hydra", "."))
-    }
+    """The settings of one training job, with its name and choices. Raises ValueError: one is missing or impossible."""
+    cfg.choices = {group: name for group, name in _choices(hydra).items() if name}
     if cfg.dry_run:
         _stand_in(cfg)
     plain = _plain(cfg)
     name, data, model = plain["name"], plain["data"], plain_model(plain["model"], where="model")
     plain["name"] = check_name(str(name) if name is not None else name_of(words_of(hydra.overrides.task)) or "default")
     if data["num_classes"] is None:
-        data["num_classes"] = model["num_classes"] = count_classes(data["classes"])
+        expected = "the number of classes, or data.classes=FILE with their names"
+        expect(data["classes"] is not None, "data.num_classes", "null", expected)
+        data["num_classes"] = model["num_classes"] = len(read_classes(data["classes"]))
     task = task_of(settings_of(DataConfig, data, where="data."))
     model["activation"] = model["activation"] or task.activation
-    config = settings_of(RUNS[task.name], {**plain, "model": model, "task": task.name})
-    if config.model.activation != task.activation:
-        raise ValueError(
-            f"model.activation: got {config.model.activation}, expected {task.activation} with "
-            f"data.labels={config.data.labels}"
-        )
+    config = settings_of(TrainConfig, {**plain, "model": model, "task": task.name})
+    expected = f"{task.activation} with data.labels={config.data.labels}"
+    expect(config.model.activation == task.activation, "model.activation", config.model.activation, expected)
     protocols = sorted(path.stem for path in CONFIGS.glob("protocol/*.yaml"))
     if config.test is not None and config.test not in protocols:
         raise ValueError(f"test: there is no protocol {config.test!r}, expected one of {', '.join(protocols)}")
     check_machine(config.runtime, config.optim, elsewhere=config.dry_run)
-    shorten(config.optim, SCHEDULES[config.schedule])
+    _shorten(config)
     return config
+
+
+def _shorten(config: TrainConfig) -> None:
+    """Divides the length of a schedule and all that happens in it."""
+    optim, divisor = config.optim, {"full": 1, "half": 2, "quarter": 4}[config.schedule]
+    optim.steps //= divisor
+    optim.milestones = [step // divisor for step in optim.milestones]
+    optim.warmup_steps //= divisor
 
 
 def _stand_in(cfg: DictConfig) -> None:
     """Lets a dry run do without videos and weights that nobody named."""
     plain = flat(OmegaConf.to_container(cfg, resolve=True))
-    for group, key in (("data", "root"), ("init", "weights")):
-        if plain[f"{group}.{key}"] == MISSING:
-            cfg[group][key] = NOT_GIVEN
+    for key in ("data.root", "init.weights"):
+        if plain[key] == MISSING:
+            OmegaConf.update(cfg, key, NOT_GIVEN)
 
 
 def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, TrainConfig]:
@@ -131,14 +143,14 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
     alone = config.run is None
     run = run_of_file(config) if config.run is None else read_run(Path(config.run))
     _name_function(config, run)
-    config.run = config.run or str(Path(config.runtime.runs) / str(run.name))
     run.data, run.runtime = _data(config, run), config.runtime
+    config.run = config.run or str(run_folder(run))
     overrides = list(hydra.overrides.task)
     config.protocol = _protocol(config, run, overrides, name=hydra.runtime.choices["protocol"])
     if config.name is None:
         alone_says = ("weights", "data") if alone else ()
         words = words_of(overrides, unnamed=(*UNNAMED, "protocol", "model", *alone_says), by_folder=True)
-        changes = words_of([one for one in overrides if one.startswith("protocol.")])
+        changes = words_of([word for word in overrides if word.startswith("protocol.")])
         config.name = name_of([*([run.data.name] if alone else []), config.protocol.name, *changes, *words])
     check_name(config.name)
     check_machine(config.runtime)
@@ -146,11 +158,7 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
 
 
 def _data(config: TestConfig, run: TrainConfig) -> DataConfig:
-    """The run's videos, where they are on this machine, with what the testing job says of them.
-
-    Raises:
-        ValueError: an impossible value.
-    """
+    """The run's videos, where they are on this machine, with what the testing job says of them."""
     given, choice = {key: value for key, value in config.data.items() if value is not None}, run.choices["data"]
     move(run.data, given.get("root") or config.machine.roots.get(choice))
     val = config.machine.lists.get(choice, {}).get("val", run.data.val)
@@ -160,11 +168,7 @@ def _data(config: TestConfig, run: TrainConfig) -> DataConfig:
 
 
 def _name_function(config: TestConfig, run: TrainConfig) -> None:
-    """Makes sure, before anything is looked for, that the user has named a function that the project does not have.
-
-    Raises:
-        ValueError: he has not, or another one; says what to type.
-    """
+    """Raises ValueError, before anything is looked for, where the user has not named a function that is not ours."""
     given = [f"{key}={value}" for key, value in (("run", config.run), ("weights", config.weights)) if value is not None]
     where = config.weights if config.run is None else Path(config.run) / SETTINGS
     command = shlex.join(["python", "tools/test.py", *given])
@@ -172,13 +176,9 @@ def _name_function(config: TestConfig, run: TrainConfig) -> None:
 
 
 def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, name: str) -> ProtocolConfig:
-    """The protocol: the one that was named, else that of published weights, else full_10; with its changes.
-
-    Raises:
-        ValueError: one that this network cannot be tested with.
-    """
+    """The protocol: the one that was named, else that of published weights, else full_10; with its changes."""
     published = published_of(config.weights)
-    named = {override.lstrip("+").partition("=")[0] for override in overrides}
+    named = set(map(key_of, overrides))
     told = published["protocol"] if published is not None and "protocol" not in named else {}
     told = {key: value for key, value in told.items() if f"protocol.{key}" not in named}
     protocol = replace(config.protocol, **{"name": name, **told})
@@ -187,11 +187,7 @@ def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, nam
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
-    """The values of a composed config, resolved.
-
-    Raises:
-        ValueError: a value that nobody gave.
-    """
+    """The values of a composed config, resolved. Raises ValueError: a value that nobody gave."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     missing = [key for key, value in flat(plain).items() if value == MISSING]
     if missing:

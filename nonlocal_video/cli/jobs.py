@@ -4,22 +4,30 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, open_dict, read_write
 
-from nonlocal_video.cli.compose import evaluation_config, train_config
-from nonlocal_video.cli.fitting import with_fitting
-from nonlocal_video.cli.tables import Table, composed, row_config, table_of
-from nonlocal_video.reports.tables.unfinished import SETTINGS
-from nonlocal_video.runs.folder import is_tested, is_trained, read_run, run_folder
-from nonlocal_video.runs.jobs import failure_kept, test, train_steps
-from nonlocal_video.settings import TableConfig, TestConfig, TrainConfig, settings_of
-from nonlocal_video.system.launch import started_by_srun, started_by_torchrun
+from nonlocal_video.cli.compose import composed, evaluation_config, train_config
+from nonlocal_video.cli.tables import row_config, table_of
+from nonlocal_video.reports.tables.unfinished import FAILED, SETTINGS, write_failure
+from nonlocal_video.runs import test as testing
+from nonlocal_video.runs import train as training
+from nonlocal_video.runs.clips import find_job
+from nonlocal_video.runs.folder import check_run, is_tested, is_trained, read_run, run_folder
+from nonlocal_video.runs.start import check_start
+from nonlocal_video.runs.videos import look_for_videos
+from nonlocal_video.runs.weights import find_weights
+from nonlocal_video.settings import TableConfig, TestConfig, TrainConfig
+from nonlocal_video.settings.identity import key_of
+from nonlocal_video.system.launch import launch, started_by_srun, started_by_torchrun
+
+FITTING = {"model": "nl_i3d_r50", "clip": "32x2", "optim": "kinetics_400k"}
+"""The paper's network, clips and schedule, by their groups of configs/; configs/train.yaml is for the miniature."""
 
 
 @contextmanager
@@ -45,15 +53,11 @@ def one_job(*, listed_later: bool = False) -> Iterator[None]:
 
 
 def job_config(cfg: DictConfig) -> TrainConfig:
-    """The settings of this job of Hydra: those of its row, if it is one of a table.
-
-    Raises:
-        ValueError: as `train_config`; no row of the table; or one whose parent is not trained.
-    """
+    """The settings of this job of Hydra, or of its row of a table. Raises ValueError: the row's parent is untrained."""
     hydra = HydraConfig.get()
     if cfg.table is None:
         return train_config(*with_fitting(cfg, hydra))
-    table, overrides = job_table(cfg, hydra), list(hydra.overrides.task)
+    table, overrides = table_of(hydra.runtime.choices["experiment"], cfg.table), list(hydra.overrides.task)
     config = row_job(cfg, table, overrides)
     start = table.job(cfg.row).start
     if start is not None and not config.dry_run and not is_trained(config):
@@ -63,27 +67,40 @@ def job_config(cfg: DictConfig) -> TrainConfig:
     return config
 
 
-def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
-    """The settings of this testing job of Hydra; without protocol=, its run's own protocol (`test`) if it has one.
+def with_fitting(cfg: DictConfig, hydra: HydraConf) -> tuple[DictConfig, HydraConf]:
+    """A composed config with the paper's network, clips and schedule where nobody chose any for data of one's own.
 
-    Raises:
-        ValueError: as `evaluation_config`.
+    An experiment has chosen them, and the miniature keeps its own. `by_default` names the groups that were filled in;
+    the command line stays as it was given.
     """
+    choices, given = hydra.runtime.choices, list(hydra.overrides.task)
+    named = set(map(key_of, given))
+    own_list = "data.train" in named and "data" not in named  # The miniature is what a command line has without data=.
+    if choices["experiment"] is not None or (choices["data"].startswith("miniature") and not own_list):
+        return cfg, hydra
+    added = {group: name for group, name in FITTING.items() if group not in named}
+    fitted, settings = composed("train", [*given, *(f"{group}={name}" for group, name in added.items())])
+    fitted.by_default = list(added)
+    with read_write(settings), open_dict(settings):  # type: ignore[arg-type]
+        settings.overrides.task = given
+    return fitted, settings
+
+
+def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
+    """The settings of this testing job of Hydra; without protocol=, its run's own protocol (`test`) if it has one."""
     hydra = HydraConfig.get()
     overrides = list(hydra.overrides.task)
-    named = any(one.lstrip("+").startswith("protocol=") for one in overrides)
-    own = None if named or cfg.run is None else read_run(Path(str(cfg.run))).test
-    if own is not None and not re.fullmatch(r"[\w-]+", own):  # No path out of configs/protocol, no words of Hydra.
+    own = None if "protocol" in map(key_of, overrides) or cfg.run is None else read_run(Path(str(cfg.run))).test
+    if own is None:
+        return evaluation_config(cfg, hydra)
+    if not re.fullmatch(r"[\w-]+", own):  # No path out of configs/protocol, no words of Hydra.
         raise ValueError(f"{cfg.run}/{SETTINGS}: test: got {own!r}, expected the name of a protocol, such as full_10")
-    return evaluation_config(*((cfg, hydra) if own is None else composed("test", [*overrides, f"protocol={own}"])))
+    return evaluation_config(*composed("test", [*overrides, f"protocol={own}"]))
 
 
-def job_table(cfg: DictConfig, hydra: Any) -> Table:
-    return table_of(hydra.runtime.choices["experiment"], settings_of(TableConfig, OmegaConf.to_container(cfg.table)))
-
-
-def row_job(cfg: DictConfig, table: Table, overrides: list[str]) -> TrainConfig:
-    names = [one.removeprefix("row=") for one in overrides if one.startswith("row=")]
+def row_job(cfg: DictConfig, table: TableConfig, overrides: list[str]) -> TrainConfig:
+    """The settings of the row that a command line names; where it has no test of its own, the sweep's is taken."""
+    names = [word.removeprefix("row=") for word in overrides if word.startswith("row=")]
     if not names:
         raise ValueError(f"{table.name} is a table: it runs as a sweep over its rows, or with row=NAME")
     config = row_config(table, table.job(names[-1]), overrides)
@@ -91,20 +108,35 @@ def row_job(cfg: DictConfig, table: Table, overrides: list[str]) -> TrainConfig:
     return config
 
 
-def train_and_test(config: TrainConfig, overrides: list[str]) -> None:
-    """Trains a run and tests it by its protocol; what is done already is not done again.
+def train_and_test(config: TrainConfig) -> None:
+    """Trains a run and tests it by its protocol, if it has one; what is done already is not done again.
 
-    Args:
-        overrides: the command line; what it says of the runtime holds for the test, too.
+    What the command line says of the runtime holds for the test, too. The run's folder keeps why it failed, so that a
+    report over many runs can say so; the folder of another run does not.
 
     Raises:
-        ValueError: what a user can mend; the run's folder keeps it.
+        ValueError: what a user can mend.
     """
-    with failure_kept(config):
-        if not is_trained(config):
-            train_steps(config)
-        if not is_tested(config):
-            runtime = [one for one in overrides if one.startswith(("runtime=", "runtime."))]
-            cfg, hydra = composed("test", [f"run={run_folder(config)}", f"protocol={config.test}", *runtime])
+    folder, runtime = run_folder(config), config.runtime
+    try:
+        if config.test is None or not is_trained(config):
+            check_start(config)
+            launch(training.run, find_job(config), processes=runtime.devices, timeout_s=runtime.timeout_s)
+        if config.test is not None and not is_tested(config):
+            words = [word for word in HydraConfig.get().overrides.task if word.startswith(("runtime=", "runtime."))]
+            cfg, hydra = composed("test", [f"run={folder}", f"protocol={config.test}", *words])
             cfg.model.pairwise = config.model.pairwise  # The user's word, if it is one.
             test(*evaluation_config(cfg, hydra))
+    except Exception as error:  # Of whatever kind; it goes on.
+        with suppress(ValueError):
+            check_run(config, folder)
+            write_failure(folder, error)
+        raise
+    (folder / FAILED).unlink(missing_ok=True)
+
+
+def test(config: TestConfig, settings: TrainConfig) -> None:
+    """Tests the run of these settings; raises ValueError: what a user can mend."""
+    weights, notes = find_weights(Path(str(config.run)), config.weights, steps=settings.optim.steps)
+    job = testing.TestJob(config, settings, weights, notes, look_for_videos(settings.data, "val", labelled=False))
+    launch(testing.run, job, processes=config.runtime.devices, timeout_s=config.runtime.timeout_s)

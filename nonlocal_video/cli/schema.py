@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from nonlocal_video.settings import DataConfig, NetworkOptions, PredictConfig, TestConfig, TrainConfig
 
 MISSING = "???"
-"""What OmegaConf takes for a value that nobody gave."""
+"""OmegaConf's word for a value that nobody gave."""
 
 
 def schema(kind: type, **parts: Any) -> DictConfig:
@@ -20,7 +20,7 @@ def schema(kind: type, **parts: Any) -> DictConfig:
     several kinds of values.
 
     Args:
-        parts: what stands for some of them, instead.
+        parts: what stands for some of the settings, instead.
     """
     config = OmegaConf.create({**_defaults(kind), **parts})
     config.pop("task", None)  # It follows from the data.
@@ -29,21 +29,20 @@ def schema(kind: type, **parts: Any) -> DictConfig:
     return config
 
 
-def _defaults(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {item.name: _default(item, hints[item.name]) for item in fields(kind)}
+def _defaults(kind: Any) -> dict[str, Any]:
+    found, hints = dict[str, Any](), get_type_hints(kind)
+    for item in fields(kind):
+        part = hints[item.name]
+        if isinstance(part, type) and is_dataclass(part):
+            found[item.name] = _defaults(part)
+        elif item.default_factory is not NO_DEFAULT:
+            found[item.name] = item.default_factory()
+        else:
+            found[item.name] = MISSING if item.default is NO_DEFAULT else item.default
+    return found
 
 
-def _default(item: Any, kind: Any) -> Any:
-    if is_dataclass(kind) and isinstance(kind, type):
-        return _defaults(kind)
-    if item.default is not NO_DEFAULT:
-        return item.default
-    return MISSING if item.default_factory is NO_DEFAULT else item.default_factory()
-
-
-ConfigStore.instance().store(
-    "train_schema", schema(TrainConfig, model={item.name: None for item in fields(NetworkOptions)})
-)
-ConfigStore.instance().store("test_schema", schema(TestConfig, data={item.name: None for item in fields(DataConfig)}))
-ConfigStore.instance().store("predict_schema", schema(PredictConfig))
+STORE = ConfigStore.instance().store
+STORE("train_schema", schema(TrainConfig, model={item.name: None for item in fields(NetworkOptions)}))
+STORE("test_schema", schema(TestConfig, data={item.name: None for item in fields(DataConfig)}))
+STORE("predict_schema", schema(PredictConfig))

@@ -11,13 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from nonlocal_video.cli.jobs import job_table, row_job
-from nonlocal_video.cli.tables import row_config
+from nonlocal_video.cli.jobs import row_job
+from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import FAILED
 from nonlocal_video.runs.dry_run import rehearse
 from nonlocal_video.runs.folder import is_tested, is_trained, run_folder
 from nonlocal_video.settings import TrainConfig
-from nonlocal_video.settings.identity import science
+from nonlocal_video.settings.identity import changes
 
 DONE = "trained and tested"
 
@@ -29,46 +29,41 @@ class Summary(Callback):
         """Called by Hydra."""
         if config.dry_run:
             return
-        done = True
         print("the rows of the table:")
-        for row, job in jobs(config):
-            state = _state(job)
-            done = done and state == DONE
-            print(f"  {row:24} {state:20} {run_folder(job)}")
-        if not done:
+        states = [(row, _state(job), run_folder(job)) for row, job in jobs(config)]
+        for row, state, folder in states:
+            print(f"  {row:24} {state:20} {folder}")
+        if any(state != DONE for _, state, _ in states):
             print("not all is done: the same command goes on with what is left", file=sys.stderr)
             sys.exit(1)
 
 
 def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
     """The jobs of a sweep over a table, by the names of their rows."""
-    table = job_table(config, config.hydra)
+    table = table_of(config.hydra.runtime.choices["experiment"], config.table)
     words = [f"row={config.hydra.sweeper.params.row}", *config.hydra.overrides.task]
     choices = {}
-    for one in OverridesParser.create().parse_overrides(words):
-        values = one.sweep_string_iterator() if one.is_sweep_override() else [one.get_value_element_as_str()]
-        choices[one.get_key_element()] = [f"{one.get_key_element()}={value}" for value in values]
+    for word in OverridesParser.create().parse_overrides(words):
+        values = word.sweep_string_iterator() if word.is_sweep_override() else [word.get_value_element_as_str()]
+        choices[word.get_key_element()] = [f"{word.get_key_element()}={value}" for value in values]
     for row, *overrides in product(*choices.values()):
         yield row.removeprefix("row="), row_job(config, table, [row, *overrides])
 
 
 def rehearse_job(cfg: DictConfig, config: TrainConfig) -> None:
-    """Says what a job would do: its folder, what it changes, what it should reach, and all that `rehearse` tells.
-
-    Raises:
-        ValueError: as `rehearse`.
-    """
+    """Says what a job would do: its folder, what it changes, what it should reach, and all that `rehearse` tells."""
     lines, awaited = [f"{cfg.row or config.name}: {run_folder(config)} ({_state(config)})"], None
     if cfg.table is not None:
-        table, overrides = job_table(cfg, HydraConfig.get()), list(HydraConfig.get().overrides.task)
+        hydra = HydraConfig.get()
+        table, overrides = table_of(hydra.runtime.choices["experiment"], cfg.table), list(hydra.overrides.task)
         row = table.job(cfg.row)
         lines.append(f"  {row.run} {' '.join(row.change)}".rstrip())
         if row.start is not None:
             lines.append(f"  begins with the weights of {row.start}: {config.init.weights}")
             awaited = None if Path(str(config.init.weights)).is_file() else row.start
         if row.baseline is not None:
-            changes = _changes(row_config(table, table.job(row.baseline), overrides), config)
-            lines += [f"  against {row.baseline}: {change}" for change in changes]
+            base = row_config(table, table.job(row.baseline), overrides)
+            lines += [f"  against {row.baseline}: {key}: {old} -> {new}" for key, old, new in changes(base, config)]
         if row.paper is not None:
             lines.append("  in the paper: " + ", ".join(map("{} {:g}".format, table.metrics, row.paper)))
     print("\n".join(lines), flush=True)
@@ -83,8 +78,3 @@ def _state(config: TrainConfig) -> str:
     if not trained:
         return "FAILED" if (run_folder(config) / FAILED).is_file() else "NOT TRAINED"
     return DONE if is_tested(config) else "TRAINED, NOT TESTED"
-
-
-def _changes(base: TrainConfig, config: TrainConfig) -> list[str]:
-    old, new = science(base), science(config)
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted(old | new) if old.get(key) != new.get(key)]

@@ -1,49 +1,48 @@
-"""What a run on clips of videos is of: its network, its task, its batches, and what is said of them."""
+"""A run on clips of videos: its network, its task, its batches, and what is said of them."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.data.census.usable import hash_listed
-from nonlocal_video.data.dataset import PRECISE_BN, TRAIN
+from nonlocal_video.data.clips import random_clip
+from nonlocal_video.data.dataset import PRECISE_BN, TRAIN, TrainingVideos, ValidationVideos
 from nonlocal_video.data.lists.manifest import hash_entries
 from nonlocal_video.data.loader import Loader, Videos, shard_plan, step_plan
+from nonlocal_video.data.transforms import training_crop
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.runs.network import as_setting, composed_network, is_foreign
-from nonlocal_video.runs.recipe import Recipe, describe
-from nonlocal_video.runs.videos import Found, build_training_videos, build_validation_videos, find_videos
+from nonlocal_video.runs.recipe import Recipe, describe_run
+from nonlocal_video.runs.videos import ListedVideos, decode_with, look_for_videos
 from nonlocal_video.settings import TrainConfig
-from nonlocal_video.system.distributed import local_device, rank, world_size
+from nonlocal_video.system.distributed import rank, world_size
 from nonlocal_video.tasks import task_of
 from nonlocal_video.types import Batch
 
 
 class ClipJob(NamedTuple):
-    """What every process gets: the settings, and the videos, which were looked for once."""
+    """A training job as every process gets it: the settings, and the videos, which were looked for once."""
 
     config: TrainConfig
-    train: Found | None
-    """None in a rehearsal of which nobody said where they are."""
-    val: Found | None
-    """For validation while training, if there is any."""
+    train: ListedVideos | None
+    """None in a rehearsal of which nobody said where the videos are."""
+    val: ListedVideos | None
+    """The videos for validation while training, if there is any."""
 
     def subject(self) -> "ClipRun":
-        """What this run is of, in this process."""
+        """The run, in this process."""
         return ClipRun(self)
 
 
 def find_job(config: TrainConfig) -> ClipJob:
-    """Looks for the videos of a run: those to train on, to validate with, and to test on as soon as it is trained.
-
-    Raises:
-        ValueError: as `find_videos`.
-    """
-    found = find_videos(config.data, "train")
+    """Looks for the videos of a run: those to train on, to validate with, and to test on as soon as it is trained."""
+    found = look_for_videos(config.data, "train")
     if config.runtime.validate_every:
-        return ClipJob(config, found, find_videos(config.data, "val"))
+        return ClipJob(config, found, look_for_videos(config.data, "val"))
     if config.test is not None:  # A list that is not there is told now, and not when all is trained.
-        find_videos(config.data, "val", labelled=False)
+        look_for_videos(config.data, "val", labelled=False)
     return ClipJob(config, found, None)
 
 
@@ -56,55 +55,63 @@ class ClipRun:
         self.network.lay_out(channels_last=self.config.runtime.channels_last)
         self.network.backbone.recompute = self.config.runtime.recompute
 
+    @property
+    def train(self) -> ListedVideos:
+        """The videos to train on, which only a rehearsal may lack."""
+        assert self.job.train is not None
+        return self.job.train
+
     def describe(self, recipe: Recipe) -> str:
         """One screen on what is about to run."""
         census = None if self.job.train is None else self.job.train.census._asdict()
-        device = local_device().type
-        return describe(self.config, self.network, recipe, task=self.task, census=census, device=device)
+        return describe_run(self.config, self.network, recipe, task=self.task, census=census)
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint says of the data and the network, in plain values."""
-        assert self.job.train is not None
+        """The data and the network in plain values, for checkpoints."""
         return {
-            "listed_videos": hash_listed(self.job.train.listed),
-            "present_videos": hash_entries(self.job.train.entries),
-            "census": self.job.train.census._asdict(),
+            "listed_videos": hash_listed(self.train.listed),
+            "present_videos": hash_entries(self.train.entries),
+            "census": self.train.census._asdict(),
             "options": self.network.plain_options(),
         }
 
     def note_missing(self, folder: Path) -> None:
         """Writes which of the listed videos are not there."""
-        assert self.job.train is not None
-        (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in self.job.train.missing))
+        (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in self.train.missing))
 
     def batches(self, first_step: int, recipe: Recipe) -> Iterable[Batch]:
-        """Those of this process, from a step to the last."""
+        """The batches of this process, from a step to the last."""
         return self._stream(TRAIN, first_step, self.config.optim.steps, clips_per_rank=recipe.clips_per_rank)
 
     def statistics_batches(self) -> Iterable[Batch]:
-        """Other ones, to measure statistics of batch normalisation."""
+        """Batches of a stream of their own, to measure statistics of batch normalisation."""
         optim = self.config.optim
         return self._stream(PRECISE_BN, 0, optim.precise_bn, clips_per_rank=optim.clips_per_device)
 
     def _stream(self, stream: int, first_step: int, last_step: int, *, clips_per_rank: int) -> Iterable[Batch]:
-        assert self.job.train is not None
-        videos = build_training_videos(self.config, self.job.train.entries, task=self.task, stream=stream)
-        plan = step_plan(
-            first_step=first_step,
-            last_step=last_step,
-            clips_per_rank=clips_per_rank,
-            rank=rank(),
-            world_size=world_size(),
-        )
+        seed, target = self.config.seed, self.task.target
+        videos = TrainingVideos(self.train.entries, seed=seed, stream=stream, target=target, **self._clips())
+        place = {"rank": rank(), "world_size": world_size()}
+        plan = step_plan(first_step=first_step, last_step=last_step, clips_per_rank=clips_per_rank, **place)
         return self._load(videos, plan)
 
     def validation_batches(self) -> Iterable[Batch] | None:
-        """A clip of every video of this process's share; None if the run is not validated."""
+        """A clip of every video of this process's share, as in training; None if the run is not validated."""
         if self.job.val is None:
             return None
-        videos, clips = build_validation_videos(self.config, self.job.val.entries, task=self.task), self.config.optim
-        plan = shard_plan(len(videos), clips=clips.clips_per_device, rank=rank(), world_size=world_size())
-        return self._load(videos, plan)
+        entries = self.job.val.entries
+        videos = ValidationVideos(entries, seed=self.config.seed, target=self.task.validation_target, **self._clips())
+        clips = self.config.optim.clips_per_device
+        return self._load(videos, shard_plan(len(videos), clips=clips, rank=rank(), world_size=world_size()))
+
+    def _clips(self) -> dict[str, Any]:
+        """How clips are picked, cut and decoded."""
+        clip = self.config.clip
+        return {
+            "pick": partial(random_clip, length=clip.length, stride=clip.stride, sampling=clip.sampling, fps=clip.fps),
+            "fit": partial(training_crop, jitter=(clip.jitter[0], clip.jitter[1]), crop=clip.crop, flip=clip.flip),
+            "decode": decode_with(self.config.data),
+        }
 
     def _load(self, videos: Videos, plan: list[range]) -> Iterable[Batch]:
         workers, limit_s = self.config.runtime.workers, self.config.data.decode_limit_s
@@ -123,11 +130,10 @@ class ClipRun:
 
     def export(self, path: Path, network: Classifier, *, steps: int) -> None:
         """Writes weights for use."""
-        assert self.job.train is not None
         origin = f"run {self.config.name}, {steps} steps on {self.config.data.name}"
-        save_model(path, network, origin=origin, classes=self.job.train.classes)
+        save_model(path, network, origin=origin, classes=self.train.classes)
 
     def test_command(self, folder: Path) -> str:
-        """What to type next; files do not name code, so a function of one's own is named again."""
+        """The command to type next; files do not name code, so a function of one's own is named again."""
         word = self.config.model.pairwise
         return f"python tools/test.py run={folder}{f' {as_setting(word)}' if is_foreign(word) else ''}"

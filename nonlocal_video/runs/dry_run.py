@@ -1,6 +1,7 @@
 """A dry run: all that a start does before its first step, and then steps on noise, which tell what a run would cost."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import NamedTuple
@@ -9,11 +10,10 @@ import torch
 
 from nonlocal_video.engine.step import TrainState, train_step
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.runs.clips import ClipJob, ClipRun, find_job
+from nonlocal_video.runs.clips import ClipJob, find_job
 from nonlocal_video.runs.folder import check_run, run_folder
-from nonlocal_video.runs.jobs import check_start
 from nonlocal_video.runs.recipe import Recipe, make_recipe
-from nonlocal_video.runs.start import begin, begin_anew, facts_of, fresh_state
+from nonlocal_video.runs.start import begin, begin_anew, check_start, facts_of, fresh_state
 from nonlocal_video.settings import NOT_GIVEN, TrainConfig
 from nonlocal_video.system.distributed import local_device, set_threads
 from nonlocal_video.tasks.single_label import single_label
@@ -23,6 +23,8 @@ LIMIT_S = 30.0
 MEASURED_STEPS = 20
 WARMING_STEPS = 2
 """They choose kernels and fill caches."""
+
+_say = partial(print, flush=True)
 
 
 def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
@@ -37,43 +39,36 @@ def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
         ValueError: what the start would refuse.
     """
     check_run(config, run_folder(config))
-    weights_lack = None
+    lacking = None
     if config.init.weights == NOT_GIVEN:
-        weights_lack = "note: init.weights is not given: the weights to start from were not looked at"
+        lacking = "note: init.weights is not given: the weights to start from were not looked at"
     elif awaited is not None:
-        weights_lack = f"starts from what {awaited} leaves, which is not trained yet: {config.init.weights}"
+        lacking = f"starts from what {awaited} leaves, which is not trained yet: {config.init.weights}"
     else:
         check_start(config)
     job = ClipJob(config, None, None) if config.data.root == NOT_GIVEN else find_job(config)
     set_threads(config.runtime.threads)
     torch.manual_seed(config.seed)
-    subject = job.subject()
-    recipe = make_recipe(config, processes=config.runtime.devices)
-    said = ["note: data.root is not given: no list of videos was looked at"] if job.train is None else []
-    state = fresh_state(config, subject.network, recipe) if weights_lack else _state(subject, recipe, said)
-    _say(subject.describe(recipe))
-    for line in [*said, *([weights_lack] if weights_lack else [])]:
+    run, recipe = job.subject(), make_recipe(config, processes=config.runtime.devices)
+    notes = ["note: data.root is not given: no list of videos was looked at"] if job.train is None else []
+    if lacking is None and job.train is not None:
+        facts = facts_of(config, recipe, run.facts())
+        state = begin(config, run.network, recipe, facts=facts, task=run.task, say=notes.append)
+    else:
+        notes += begin_anew(config, run.network) if lacking is None else [lacking]
+        state = fresh_state(config, run.network, recipe)
+    for line in (run.describe(recipe), *notes):
         _say(line)
-    _say(_cost(config, recipe, state, subject.network))
-
-
-def _state(subject: ClipRun, recipe: Recipe, said: list[str]) -> TrainState:
-    """What the run would begin with; `said` gets the lines on it."""
-    config, model = subject.config, subject.network
-    if subject.job.train is None:
-        said += begin_anew(config, model)
-        return fresh_state(config, model, recipe)
-    facts, checkpoints = facts_of(config, recipe, subject.facts()), run_folder(config) / "checkpoints"
-    return begin(config, model, recipe, folder=checkpoints, facts=facts, task=subject.task, say=said.append)
+    _say(_cost(config, recipe, state, run.network))
 
 
 def _cost(config: TrainConfig, recipe: Recipe, state: TrainState, model: Classifier) -> str:
-    """Of all steps, from some; data and communication are not in it."""
-    device, devices, steps = local_device().type, recipe.processes, config.optim.steps
-    timed = time_steps(
-        lambda clips, side: _step_seconds(config, state, clips=clips, side=side), _sizes(config, recipe, model)
-    )
-    clips, side = recipe.clips_per_rank, config.clip.crop
+    """The cost of all steps, from some; data and communication are not in it."""
+    clips, side, device = recipe.clips_per_rank, config.clip.crop, local_device().type
+    devices, steps, smallest = recipe.processes, config.optim.steps, model.smallest_side()
+    smaller = [(1, side // 4), (1, side // 2), *([(1, side)] if clips > 1 else [])]
+    sizes = [*(size for size in smaller if size[1] >= smallest), (clips, side)]
+    timed = time_steps(lambda clips, side: _step_seconds(config, state, clips=clips, side=side), sizes)
     seconds = timed.seconds * timed.work_of(clips, side)
     whole = (timed.clips, timed.side) == (clips, side)
     about, of_what = ("", "") if whole else ("about ", f", from {_clips(timed.clips, timed.side)}")
@@ -91,19 +86,12 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):,.0f}"
 
 
-def _sizes(config: TrainConfig, recipe: Recipe, model: Classifier) -> list[tuple[int, int]]:
-    """Clips and sides of steps that grow up to the one that training takes."""
-    full, crop, smallest = recipe.clips_per_rank, config.clip.crop, model.smallest_side()
-    smaller = [(1, crop // 4), (1, crop // 2), *([(1, crop)] if full > 1 else [])]
-    return [*(size for size in smaller if size[1] >= smallest), (full, crop)]
-
-
 class Timed(NamedTuple):
     """A step that was timed."""
 
     clips: int
     side: int
-    """Of the clips, in pixels."""
+    """The side of the clips in pixels."""
     seconds: float
     """The median of `steps`."""
     steps: int
@@ -120,7 +108,7 @@ def time_steps(
 
     Args:
         take: takes a step of so many clips of such a side; its seconds.
-        sizes: clips and sides, the smallest first.
+        sizes: clips and sides of steps that grow up to the one that training takes.
 
     Returns:
         The largest step that fitted.
@@ -149,23 +137,10 @@ def _clips(clips: int, side: int) -> str:
 def _step_seconds(config: TrainConfig, state: TrainState, *, clips: int, side: int) -> float:
     """Takes a step on noise; of one class a clip, since its loss takes no time."""
     noise = torch.randint(0, 256, (clips, 3, config.clip.length, side, side), dtype=torch.uint8)
-    batch = Batch(noise, torch.zeros(clips, dtype=torch.int64))
-    state.model.train()
+    batch, task = Batch(noise, torch.zeros(clips, dtype=torch.int64)), single_label(state.model.options.num_classes)
+    model, seed, optim, runtime = state.model, config.seed, config.optim, config.runtime
+    model.train()
     began = perf_counter()
-    sums = train_step(
-        state,
-        state.model,
-        batch,
-        task=single_label(state.model.options.num_classes),
-        call=state.model,
-        lr=0.0,
-        seed=config.seed,
-        optim=config.optim,
-        runtime=config.runtime,
-    )
+    sums = train_step(state, model, batch, task=task, call=model, lr=0.0, seed=seed, optim=optim, runtime=runtime)
     sums.tolist()  # Waits for the device.
     return perf_counter() - began
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -1,8 +1,8 @@
 """Networks of settings. Settings are plain data, whoever wrote them: what names code is the user's word alone.
 
-The networks are those of `models.zoo`. Only their pairwise function may be one that the project does not have, and only
-`own_function` imports it: its caller has it from the command line or from a YAML below configs/, never from a file of
-a run, of weights or of a report.
+Only the pairwise function of a network may be one that the project does not have, and only `own_function` imports it:
+its caller has it from the command line or from a YAML below configs/, never from a file of a run, of weights or of a
+report.
 """
 
 import pkgutil
@@ -18,15 +18,15 @@ from nonlocal_video.models.nonlocal_block import Pairwise, name_of
 from nonlocal_video.models.pairwise import PAIRWISE
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.settings import NetworkOptions
+from nonlocal_video.settings.values import expect
 
 PLAIN = bool | int | float | str | None
 
 
 def network_of(options: NetworkOptions, *, where: str, pairwise: Pairwise | None = None) -> Classifier:
-    """The network of plain options, which name no code.
+    """The network of plain options, which name no code; `where` says in errors what has them.
 
     Args:
-        where: what has these options, for errors.
         pairwise: the function that its user has named, if it is not one of the project's.
 
     Raises:
@@ -43,27 +43,19 @@ def network_of(options: NetworkOptions, *, where: str, pairwise: Pairwise | None
 
 
 def composed_network(options: NetworkOptions) -> Classifier:
-    """The network of options that the user has composed, with a function of his own if he names one.
-
-    Raises:
-        ValueError: the network cannot be built with these options.
-    """
+    """The network of options that the user has composed, with a function of his own if he names one."""
     return network_of(options, where="model", pairwise=own_function(options.pairwise))
 
 
 def plain_model(model: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """The options of a network, made sure that they are plain.
-
-    Raises:
-        ValueError: a value that is not plain, such as one that names code.
-    """
+    """The options of a network. Raises ValueError: a value that is not plain, such as one that names code."""
     if not isinstance(model, Mapping):
         raise ValueError(f"{where}: got {reprlib.repr(model)}, expected the options of a network")
     if "_target_" in model:
         got = reprlib.repr(model["_target_"])
         raise ValueError(f"{where}._target_: got {got}, which names code; expected options of a network only")
     for key, value in model.items():
-        places = key == "nonlocal_blocks" and isinstance(value, list) and all(isinstance(one, str) for one in value)
+        places = key == "nonlocal_blocks" and isinstance(value, list) and all(isinstance(name, str) for name in value)
         if not (places or isinstance(value, PLAIN)):
             raise ValueError(f"{where}.{key}: got {reprlib.repr(value)}, expected a plain value")
     return dict(model)
@@ -77,25 +69,20 @@ def is_foreign(word: Any) -> bool:
 def own_function(word: Any) -> Pairwise | None:
     """Imports the pairwise function that the user has named; None where it is one of the project's.
 
-    Args:
-        word: a key of `PAIRWISE`; or where Python finds a module, or what makes one from a number of channels:
-            my_package.MyFunction.
+    The word says where Python finds a module, or what makes one from a number of channels: my_package.MyFunction.
 
     Raises:
         ValueError: Python does not find it, or it is no function.
     """
-    if not (word is None or isinstance(word, str)):
-        raise ValueError(f"model.pairwise: got {reprlib.repr(word)}, expected {_expected()}")
     if not is_foreign(word):
         return None
-    if "." not in str(word):
-        raise ValueError(f"model.pairwise: got {word!r}, expected {_expected()}")
+    expected = f"one of {', '.join(PAIRWISE)}, or the name of a class of your own, such as my_package.MyFunction"
+    expect(isinstance(word, str) and "." in word, "model.pairwise", repr(word), expected)
     try:
-        found = pkgutil.resolve_name(str(word))
+        found = pkgutil.resolve_name(word)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"model.pairwise: {word} cannot be imported: {error}; PYTHONPATH=FOLDER tells where your package is"
-        ) from error
+        hint = "PYTHONPATH=FOLDER tells where your package is"
+        raise ValueError(f"model.pairwise: {word} cannot be imported: {error}; {hint}") from error
     if not callable(found):
         raise ValueError(f"model.pairwise: {word} is {reprlib.repr(found)}, expected a class or function of channels")
     return found
@@ -105,10 +92,8 @@ def function_for(stored: Any, word: Any, *, where: str, command: str) -> Pairwis
     """The function of a trained network, if the project does not have it: what its user says is what its file names.
 
     Args:
-        stored: what the file names.
-        word: what the user says; None if nothing.
-        where: the file, for errors.
-        command: what the user has typed, for errors.
+        stored, word: what the file names, and what the user says; None if nothing.
+        where, command: the file, and what the user has typed, for errors.
 
     Raises:
         ValueError: the user has not named it, or has named another one.
@@ -124,7 +109,7 @@ def function_for(stored: Any, word: Any, *, where: str, command: str) -> Pairwis
 
 
 def _refusal(stored: Any, command: str | None = None) -> str:
-    """Why a name in a file is not enough, and the line that is."""
+    """Says why a name in a file is not enough, and which line is."""
     if not isinstance(stored, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", stored, re.ASCII):
         return f"got {reprlib.repr(stored)}, expected {', '.join(PAIRWISE)}"
     line = f"\n  {command} {as_setting(stored)}" if command else f" {as_setting(stored)}"
@@ -132,9 +117,5 @@ def _refusal(stored: Any, command: str | None = None) -> str:
 
 
 def as_setting(word: Any) -> str:
-    """What names a pairwise function, as it is typed in a shell."""
+    """The setting that names a pairwise function, as it is typed in a shell."""
     return shlex.quote(f"model.pairwise={word}")
-
-
-def _expected() -> str:
-    return f"one of {', '.join(PAIRWISE)}, or the name of a class of your own, such as my_package.MyFunction"

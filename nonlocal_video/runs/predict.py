@@ -1,4 +1,4 @@
-"""What a network says of videos: `for video, result in Predictor("nl_i3d.safetensors")("videos/"): ...`."""
+"""Predictions of videos: `for video, result in Predictor("nl_i3d.safetensors")("videos/"): ...`."""
 
 import os
 import sys
@@ -29,13 +29,14 @@ from nonlocal_video.models.weights.given import check_network
 from nonlocal_video.reports.test.timeline import Timeline
 from nonlocal_video.runs.videos import clips_of, views_of
 from nonlocal_video.settings import ProtocolConfig, ReadConfig, RuntimeConfig
+from nonlocal_video.settings.values import expect
 from nonlocal_video.system.distributed import local_device, set_threads
 from nonlocal_video.tasks.views import Scorer, combine_views
 from nonlocal_video.types import Entry, Failure
 
 
 class Result(NamedTuple):
-    """What a network says of one video, or why it says nothing."""
+    """The scores that a network gives one video, or why there are none."""
 
     classes: Sequence[str]
     """The names of the classes; their numbers where nobody knows the names."""
@@ -91,8 +92,7 @@ class Predictor:
     ) -> None:
         self.protocol, self.data = protocol or ProtocolConfig(), data or ReadConfig()
         self.runtime = runtime or RuntimeConfig(workers=0)
-        if self.runtime.devices != 1:
-            raise ValueError(f"runtime.devices: got {self.runtime.devices}, expected 1 to predict")
+        expect(self.runtime.devices == 1, "runtime.devices", self.runtime.devices, "1 to predict")
         check_network(Path(weights))
         self.model = load_model(weights, pairwise=pairwise)
         options = self.model.options
@@ -106,7 +106,7 @@ class Predictor:
         self.model.to(local_device())
 
     def __call__(self, videos: Videos, *, every_s: float | None = None) -> Iterator[tuple[str, Result]]:
-        """As `predict`, for a file, a folder, a list, or several of these: see `find_entries`."""
+        """Predicts the videos of a file, a folder, a list, or several of these; see `predict` and `find_entries`."""
         return self.predict(self.find(videos), every_s=every_s)
 
     def find(self, videos: Videos, *, note: Callable[[str], object] = warnings.warn) -> list[Entry]:
@@ -137,14 +137,13 @@ class Predictor:
             if isinstance(done, Failure):
                 yield entry.video, ClipFeatures(None, np.empty(0), _cause(entry, done))
                 continue
-            clips = [part.outputs.unflatten(0, (len(part.start_s), -1)).mean(dim=1) for part in done]
-            yield entry.video, ClipFeatures(torch.cat(clips).float(), np.concatenate([p.start_s for p in done]))
+            clips = torch.cat([part.by_clip().mean(dim=1) for part in done]).float()
+            yield entry.video, ClipFeatures(clips, np.concatenate([part.start_s for part in done]))
 
     def _run(
         self, entries: Sequence[Entry], run: Callable[[Tensor], Tensor], every_s: float | None
     ) -> Iterator[tuple[Entry, "list[_Done] | Failure"]]:
-        if every_s is not None and every_s <= 0:
-            raise ValueError(f"every_s: got {every_s}, expected more than 0")
+        expect(every_s is None or every_s > 0, "every_s", every_s, "more than 0")
         chunk, precision = self.runtime.chunk, self.runtime.precision
         scorer = Scorer(run, chunk=chunk, precision=precision, note=partial(tqdm.write, file=sys.stderr))
         firsts = self._load([(entry, 0) for entry in entries], every_s)
@@ -159,21 +158,23 @@ class Predictor:
             pick = clips_of(protocol, length=length, stride=stride)
         else:
             pick = partial(sliding_clips, every_s=every_s, length=length, stride=stride, fps=protocol.fps)
-        videos, plan = (
-            VideoPieces(pieces, pick=pick, testing=views_of(protocol, data)),
-            [range(i, i + 1) for i in range(len(pieces))],
-        )
-        return Loader(videos, plan, collate=itemgetter(0), workers=self.runtime.workers, limit_s=data.decode_limit_s)
+        videos = VideoPieces(pieces, pick=pick, testing=views_of(protocol, data))
+        plan, workers = [range(i, i + 1) for i in range(len(pieces))], self.runtime.workers
+        return Loader(videos, plan, collate=itemgetter(0), workers=workers, limit_s=data.decode_limit_s)
 
 
 class _Done(NamedTuple):
-    """A piece of a video that went through the network."""
+    """A piece of a video that went through the network, without its frames."""
 
     outputs: Tensor
     """(V, K) or (V, C) float64, of each view."""
     start_s: np.ndarray
     end_s: np.ndarray
     stills: tuple[Still, ...]
+
+    def by_clip(self) -> Tensor:
+        """The outputs (V', views of a clip, K)."""
+        return self.outputs.unflatten(0, (len(self.start_s), -1))
 
 
 def _class_names(
@@ -202,17 +203,11 @@ def _run_pieces(entry: Entry, pieces: Iterable[Piece], scorer: Scorer) -> list[_
 
 
 def _timeline(done: Sequence[_Done], combine: str) -> Timeline:
-    scores = [
-        combine_views(clip, combine) for part in done for clip in part.outputs.unflatten(0, (len(part.start_s), -1))
-    ]
-    return Timeline(
-        np.concatenate([part.start_s for part in done]),
-        np.concatenate([part.end_s for part in done]),
-        torch.stack(scores).numpy(),
-        tuple(still for part in done for still in part.stills),
-    )
+    scores = [combine_views(clip, combine) for part in done for clip in part.by_clip()]
+    starts, ends = (np.concatenate(times) for times in zip(*((part.start_s, part.end_s) for part in done), strict=True))
+    return Timeline(starts, ends, torch.stack(scores).numpy(), tuple(still for part in done for still in part.stills))
 
 
 def _cause(entry: Entry, failure: Failure) -> str:
-    """Without the name of the video, which stands beside it."""
+    """The cause without the name of the video, which stands beside it."""
     return failure.cause.removeprefix(f"{entry.path}: ").removeprefix(f"{entry.video}: ")

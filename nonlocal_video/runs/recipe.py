@@ -1,15 +1,19 @@
-"""What a run will do, from its settings and the number of processes: computed once, and told in one screen."""
+"""The recipe of a run, from its settings and the number of processes: computed once, and told in one screen."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nonlocal_video.data.census.usable import format_census
 from nonlocal_video.engine.optim import Schedule
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.placement import format_places
-from nonlocal_video.settings import OptimConfig, TrainConfig
+from nonlocal_video.settings import OptimConfig, RuntimeConfig, TrainConfig
+from nonlocal_video.settings.values import expect
+from nonlocal_video.system.distributed import local_device
 from nonlocal_video.tasks.clips import ClipTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -21,16 +25,24 @@ class Recipe:
 
     processes: int
     clips_per_rank: int
-    """Of a step."""
+    """Clips of a step in each process."""
     global_batch: int
     schedule: Schedule
 
 
-def shorten(optim: OptimConfig, divisor: int) -> None:
-    """Divides the length of a schedule and all that happens in it."""
-    optim.steps //= divisor
-    optim.milestones = [step // divisor for step in optim.milestones]
-    optim.warmup_steps //= divisor
+def check_machine(runtime: RuntimeConfig, optim: OptimConfig | None = None, *, elsewhere: bool = False) -> None:
+    """Raises ValueError where the GPUs that a job asks for are not there.
+
+    Args:
+        optim: of a job that trains.
+        elsewhere: the GPUs are those of another machine, as in a dry run.
+    """
+    gpus = torch.cuda.device_count()
+    if gpus and not elsewhere:
+        expect(runtime.devices <= gpus, "runtime.devices", runtime.devices, f"at most {gpus}, the GPUs here")
+    if optim is not None and not gpus:
+        expect(runtime.precision != "fp16", "runtime.precision", "fp16", "fp32 or bf16 to train without a GPU")
+        expect(not optim.sync_bn, "optim.sync_bn", True, "false: it needs GPUs, none is here")
 
 
 def make_recipe(config: TrainConfig, *, processes: int) -> Recipe:
@@ -38,81 +50,48 @@ def make_recipe(config: TrainConfig, *, processes: int) -> Recipe:
     optim = config.optim
     clips_per_rank = optim.clips_per_device * config.runtime.accumulate
     global_batch = clips_per_rank * processes
-    schedule = Schedule(
-        base_lr=optim.lr * global_batch / optim.reference_batch,
-        last_step=optim.steps,
-        kind=optim.schedule,
-        milestones=optim.milestones,
-        warmup_steps=optim.warmup_steps,
-    )
+    base_lr = optim.lr * global_batch / optim.reference_batch
+    schedule = Schedule(base_lr, optim.steps, optim.schedule, optim.milestones, optim.warmup_steps)
     return Recipe(processes, clips_per_rank, global_batch, schedule)
 
 
-def describe(
-    config: TrainConfig,
-    model: Classifier,
-    recipe: Recipe,
-    *,
-    task: ClipTask,
-    census: dict[str, Any] | None,
-    device: str,
+def describe_run(
+    config: TrainConfig, model: Classifier, recipe: Recipe, *, task: ClipTask, census: dict[str, Any] | None
 ) -> str:
-    """One screen on what is about to run.
-
-    Args:
-        census: of the training videos; None if nobody looked for them.
-    """
-    runtime, clip, options, data = config.runtime, config.clip, model.options, config.data
+    """One screen on what is about to run; `census` is that of the training videos, None if nobody looked for them."""
+    clip, options, runtime = config.clip, model.options, config.runtime
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     how = [runtime.precision, "channels last" if runtime.channels_last else "channels first"]
     how += [name for name in ("compile", "recompute") if getattr(runtime, name)]
+    fps = f" at {clip.fps:g} frames a second" if clip.fps else ""
+    lines = [
+        f"run {config.name} on {recipe.processes} x {local_device().type}, {', '.join(how)}",
+        f"network {options.name}: {num_parameters / 1e6:.2f}M parameters, {options.stem} stem, {options.norm} norm",
+        format_places(model),
+        *_videos(config, census, task),
+        f"clips of {clip.length} frames, 1 of {clip.stride}{fps}, short side {clip.jitter[0]} to {clip.jitter[1]}, "
+        f"crop {clip.crop}{', mirrored every second time' if clip.flip else ''}",
+    ]
+    if config.by_default:
+        taken = " ".join(f"{group}={config.choices[group]}" for group in config.by_default)
+        folders = ", ".join(f"configs/{group}/" for group in config.by_default)
+        lines.append(f"note: by default, the paper's: {taken}; choose others of {folders} on the command line")
+    lines += [*_batch(config, recipe), *_optimiser(config, model), *_expected(config.choices.get("experiment"))]
+    return "\n".join(lines)
+
+
+def _videos(config: TrainConfig, census: dict[str, Any] | None, task: ClipTask) -> list[str]:
+    data = config.data
     classes = f"{data.num_classes} classes" + (f" of {data.classes}" if data.classes else "")
     classes += f", only videos of those in {data.subset}" if data.subset else ""
     classes += task.words
-    fps = f" at {clip.fps:g} frames a second" if clip.fps else ""
-    return "\n".join(
-        [
-            f"run {config.name} on {recipe.processes} x {device}, {', '.join(how)}",
-            f"network {options.name}: {num_parameters / 1e6:.2f}M parameters, {options.stem} stem, {options.norm} norm",
-            format_places(model),
-            *_describe_videos(data.name, census, classes),
-            f"clips of {clip.length} frames, 1 of {clip.stride}{fps}, short side {clip.jitter[0]} to {clip.jitter[1]}, "
-            f"crop {clip.crop}{', mirrored every second time' if clip.flip else ''}",
-            *_describe_defaults(config),
-            *_describe_batch(config, recipe),
-            *_describe_optimiser(config, model),
-            *_describe_expected(config.choices.get("experiment")),
-        ]
-    )
-
-
-def _describe_videos(name: str, census: dict[str, Any] | None, classes: str) -> list[str]:
     if census is None:
-        return [f"data {name}: not looked for, {classes}"]
-    return [
-        f"data {name}: {census['listed']} videos listed, {census['missing']} missing, {classes}",
-        format_census(census),
-    ]
+        return [f"data {data.name}: not looked for, {classes}"]
+    counts = f"{census['listed']} videos listed, {census['missing']} missing"
+    return [f"data {data.name}: {counts}, {classes}", format_census(census)]
 
 
-def _describe_defaults(config: TrainConfig) -> list[str]:
-    """Says which network, clips and schedule were taken because nobody chose any."""
-    if not config.by_default:
-        return []
-    taken = " ".join(f"{group}={config.choices[group]}" for group in config.by_default)
-    folders = ", ".join(f"configs/{group}/" for group in config.by_default)
-    return [f"note: by default, the paper's: {taken}; choose others of {folders} on the command line"]
-
-
-def _describe_expected(experiment: str | None) -> list[str]:
-    """What an experiment should reach, as the head of its file says."""
-    path = CONFIGS / "experiment" / f"{experiment}.yaml"
-    text = path.read_text() if experiment and path.is_file() else ""
-    said = re.search(r"^# (?:Expected|What it reaches:) (.+?)\.?$", text, re.MULTILINE)
-    return [f"expected of experiment={experiment} as it stands: {said[1]}"] if said else []
-
-
-def _describe_batch(config: TrainConfig, recipe: Recipe) -> list[str]:
+def _batch(config: TrainConfig, recipe: Recipe) -> list[str]:
     optim, passes = config.optim, config.runtime.accumulate
     lines = [
         f"batch {optim.clips_per_device} clips x {passes} passes x {recipe.processes} processes = "
@@ -129,20 +108,27 @@ def _describe_batch(config: TrainConfig, recipe: Recipe) -> list[str]:
     return lines
 
 
-def _describe_optimiser(config: TrainConfig, model: Classifier) -> list[str]:
+def _optimiser(config: TrainConfig, model: Classifier) -> list[str]:
     optim = config.optim
-    parts = [
-        f"momentum {optim.momentum:g}{' (Nesterov)' if optim.nesterov else ''}",
-        f"weight decay {optim.weight_decay:g}, none on batch normalisation",
-        f"dropout {model.options.dropout:g}",
-    ]
+    nesterov = " (Nesterov)" if optim.nesterov else ""
+    line = (
+        f"SGD: momentum {optim.momentum:g}{nesterov}, weight decay {optim.weight_decay:g}, none on batch normalisation"
+    )
+    line += f", dropout {model.options.dropout:g}"
     if optim.clip_norm is not None:
-        parts.append(f"gradient norm up to {optim.clip_norm:g}")
+        line += f", gradient norm up to {optim.clip_norm:g}"
     if optim.backbone_lr != 1:
-        parts.append(f"backbone at {optim.backbone_lr:g} of the rate" if optim.backbone_lr else "classifier only")
-    lines = [f"SGD: {', '.join(parts)}"]
-    if model.options.norm == "batch":
-        statistics = f"averaged over {optim.precise_bn} batches a process" if optim.precise_bn else "running averages"
-        clips = "all GPUs" if optim.sync_bn else "each pass"
-        lines.append(f"batch normalisation: over the clips of {clips}; for evaluation {statistics}")
-    return lines
+        line += f", backbone at {optim.backbone_lr:g} of the rate" if optim.backbone_lr else ", classifier only"
+    if model.options.norm != "batch":
+        return [line]
+    statistics = f"averaged over {optim.precise_bn} batches a process" if optim.precise_bn else "running averages"
+    clips = "all GPUs" if optim.sync_bn else "each pass"
+    return [line, f"batch normalisation: over the clips of {clips}; for evaluation {statistics}"]
+
+
+def _expected(experiment: str | None) -> list[str]:
+    """The numbers that an experiment should reach, as the head of its file says."""
+    path = CONFIGS / "experiment" / f"{experiment}.yaml"
+    text = path.read_text() if experiment and path.is_file() else ""
+    said = re.search(r"^# (?:Expected|What it reaches:) (.+?)\.?$", text, re.MULTILINE)
+    return [f"expected of experiment={experiment} as it stands: {said[1]}"] if said else []

@@ -1,5 +1,6 @@
-"""What a run begins with: its newest whole checkpoint, weights to start from, or random ones."""
+"""The start of a run: from its newest whole checkpoint, weights to start from, or random ones."""
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Any
 
 import torch
 
-from nonlocal_video.engine.checkpoint import newest_checkpoint, restore
+from nonlocal_video.engine.checkpoint import list_checkpoints, newest_checkpoint, restore
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.engine.step import TrainState
 from nonlocal_video.engine.task import Task
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.weights.given import SOURCES
 from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.reports.versions import commit, versions
+from nonlocal_video.runs.folder import run_folder
 from nonlocal_video.runs.recipe import Recipe
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.system.distributed import local_device
@@ -22,12 +25,21 @@ NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "thr
 """Settings of the runtime that change the rounding."""
 
 
-def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of its run, in plain values.
+def check_start(config: TrainConfig) -> None:
+    """Raises ValueError where the weights that a run starts from are not there, unless it has a checkpoint."""
+    weights = config.init.weights
+    if weights is None or os.path.isfile(weights) or list_checkpoints(run_folder(config) / "checkpoints"):
+        return
+    run = Path(weights).parent.name
+    first = f"experiment=kinetics/{run.removeprefix('kinetics_')} writes it at its end; " if "kinetics_" in run else ""
+    raise ValueError(
+        f"init.weights: {weights}: no such file; {first}"
+        f"give another one with init.weights=FILE, or start from random weights with init.weights=null; {SOURCES}"
+    )
 
-    Args:
-        facts: what it says of the data and the network.
-    """
+
+def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a run for its checkpoints, in plain values: `facts` of the data and the network, and all others."""
     return {
         **facts,
         "global_batch": recipe.global_batch,
@@ -40,48 +52,28 @@ def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict
 
 
 def begin(
-    config: TrainConfig,
-    model: Any,
-    recipe: Recipe,
-    *,
-    folder: Path,
-    facts: dict[str, Any],
-    task: Task,
-    say: Callable[[str], None],
+    config: TrainConfig, model: Any, recipe: Recipe, *, facts: dict[str, Any], task: Task, say: Callable[[str], None]
 ) -> TrainState:
-    """The state that training begins with.
-
-    Args:
-        folder: of the run's checkpoints.
-        facts: as `facts_of` gives them.
-        say: told what was loaded.
-
-    Raises:
-        ValueError: weights or a checkpoint that do not fit.
-    """
-    path, content, problems = newest_checkpoint(folder)
+    """The state that training begins with. Raises ValueError: weights or a checkpoint that do not fit."""
+    path, content, problems = newest_checkpoint(run_folder(config) / "checkpoints")
     if path is None:
         for line in begin_anew(config, model):
             say(line)
+        return fresh_state(config, model, recipe)
+    for problem in problems:
+        say(f"warning: {problem}; going back to {path.name}")
     state = fresh_state(config, model, recipe)
-    if path is not None:
-        for problem in problems:
-            say(f"warning: {problem}; going back to {path.name}")
-        try:
-            lines = resume(state, content, where=path, facts=facts, source=task.source, last_step=config.optim.steps)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ValueError(f"{path}: not a checkpoint of this project: it lacks {error}") from error
-        for line in lines:
-            say(line)
+    try:
+        lines = _resume(state, content, where=path, facts=facts, source=task.source, last_step=config.optim.steps)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path}: not a checkpoint of this project: it lacks {error}") from error
+    for line in lines:
+        say(line)
     return state
 
 
 def begin_anew(config: TrainConfig, model: Classifier) -> list[str]:
-    """Loads the weights to start from, if there are any; what to say about them.
-
-    Raises:
-        ValueError: as `start_from`.
-    """
+    """Loads the weights to start from, if there are any; what to say about them. Raises ValueError: as `start_from`."""
     if config.init.weights is None:
         return ["starts from random weights; init.weights=FILE gives others"]
     return start_from(model, config.init.weights, part=config.init.part)
@@ -97,14 +89,10 @@ def fresh_state(config: TrainConfig, model: Any, recipe: Recipe) -> TrainState:
     return TrainState(model, optimizer, scaler)
 
 
-def resume(
+def _resume(
     state: TrainState, content: dict[str, Any], *, where: Path, facts: dict[str, Any], source: str, last_step: int
 ) -> list[str]:
-    """Continues from a checkpoint of this run; what to say about it.
-
-    Raises:
-        ValueError: another list or another global batch than before, or more steps than asked for.
-    """
+    """Continues from a checkpoint of this run; what to say about it."""
     before = content["facts"]
     if before[f"listed_{source}"] != facts[f"listed_{source}"]:
         raise ValueError(f"{where}: was trained on another list of {source}; give this run another name=...")
@@ -124,9 +112,7 @@ def resume(
             "the number of processes changed: batch normalisation sees other clips together, dropout is another"
         )
     old, new = before.get("config", {}).get("runtime", {}), facts["config"]["runtime"]
-    changed = [
-        f"runtime.{name}: was {old[name]}, now {new[name]}"
-        for name in NUMERICAL
-        if old.get(name, new[name]) != new[name]
+    changed = [name for name in NUMERICAL if old.get(name, new[name]) != new[name]]
+    return lines + [
+        f"runtime.{name}: was {old[name]}, now {new[name]}: from here on rounding differs" for name in changed
     ]
-    return lines + [f"{change}: from here on rounding differs" for change in changed]

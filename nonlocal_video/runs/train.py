@@ -1,4 +1,4 @@
-"""One training run, in one process: from what it is of to the files of the run folder."""
+"""One training run, in one process: from its subject to the files of the run folder."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ from nonlocal_video.types import Failure
 
 
 class Subject(Protocol):
-    """What a run is of; all else of a run is the same for every task."""
+    """All in a run that differs from task to task."""
 
     @property
     def task(self) -> Task: ...
@@ -47,15 +47,15 @@ class Subject(Protocol):
     def test_command(self, folder: Path) -> str: ...
 
 
-class Job(Protocol):
-    """What every process gets."""
+class TrainingJob(Protocol):
+    """A training job as every process gets it."""
 
     @property
     def config(self) -> TrainConfig: ...
     def subject(self) -> Subject: ...
 
 
-def run(job: Job) -> None:
+def run(job: TrainingJob) -> None:
     """Trains in this process, from the newest checkpoint if there is one.
 
     Raises:
@@ -77,9 +77,9 @@ def run(job: Job) -> None:
 
 
 class _Training:
-    """What others do for the loop: the log, evaluations and checkpoints of one run."""
+    """The loop's callbacks: the log, evaluations and checkpoints of one run."""
 
-    def __init__(self, job: Job, folder: Path, stop: StopRequest) -> None:
+    def __init__(self, job: TrainingJob, folder: Path, stop: StopRequest) -> None:
         self.config, self.folder, self.stop = job.config, folder, stop
         set_threads(self.config.runtime.threads)
         torch.manual_seed(self.config.seed)
@@ -89,13 +89,9 @@ class _Training:
         self.log: RunLog | None = None
         self.progress: Progress | None = None  # Both on the main process only.
         check_run(self.config, folder)
-        if is_main():
-            print(self.subject.describe(self.recipe), flush=True)
+        self.say(self.subject.describe(self.recipe))
         self.facts = facts_of(self.config, self.recipe, self.subject.facts())
-        checkpoints = folder / "checkpoints"
-        self.state = begin(
-            self.config, self.model, self.recipe, folder=checkpoints, facts=self.facts, task=self.task, say=self.say
-        )
+        self.state = begin(self.config, self.model, self.recipe, facts=self.facts, task=self.task, say=self.say)
         check_same("data or checkpoint", (self.subject.facts(), self.state.step))
         if is_main():
             self._open()
@@ -114,12 +110,12 @@ class _Training:
 
     def train(self) -> None:
         """The loop, from the state's step to the last."""
-        config = self.config
+        config, recipe = self.config, self.recipe
         train(
             self.state,
-            self.subject.batches(self.state.step, self.recipe),
+            self.subject.batches(self.state.step, recipe),
             task=self.task,
-            schedule=self.recipe.schedule,
+            schedule=recipe.schedule,
             seed=config.seed,
             optim=config.optim,
             runtime=config.runtime,
@@ -128,14 +124,14 @@ class _Training:
         )
 
     def advance(self, batch: Any) -> None:
-        """After each step."""
+        """Shows that a step is done, and the first batch."""
         if self.log and self.progress:
             if self.state.step == 1:
                 self.log.introduce((self.folder / SETTINGS).read_text(), self.task.pictures(batch))
             self.progress.advance()
 
     def write(self, record: dict[str, float], failures: list[Failure], batch: Any) -> None:
-        """A record of the loop, with what each non-local block adds to the first of the batch."""
+        """Writes a record of the loop, with what each non-local block adds to the first of the batch."""
         assert self.log is not None
         assert self.progress is not None
         first = self.task.split(batch, batch.size)[0]
@@ -145,49 +141,32 @@ class _Training:
         self.progress.show(record, failures)
 
     def evaluate(self) -> bool:
-        """Precise statistics, and a validation if there is one; False if a signal came."""
-        statistics, precision = dict[str, Tensor](), self.config.runtime.precision
+        """Measures precise statistics, and validates if there is something to validate with; False if a signal came."""
+        task, precision, statistics = self.task, self.config.runtime.precision, dict[str, Tensor]()
         if self.config.optim.precise_bn:
-            measured = precise_statistics(
-                self.model,
-                self.subject.statistics_batches(),
-                task=self.task,
-                precision=precision,
-                stopped=self.stop,
-            )
+            batches = self.subject.statistics_batches()
+            measured = precise_statistics(self.model, batches, task=task, precision=precision, stopped=self.stop)
             if measured is None:
                 return False
             statistics = measured
         self.state.precise_bn = statistics or None
-        batches = self.subject.validation_batches()
-        if batches is None:
+        validated = self.subject.validation_batches()
+        if validated is None:
             return True
-        numbers = validate(
-            with_statistics(self.model, statistics),
-            batches,
-            task=self.task,
-            precision=precision,
-            stopped=self.stop,
-            note=self.say,
-        )
-        if numbers is not None:
-            self._keep_validation(numbers)
-        return numbers is not None
-
-    def _keep_validation(self, numbers: dict[str, float]) -> None:
+        model = with_statistics(self.model, statistics)
+        numbers = validate(model, validated, task=task, precision=precision, stopped=self.stop, note=self.say)
+        if numbers is None:
+            return False
         key, sign = self.task.number, 1 if self.task.higher_is_better else -1
         if self.state.best is None or sign * numbers[key] > sign * self.state.best[key]:
             self.state.best = {"step": self.state.step, key: numbers[key]}
         if self.log and self.progress:
             self.log.write({"step": float(self.state.step), **numbers}, group="validation")
             self.progress.note(self.subject.validated(numbers, self.state.step))
+        return True
 
     def save(self) -> None:
-        """A checkpoint; a disk that is full ends the run only where nothing could be tried again.
-
-        Raises:
-            ValueError: the last checkpoint cannot be written.
-        """
+        """Writes a checkpoint. Raises ValueError: the disk is full, and nothing could be tried again later."""
         if not is_main():
             return
         facts = {**self.facts, "position": self.state.step * self.recipe.global_batch}
@@ -201,7 +180,7 @@ class _Training:
             self.say(f"warning: {text}; training goes on")
 
     def keep_nonfinite(self, facts: list[dict[str, Any]]) -> str:
-        """Writes what is known about a loss that is not finite; where."""
+        """Writes what is known about a loss that is not finite; returns where."""
         path = self.folder / "nonfinite.json"
         if is_main():
             with whole_file(path) as file:
@@ -227,15 +206,13 @@ class _Training:
 
     def say(self, text: str) -> None:
         """On the screen and, once there is one, in the log; by the main process."""
-        if is_main():
-            if self.progress:
-                self.progress.note(text)
-            else:
-                print(text, flush=True)
+        if self.progress:
+            self.progress.note(text)
+        elif is_main():
+            print(text, flush=True)
 
     def close(self) -> None:
         """Ends the log."""
-        if self.progress:
+        if self.log and self.progress:
             self.progress.close()
-        if self.log:
             self.log.close()

@@ -1,4 +1,4 @@
-"""What can be set: dataclasses that check themselves, one default in one place."""
+"""The settings: dataclasses that check themselves, one default in one place."""
 
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.settings.parts import (
@@ -11,26 +11,5 @@ from nonlocal_video.settings.parts import (
     ReadConfig,
     RuntimeConfig,
 )
-from nonlocal_video.settings.table import RowConfig, TableConfig
-from nonlocal_video.settings.tools import RUNS, PredictConfig, TestConfig, TrainConfig
+from nonlocal_video.settings.tools import PredictConfig, RowConfig, TableConfig, TestConfig, TrainConfig
 from nonlocal_video.settings.values import NOT_GIVEN, settings_of
-
-__all__ = [
-    "NOT_GIVEN",
-    "RUNS",
-    "ClipConfig",
-    "DataConfig",
-    "InitConfig",
-    "MachineConfig",
-    "NetworkOptions",
-    "OptimConfig",
-    "PredictConfig",
-    "ProtocolConfig",
-    "ReadConfig",
-    "RowConfig",
-    "RuntimeConfig",
-    "TableConfig",
-    "TestConfig",
-    "TrainConfig",
-    "settings_of",
-]

@@ -1,4 +1,4 @@
-"""Which settings make a run what it is, which may change, and which its name tells."""
+"""The identity of a run: which settings make it what it is, which may change, and which its name tells."""
 
 import hashlib
 import json
@@ -12,32 +12,11 @@ from nonlocal_video.settings.network import LATER as LATER_OPTIONS
 from nonlocal_video.settings.tools import TrainConfig
 
 OPERATIONAL = (
-    "name",
-    "task",
-    "runtime",
-    "choices",
-    "machine",
-    "data.root",
-    "data.train",
-    "data.val",
-    "data.train_census",
-    "data.val_census",
-    "data.classes",
-    "data.format",
-    "data.decode_limit_s",
-    "data.max_missing",
-    "data.max_failed",
-    "optim.clips_per_device",
-    "optim.steps",
-    "schedule",
-    "test",
-    "dry_run",
-    "table",
-    "row",
-    "by_default",
-)
+    "name", "task", "runtime", "choices", "machine", "data.root", "data.train", "data.val", "data.train_census",
+    "data.val_census", "data.classes", "data.format", "data.decode_limit_s", "data.max_missing", "data.max_failed",
+    "optim.clips_per_device", "optim.steps", "schedule", "test", "dry_run", "table", "row", "by_default",
+)  # fmt: skip
 """Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
-
 LATER = {**{f"model.{name}": value for name, value in LATER_OPTIONS.items()}, "init.part": None}
 """Settings that came later, with their defaults; where nobody set them a run is the one that it was without them."""
 UNNAMED = (
@@ -51,7 +30,7 @@ LONGEST = 120
 """Letters of a name that is made of settings."""
 
 
-def science(config: TrainConfig) -> dict[str, Any]:
+def identity(config: TrainConfig) -> dict[str, Any]:
     """The settings that make a run what it is, by their dotted names."""
     settings = {k: v for k, v in flat(asdict(config)).items() if k not in LATER or v not in (None, LATER[k])}
     kept = {key: value for key, value in settings.items() if not within(key, OPERATIONAL)}
@@ -59,25 +38,32 @@ def science(config: TrainConfig) -> dict[str, Any]:
     return kept if config.optim.schedule == "steps" else {**kept, "optim.steps": config.optim.steps}
 
 
+def changes(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
+    """The settings that make two runs different, each with its old and its new value."""
+    before, after = identity(old), identity(new)
+    keys = sorted(before | after)
+    return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
 def config_hash(config: TrainConfig) -> str:
-    """Names the scientific settings in 12 characters."""
-    return _hash(science(config))
+    """Names the settings that make a run what it is in 12 characters."""
+    return _hash(identity(config))
 
 
 def recipe_hash(config: TrainConfig) -> str:
-    """Names the scientific settings but for seed and data: what the runs of one row of a table share."""
-    recipe = {k: v for k, v in science(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
+    """Names what the runs of one row of a table share, all but seed and data, in 12 characters."""
+    recipe = {k: v for k, v in identity(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
     return _hash({**recipe, "optim.steps": config.optim.steps})
 
 
 def row_key(config: TrainConfig) -> str:
     """Names what makes a row of a table, whatever the seed, the data and the length of the schedule.
 
-    The runs of a row may differ in these, and are then marked; of the weights that they begin with only matters whether
-    there are any, since their file is elsewhere on every machine.
+    The runs of a row may differ in these, and are then marked. Whether they begin with weights matters, but not with
+    which file, since that is elsewhere on every machine.
     """
     without = ("seed", "data", "model.num_classes", "optim.milestones", "optim.steps", "optim.warmup_steps", "init")
-    kept = {k: v for k, v in science(config).items() if not within(k, without)}
+    kept = {k: v for k, v in identity(config).items() if not within(k, without)}
     return _hash({**kept, "init": config.init.weights is not None})
 
 
@@ -97,6 +83,11 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}" if prefix else key).items()}
 
 
+def key_of(override: str) -> str:
+    """The setting that a word of the command line is about."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def name_of(words: Sequence[str]) -> str:
     """The words of a name, joined so that it pastes unquoted; of a long one the end becomes a hash."""
     pasted = [re.sub(r"[^A-Za-z0-9.-]+", "_", word).strip("_") for word in words]
@@ -109,7 +100,7 @@ def name_of(words: Sequence[str]) -> str:
 
 
 def words_of(overrides: Sequence[str], *, unnamed: tuple[str, ...] = UNNAMED, by_folder: bool = False) -> list[str]:
-    """What a command line says of a run, as the words of a name.
+    """The words of a name, from the command line of a run.
 
     experiment=miniature/nl_c2d seed=1 -> miniature_nl_c2d, seed_1. The name of one's own data comes first, then
     the network; it stands for their lists.
@@ -117,12 +108,12 @@ def words_of(overrides: Sequence[str], *, unnamed: tuple[str, ...] = UNNAMED, by
     Args:
         by_folder: files of one name in two folders give different words, by a hash of the whole path.
     """
-    given = [(key, _plain(value)) for key, _, value in (one.lstrip("+~").partition("=") for one in overrides)]
+    given = [(key_of(word), _plain(word.partition("=")[2])) for word in overrides]
     own = {"data": "custom", "data.name": None} if any(key == "data.name" for key, _ in given) else {}
     unnamed = (*unnamed, "data.train", "data.val") if own and not by_folder else unnamed
     first = ["experiment", "data.name", *(["model"] if own else [])]
     words = []
-    for key, value in sorted(given, key=lambda one: (first.index(one[0]) if one[0] in first else 3, "=".join(one))):
+    for key, value in sorted(given, key=lambda pair: (first.index(pair[0]) if pair[0] in first else 3, "=".join(pair))):
         if within(key, unnamed) or (key in own and own[key] == value):
             continue
         setting = key.rpartition(".")[2]
@@ -144,8 +135,7 @@ def _file_words(setting: str, value: str, *, by_folder: bool) -> list[str]:
     """`weights_nl_i3d`; the run of `model.safetensors`; nothing of a file that only says what its setting does."""
     path = PurePath(value)
     file = path.parent.name if path.stem == "model" and path.parent.name else path.stem
-    parts = [setting, *([file] if file != setting else [])]
+    parts = [setting, file] if file != setting else [setting]
     if by_folder:
-        parts += [_hash({"path": value})[:4]] if len(path.parts) > 1 else []
-        return ["_".join(parts)]
+        return ["_".join([*parts, _hash({"path": value})[:4]] if len(path.parts) > 1 else parts)]
     return ["_".join(parts)] if len(parts) > 1 else []

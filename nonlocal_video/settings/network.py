@@ -8,17 +8,8 @@ from typing import Annotated, Any
 from pydantic import PlainValidator
 from torch import nn
 
-from nonlocal_video.settings.vocabulary import (
-    Activation,
-    Added,
-    Axes,
-    BlockNorm,
-    Inflation,
-    Norm,
-    Stem,
-    StrideIn,
-    Subsample,
-)
+from nonlocal_video.settings import vocabulary as words
+from nonlocal_video.settings.values import expect
 
 Pairwise = str | nn.Module | Callable[[int], nn.Module]
 
@@ -41,7 +32,7 @@ LIMITS = {
 }  # fmt: skip
 """Larger values come from damaged files, or from files that want all of the memory."""
 MAX_PIXELS = 2**30
-"""Of a training clip: 3.2 GB, 167 times those of 128 frames of 224x224."""
+"""Pixels of a training clip, at most: 3.2 GB, 167 times those of 128 frames of 224x224."""
 
 LONG_CLIPS = ("128x1", "32x4")
 """Clips whose released networks have frozen affines for normalisation and groups of 4 frames in res3."""
@@ -52,7 +43,7 @@ class NetworkOptions:
     """All that makes a network what it is, in plain values."""
 
     name: str = ""
-    """What it was built as; "" for a network without a name."""
+    """The name that it was built by; "" for a network without a name."""
     depth: str
     """A key of `DEPTHS`."""
     num_classes: int
@@ -62,10 +53,10 @@ class NetworkOptions:
     """From one frame of a training clip to the next, in frames of the video; for testing, not for the network."""
     crop: int = 224
     """Side of a training clip in pixels."""
-    stem: Stem = "strided"
+    stem: words.Stem = "strided"
     stem_width: int = 0
     """Channels of conv1; 0: those of res2's 1x3x3 convolutions, as in nearly all ResNets."""
-    stride_in: StrideIn = "3x3"
+    stride_in: words.StrideIn = "3x3"
     """Which convolution of the first residual block of res3, res4 and res5 has the spatial stride: the second as in
     torchvision and the released code, or with "1x1" the first as in Caffe's ResNets. No tensor shows it."""
     pool1_padding: int = 0
@@ -74,52 +65,43 @@ class NetworkOptions:
     """pool1 also takes windows that reach over the edge, as Caffe's does. No tensor shows it."""
     pool2: bool = True
     """Pooling over time after res2."""
-    inflation: Inflation = "none"
+    inflation: words.Inflation = "none"
     """"none" is C2D, "3x1x1" and "3x3x3" are I3D."""
-    norm: Norm = "batch"
+    norm: words.Norm = "batch"
     bn_eps: float = 1e-5
     nonlocal_blocks: int | Sequence[str] = 0
     """How many, or where: see `places_for`."""
-    added: Added = "nonlocal"
-    """What is added there: "residual" is the paper's control, a standard residual block in place of each."""
+    added: words.Added = "nonlocal"
+    """The kind of block: "residual" is the paper's control, a standard block in place of each non-local one."""
     pairwise: Pairwise = "embedded_gaussian"
     """gaussian, embedded_gaussian, dot_product, concatenation, or one of your own: my_package.MyFunction."""
-    axes: Axes = "spacetime"
-    subsample: Subsample = "before"
+    axes: words.Axes = "spacetime"
+    subsample: words.Subsample = "before"
     """Keys max-pooled 2x2 in space: before or after phi and g."""
     res3_group_frames: int = 0
     """In res3 positions see only their own group of so many frames; 0: all of them."""
-    nonlocal_norm: BlockNorm = "batch"
+    nonlocal_norm: words.BlockNorm = "batch"
     w_z_bias: bool = True
-    activation: Activation = "softmax"
-    """Of the scores: "softmax" for one label a video, "sigmoid" for several."""
+    activation: words.Activation = "softmax"
+    """Makes the scores: "softmax" for one label a video, "sigmoid" for several."""
     global_pool: bool = False
     """The head pools the whole final map in testing too, instead of a window of a training clip's size."""
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses values of another type ("false" is true) or of impossible sizes.
-
-        Raises:
-            ValueError: says which option, what was got and what is expected.
-        """
+        """Raises ValueError: a value of another type ("false" is true) or of an impossible size; says which option."""
         for item in fields(self):
             _check_type(item.name, getattr(self, item.name), item.type)
-        if not re.fullmatch(r"[\w.+-]*", self.name):
-            raise ValueError(f"name: got {_shown(self.name)}, expected letters, digits, '_', '.', '+' and '-'")
+        plain = re.fullmatch(r"[\w.+-]*", self.name) is not None
+        expect(plain, "name", _shown(self.name), "letters, digits, '_', '.', '+' and '-'")
         for name, most in LIMITS.items():
-            least = 0 if name in ("stem_width", "res3_group_frames") else 1
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name}: got {_shown(getattr(self, name))}, expected {least} to {most}")
-        if self.clip_length * self.crop**2 > MAX_PIXELS:
-            raise ValueError(
-                f"clip_length, crop: got {self.clip_length} frames of {self.crop}x{self.crop}, expected up to "
-                f"{MAX_PIXELS} pixels in a training clip"
-            )
-        if not 0 < self.bn_eps <= 1:
-            raise ValueError(f"bn_eps: got {self.bn_eps}, expected more than 0, up to 1")
-        if not 0 <= self.dropout <= 1:
-            raise ValueError(f"dropout: got {self.dropout}, expected a share from 0 to 1")
+            value, least = getattr(self, name), 0 if name in ("stem_width", "res3_group_frames") else 1
+            expect(least <= value <= most, name, _shown(value), f"{least} to {most}")
+        got, expected = f"{self.clip_length} frames of {self.crop}x{self.crop}", f"up to {MAX_PIXELS} pixels"
+        fits = self.clip_length * self.crop**2 <= MAX_PIXELS
+        expect(fits, "clip_length, crop", got, f"{expected} in a training clip")
+        expect(0 < self.bn_eps <= 1, "bn_eps", self.bn_eps, "more than 0, up to 1")
+        expect(0 <= self.dropout <= 1, "dropout", self.dropout, "a share from 0 to 1")
 
 
 def _check_type(name: str, value: object, kind: object) -> None:
@@ -127,12 +109,12 @@ def _check_type(name: str, value: object, kind: object) -> None:
     if kind in (bool, int, float):
         fits, expected = type(value) is kind or (kind, type(value)) == (float, int), getattr(kind, "__name__", "")
     elif name == "nonlocal_blocks":
-        many = isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
-        fits, expected = type(value) is int or many, "a number or a list of places such as [res3.1, res4.5]"
+        places = value if isinstance(value, Sequence) and not isinstance(value, str) else [None]
+        fits = type(value) is int or all(isinstance(place, str) for place in places)
+        expected = "a number or a list of places such as [res3.1, res4.5]"
     else:
         fits, expected = (isinstance(value, str) and len(value) <= 100) or name == "pairwise", "a word"
-    if not fits:
-        raise ValueError(f"{name}: got {_shown(value)}, expected {expected}")
+    expect(fits, name, _shown(value), expected)
 
 
 def _shown(value: object) -> str:
@@ -142,22 +124,18 @@ def _shown(value: object) -> str:
 
 
 def named_options(name: str, *, num_classes: int) -> NetworkOptions:
-    """The options that a name stands for, such as nl_i3d_r50_32x2.
+    """The options that a name stands for, such as nl_i3d_r50_32x2. Raises ValueError: not such a name.
 
-    [nl_](c2d|i3d)_(small|r50_narrow|r50|r101)_(frames)x(stride). 32x2 and 128x1 have the paper's stem,
-    8x8 and 32x4 the released code's dense one; for other clips it is the strided one up to a stride of 2.
-    "nl" is five blocks (one in small). 128x1 and 32x4 are the released long-clip networks: frozen affines
-    instead of batch normalisation, none of either in non-local blocks, res3's blocks in groups of 4 frames.
-
-    Raises:
-        ValueError: not such a name.
+    32x2 and 128x1 have the paper's stem, 8x8 and 32x4 the released code's dense one; for other clips it is the strided
+    one up to a stride of 2. "nl" is five blocks (one in small). 128x1 and 32x4 are the released long-clip networks:
+    frozen affines instead of batch normalisation, none of either in non-local blocks, res3's blocks in groups of 4
+    frames.
     """
-    match = re.fullmatch(rf"(nl_)?(c2d|i3d)_({'|'.join(DEPTHS)})_(([1-9]\d*)x([1-9]\d*))", name)
+    form = f"[nl_](c2d|i3d)_({'|'.join(DEPTHS)})_"
+    match = re.fullmatch(form.replace("[nl_]", "(nl_)?") + r"(([1-9]\d*)x([1-9]\d*))", name)
     if not match:
-        raise ValueError(
-            f"got the network {name!r}, expected a name such as nl_i3d_r50_32x2: "
-            f"[nl_](c2d|i3d)_({'|'.join(DEPTHS)})_(32x2|128x1|8x8|32x4)"
-        )
+        expected = f"a name such as nl_i3d_r50_32x2: {form}(32x2|128x1|8x8|32x4)"
+        raise ValueError(f"got the network {name!r}, expected {expected}")
     nonlocal_, kind, depth, clip, length, stride = match.groups()
     long = clip in LONG_CLIPS
     return NetworkOptions(
@@ -176,14 +154,7 @@ def named_options(name: str, *, num_classes: int) -> NetworkOptions:
 
 
 def options_of(model: Mapping[str, Any] | NetworkOptions) -> NetworkOptions:
-    """The options of a network, where they are not all given those that its name stands for.
-
-    Args:
-        model: `name`, `num_classes` and other fields of `NetworkOptions`; None is what the name says.
-
-    Raises:
-        ValueError: an unknown name or option, or one that cannot be.
-    """
+    """The options of a network; its name stands for those not given. Raises ValueError: one that cannot be."""
     if isinstance(model, NetworkOptions):
         return model
     if not isinstance(model, Mapping):
@@ -202,4 +173,4 @@ def options_of(model: Mapping[str, Any] | NetworkOptions) -> NetworkOptions:
 
 
 Options = Annotated[NetworkOptions, PlainValidator(options_of)]
-"""As a part of other settings."""
+"""The options of a network as a part of other settings."""

@@ -5,38 +5,17 @@ What has no default here is said by the YAML files in `configs/`, or has to be g
 
 import re
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
-from nonlocal_video.settings.values import (
-    CHECKED,
-    Count,
-    File,
-    Natural,
-    NotNegative,
-    Positive,
-    Share,
-    Steps,
-    expect,
-)
-from nonlocal_video.settings.vocabulary import (
-    Combine,
-    Crops,
-    Decoder,
-    Labels,
-    LearningRate,
-    Nonfinite,
-    Placement,
-    Precision,
-    Sampling,
-)
+from nonlocal_video.settings.values import CHECKED, Count, File, Natural, NotNegative, Positive, Share, Steps, expect
 
 
 @dataclass(config=CHECKED)
 class MachineConfig:
-    """What belongs to this machine; meant for configs/local.yaml."""
+    """Paths of this machine; meant for configs/local.yaml."""
 
     roots: dict[str, File] = field(default_factory=dict)
     """The folders of data sets, by their names in configs/data: {kinetics400: FOLDER}."""
@@ -55,10 +34,10 @@ class ReadConfig:
     classes: File | None = None
     """File of class names, in any of the forms of data/README.md."""
     format: str = "auto"
-    """Of the lists, where their content leaves it open: one of FORMATS in data/lists/manifest.py."""
+    """The form of the lists, where their content leaves it open: one of FORMATS in data/lists/manifest.py."""
     frame_rate: Positive | None = None
-    """Of folders of frames, a second; null if nobody knows, and then they cannot be sampled by time."""
-    decoder: Decoder = "pyav"
+    """Frames a second of folders of frames; null if nobody knows, and then they cannot be sampled by time."""
+    decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
     decode_limit_s: Positive | None = 60.0
     """Seconds for one video, or for one piece of a long one, after which it counts as failed; null for no limit."""
 
@@ -68,7 +47,7 @@ class DataConfig(ReadConfig):
     """Which videos."""
 
     name: str
-    """What reports call the data set."""
+    """The name of the data set in reports."""
     train: File
     """List of training videos, in any of the forms of data/README.md."""
     val: File
@@ -76,12 +55,12 @@ class DataConfig(ReadConfig):
     train_census: File | None = None
     """Folder of a census of `train` (tools/check_data.py); the videos that it found broken are taken out."""
     val_census: File | None = None
-    """The same for `val`."""
+    """Folder of a census of `val`."""
     num_classes: Count | None
-    """As many as there are names in `classes` if null."""
+    """The number of names in `classes` if null."""
     subset: File | None = None
     """File of class names, one a line: only videos of these are used; the network keeps an output for every class."""
-    labels: Labels = "one"
+    labels: Literal["one", "clip", "video"] = "one"
     """one: each video has one class, a softmax over all; or several, with a sigmoid each, of which a training clip is
     taught those that it shows itself (clip) or all that its video shows at any time (video)."""
     max_missing: Share = 0.05
@@ -100,7 +79,7 @@ class ClipConfig:
     """From one frame of a clip to the next, in frames of the video."""
     fps: Positive | None = None
     """Frames a second to which videos are resampled by time before they are counted; as they are if null."""
-    sampling: Sampling = "released"
+    sampling: Literal["released", "clamped"] = "released"
     """Training: what follows the last frame: released (the first) or clamped (the last again)."""
     jitter: list[Count]
     """Training: smallest and largest short side in pixels."""
@@ -121,20 +100,20 @@ class ProtocolConfig:
     """How a video is tested; as in configs/protocol/full_10.yaml unless said otherwise."""
 
     name: str = "full_10"
-    """Its file in configs/protocol/; filled in by the tool."""
+    """The protocol's file in configs/protocol/; filled in by the tool."""
     num_clips: Count = 10
-    placement: Placement = "released"
-    """Where clips start, and what follows the last frame: a key of PLACEMENTS in data/clips.py."""
-    crops: Annotated[Crops, BeforeValidator(str)] = "full"
+    placement: Literal["released", "even", "pyslowfast", "mmaction2", "centred"] = "released"
+    """The frames at which clips start, and what follows the last frame: a key of PLACEMENTS in data/clips.py."""
+    crops: Annotated[Literal["full", "1", "3"], BeforeValidator(str)] = "full"
     """full, the whole frame; or squares: 1 in the centre, 3 along the longer side."""
     short_side: Count | None = None
     """In pixels; 256/224 of the training crop if null."""
     flips: bool = False
     """Whether each crop is seen mirrored left and right, too."""
-    combine: Combine = "mean"
-    """Of the views' scores: mean, or max."""
+    combine: Literal["mean", "max"] = "mean"
+    """The mean, or the max, of the scores of the views."""
     fps: Positive | None = None
-    """As in ClipConfig; as the network was trained if null."""
+    """Frames a second, as in ClipConfig; those of training if null."""
 
 
 @dataclass(config=CHECKED, kw_only=True)
@@ -147,14 +126,14 @@ class OptimConfig:
     clips_per_device: Count
     """Clips that pass through the network together, in each process."""
     steps: Steps
-    schedule: LearningRate = "steps"
+    schedule: Literal["steps", "cosine"] = "steps"
     """steps: divided by ten at each milestone; cosine: to 0 at the last step."""
     milestones: list[Natural] = field(default_factory=list)
     """Steps at which the learning rate is divided by ten."""
     warmup_steps: Natural = 0
     """Steps in which the learning rate first grows from 0, linearly."""
     momentum: NotNegative = 0.9
-    """Of gradients without the learning rate, as PyTorch's; released MOMENTUM with SCALE_MOMENTUM True."""
+    """Momentum of gradients without the learning rate, as PyTorch's; released MOMENTUM with SCALE_MOMENTUM True."""
     nesterov: bool = True
     """Released NESTEROV True; not in the paper."""
     weight_decay: NotNegative = 1e-4
@@ -167,7 +146,7 @@ class OptimConfig:
     """Batch normalisation over the clips of all GPUs, not of each."""
     precise_bn: Natural = 0
     """Batches of each process whose statistics replace the running averages for evaluation; 0 keeps these."""
-    nonfinite: Nonfinite = "stop"
+    nonfinite: Literal["stop", "skip"] = "stop"
     """A loss or gradient that is not finite: stop, or skip and count the step."""
 
     def __post_init__(self) -> None:
@@ -191,7 +170,7 @@ class InitConfig:
 
 @dataclass(config=CHECKED)
 class RuntimeConfig:
-    """Where and how fast. With other devices, batch normalisation sees other clips together and dropout is another."""
+    """Devices and speed. With other devices, batch normalisation sees other clips together and dropout is another."""
 
     runs: File = "runs"
     """The folder of all runs."""
@@ -203,7 +182,7 @@ class RuntimeConfig:
     """Loader processes for each of them."""
     threads: Count | None = None
     """Threads of each process on the CPU; the cores divided by the processes if null."""
-    precision: Precision = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
     """Memory format of the feature maps: channels last, or first."""
     compile: bool = False
@@ -225,16 +204,8 @@ class RuntimeConfig:
 
 
 def check_name(name: str, *, setting: str = "name") -> str:
-    """A name that pastes unquoted.
-
-    Args:
-        setting: what gives another one.
-
-    Raises:
-        ValueError: other characters than letters, digits, `_`, `.` and `-`.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) or len(name) > 200:
-        raise ValueError(
-            f"name: got {name!r}, expected up to 200 letters, digits, '_', '.' and '-': give one with {setting}=NAME"
-        )
+    """The name, if it pastes unquoted. Raises ValueError: it does not; says which setting gives another."""
+    fits = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) and len(name) <= 200
+    expected = f"up to 200 letters, digits, '_', '.' and '-': give one with {setting}=NAME"
+    expect(bool(fits), "name", repr(name), expected)
     return name

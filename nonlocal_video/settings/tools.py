@@ -1,24 +1,70 @@
-"""What each tool can be told."""
+"""The settings of each tool."""
 
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
+from nonlocal_video.settings import parts
 from nonlocal_video.settings.network import Options
-from nonlocal_video.settings.parts import (
-    ClipConfig,
-    DataConfig,
-    InitConfig,
-    MachineConfig,
-    OptimConfig,
-    ProtocolConfig,
-    ReadConfig,
-    RuntimeConfig,
-)
-from nonlocal_video.settings.table import TableConfig
-from nonlocal_video.settings.values import CHECKED, Count, File, Files, Natural, Positive
-from nonlocal_video.settings.vocabulary import Length, Lines, TaskName
+from nonlocal_video.settings.values import CHECKED, Count, File, Files, Natural, Positive, expect
+
+
+@dataclass(config=CHECKED, kw_only=True)
+class RowConfig:
+    """A row of a table."""
+
+    name: str = ""
+    """The row's key in the table; filled in by the table."""
+    run: str | None = None
+    """The row's experiment, below configs/experiment; null for a number of other people."""
+    change: tuple[str, ...] = ()
+    """Changes of the experiment, as on the command line."""
+    start: str | None = None
+    """The one of `parents` whose weights the row begins with."""
+    paper: tuple[float, ...] | None = None
+    """The numbers of the paper, of each of the table's `metrics`."""
+    label: str = ""
+    """The row's name for readers; `name` if empty."""
+    baseline: str | None = None
+    """The row that this one is compared with; the table's if null."""
+    ceiling: float | None = None
+    """The accuracy in percent that the row's network can reach at all; the table's if null."""
+
+
+@dataclass(config=CHECKED, kw_only=True)
+class TableConfig:
+    """A table of the paper: a sweep over its rows."""
+
+    name: str = ""
+    """The table's name, as in experiment=NAME; filled in by the tool."""
+    title: str
+    baseline: str | None = None
+    """The row that the others are compared with."""
+    ceiling: float = 100.0
+    metrics: tuple[str, ...] = ("top1", "top5")
+    """The kinds of the paper's numbers, by their names in report.json."""
+    parents: dict[str, RowConfig] = field(default_factory=dict)
+    """Runs that rows begin with: trained first, and not shown."""
+    rows: dict[str, RowConfig] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Fills in what rows leave to the table. Raises ValueError: a row names one that is not there."""
+        for name, row in (*self.parents.items(), *self.rows.items()):
+            row.name, row.label, baseline = name, row.label or name, row.baseline or self.baseline
+            row.baseline = None if row.run is None or baseline == name else baseline
+            fits = row.paper is None or len(row.paper) == len(self.metrics)
+            expect(fits, f"{self.name}: paper of {name}", list(row.paper or ()), " and ".join(self.metrics))
+        for name, row in self.rows.items():
+            for what, other, known in (("start", row.start, self.parents), ("baseline", row.baseline, self.rows)):
+                fits, expected = other is None or other in known, f"one of {', '.join(known)}"
+                expect(fits, f"{self.name}: {what} of {name}", repr(other), expected)
+
+    def job(self, name: str) -> RowConfig:
+        """The row or the parent of a name. Raises ValueError: there is none that can be run."""
+        jobs = {key: row for key, row in (*self.parents.items(), *self.rows.items()) if row.run is not None}
+        expect(name in jobs, "row", repr(name), f"one of {self.name}: {', '.join(jobs)}")
+        return jobs[name]
 
 
 @dataclass(config=CHECKED, kw_only=True)
@@ -27,17 +73,17 @@ class TrainConfig:
 
     name: str | None = None
     """The run's folder in runtime.runs; made from the command line if null."""
-    task: TaskName = "single_label"
-    """What is learned; filled in by the tool, from the labels of the data."""
+    task: Literal["single_label", "multi_label"] = "single_label"
+    """The task; filled in by the tool, from the labels of the data."""
     seed: Natural = 0
-    machine: MachineConfig = field(default_factory=MachineConfig)
+    machine: parts.MachineConfig = field(default_factory=parts.MachineConfig)
     model: Options
-    data: DataConfig
-    clip: ClipConfig
-    optim: OptimConfig
-    init: InitConfig = field(default_factory=InitConfig)
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    schedule: Length = "full"
+    data: parts.DataConfig
+    clip: parts.ClipConfig
+    optim: parts.OptimConfig
+    init: parts.InitConfig = field(default_factory=parts.InitConfig)
+    runtime: parts.RuntimeConfig = field(default_factory=parts.RuntimeConfig)
+    schedule: Literal["full", "half", "quarter"] = "full"
     """full; or half or quarter: so many of the steps and milestones of `optim`."""
     test: str | None = None
     """The protocol, a file of configs/protocol, that the run is tested with as soon as it is trained."""
@@ -53,13 +99,9 @@ class TrainConfig:
     """The groups that nobody chose for these data; filled in by the tool."""
 
 
-RUNS: dict[str, type[TrainConfig]] = {"single_label": TrainConfig, "multi_label": TrainConfig}
-"""The settings of a run, with those of its network, data and clips, by its task."""
-
-
 @dataclass(config=CHECKED)
 class FunctionConfig:
-    """What has to be told of a trained network that its file cannot: code that the project does not have."""
+    """Code of a trained network that the project does not have, and that no file may name."""
 
     pairwise: Any = None
     """The pairwise function, my_package.MyFunction, where the project does not have it; as in training."""
@@ -76,14 +118,14 @@ class TestConfig:
     run: it says its network and clips."""
     name: str | None = None
     """The report's folder in the run's `test` folder; made from the protocol and the command line if null."""
-    machine: MachineConfig = field(default_factory=MachineConfig)
+    machine: parts.MachineConfig = field(default_factory=parts.MachineConfig)
     model: FunctionConfig = field(default_factory=FunctionConfig)
     data: dict[str, Any] = field(default_factory=dict)
     """Settings of DataConfig for other videos than those of the run; null is as in the run."""
-    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    protocol: parts.ProtocolConfig = field(default_factory=parts.ProtocolConfig)
     save_views: bool = False
     """Whether the predictions hold the scores of every view, too."""
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    runtime: parts.RuntimeConfig = field(default_factory=parts.RuntimeConfig)
 
 
 @dataclass(config=CHECKED, kw_only=True)
@@ -94,7 +136,7 @@ class PredictConfig:
     """A .safetensors file, which says its network, clips and classes."""
     video: Files
     """A video, a folder (of videos, or of frames), a list, or several of these: [a.mp4,b.mp4]."""
-    format: Lines = "text"
+    format: Literal["text", "jsonl", "csv"] = "text"
     """text, jsonl (a JSON object a line) or csv."""
     out: File | None = None
     """The file that predictions go to; the screen if null."""
@@ -106,11 +148,11 @@ class PredictConfig:
     """Folder for the scores along each video: a CSV and a picture; a clip a second if every_s is null."""
     features: File | None = None
     """The .npz file that pooled features of each clip go to, instead of predictions."""
-    machine: MachineConfig = field(default_factory=MachineConfig)
+    machine: parts.MachineConfig = field(default_factory=parts.MachineConfig)
     model: FunctionConfig = field(default_factory=FunctionConfig)
-    data: ReadConfig = field(default_factory=ReadConfig)
-    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    data: parts.ReadConfig = field(default_factory=parts.ReadConfig)
+    protocol: parts.ProtocolConfig = field(default_factory=parts.ProtocolConfig)
+    runtime: parts.RuntimeConfig = field(default_factory=parts.RuntimeConfig)
 
     def __post_init__(self) -> None:
         """Raises: ValueError: features are wanted beside predictions."""

@@ -1,6 +1,5 @@
-"""What values settings have, how plain values become settings, and what is said of those that cannot be."""
+"""Kinds of values that settings have, how plain values become settings, and what is said of those that cannot be."""
 
-from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, PlainValidator, Strict, TypeAdapter, ValidationError
@@ -10,24 +9,24 @@ Settings = TypeVar("Settings")
 CHECKED = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 """How a dataclass of settings checks what it is made of."""
 NOT_GIVEN = "(not given)"
-"""What a dry run takes for the path of videos or weights that nobody gave."""
+"""Stands in a dry run for the path of videos or weights that nobody gave."""
 
 
 def _text(value: Any) -> str:
-    """Pydantic's own text refuses names of files that are no UTF-8."""
+    """The text of a setting; Pydantic's own type refuses names of files that are no UTF-8."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
         raise ValueError(f"got {value!r}, expected a name")
     return str(value)
 
 
 def _texts(value: Any) -> str | list[str]:
-    return [_text(one) for one in value] if isinstance(value, list) else _text(value)
+    return list(map(_text, value)) if isinstance(value, list) else _text(value)
 
 
 File = Annotated[str, PlainValidator(_text)]
 """The name of a file or folder, or of what is found by such names."""
 Files = Annotated[str | list[str], PlainValidator(_texts)]
-"""One or several."""
+"""One such name, or several."""
 Count = Annotated[int, Strict(), Field(ge=1)]
 Natural = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 Steps = Annotated[int, Strict(), Field(ge=1, le=10**7)]
@@ -45,29 +44,19 @@ WORDS = {
     "int_type": "a whole number",
     "bool_parsing": "true or false",
 }
-"""What is expected, where Pydantic says it at length."""
+"""Words for what is expected, where Pydantic says it at length."""
 
 
 def settings_of(kind: type[Settings], plain: Any, *, where: str = "") -> Settings:
-    """The settings of plain values.
-
-    Args:
-        kind: a dataclass of settings.
-        plain: by their names.
-        where: what the values are of, for errors.
+    """The dataclass of settings that plain values, by their names, stand for; `where` begins errors.
 
     Raises:
         ValueError: values that there are not, or that cannot be; says which, what was got, and what is expected.
     """
     try:
-        return _adapter(kind).validate_python(plain)  # type: ignore[arg-type]
+        return TypeAdapter(kind).validate_python(plain)
     except ValidationError as error:
         raise ValueError(f"{where}{'; '.join(map(_told, error.errors()))}") from error
-
-
-@cache
-def _adapter(kind: type[Settings]) -> TypeAdapter[Settings]:
-    return TypeAdapter(kind)
 
 
 def _told(error: Any) -> str:

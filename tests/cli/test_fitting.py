@@ -3,9 +3,9 @@
 import pytest
 
 from nonlocal_video.cli.compose import train_config
-from nonlocal_video.cli.fitting import with_fitting
+from nonlocal_video.cli.jobs import with_fitting
 from nonlocal_video.cli.tables import composed
-from nonlocal_video.runs.recipe import describe, make_recipe
+from nonlocal_video.runs.recipe import describe_run, make_recipe
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.tasks import task_of
 from tests.test_configs import on_meta
@@ -19,7 +19,7 @@ def settings(*overrides: str) -> TrainConfig:
 
 def screen(config: TrainConfig) -> str:
     recipe = make_recipe(config, processes=8)
-    return describe(config, on_meta(config), recipe, task=task_of(config.data), census=None, device="cuda")
+    return describe_run(config, on_meta(config), recipe, task=task_of(config.data), census=None)
 
 
 def test_own_data_take_the_papers_network_clips_and_schedule_and_the_screen_says_so() -> None:

@@ -9,8 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.cli import compose as edge
-from nonlocal_video.cli.commandline import with_quotes
-from nonlocal_video.cli.refusals import explain
+from nonlocal_video.cli.commandline import explain, with_quotes
 from nonlocal_video.cli.tables import composed
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.cli.sweep import _state
-from nonlocal_video.cli.tables import CONFIGS, read_table, row_config, table_of
+from nonlocal_video.cli.tables import CONFIGS, read_table, row_config
 from nonlocal_video.data.prepare.miniature import make_miniature
 from nonlocal_video.data.prepare.miniature_tables import CLASSES, FOUR_QUESTIONS
 from nonlocal_video.reports.tables.unfinished import write_failure
@@ -53,7 +53,7 @@ def run_of(row: str, data: Path, runs: Path, *, table: str = "miniature/table2g"
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_of_the_miniature_are_different_networks(name: str) -> None:
     table = read_table(name)
-    configs = [row_config(table, row, ["seed=1"]) for row in (*table.parents, *table.rows)]
+    configs = [row_config(table, row, ["seed=1"]) for row in (*table.parents.values(), *table.rows.values())]
     keys = [row_key(config) for config in configs]
     assert len(set(keys)) == len(keys) == len({config.name for config in configs})
     assert all(str(config.name).endswith("seed_1") for config in configs)
@@ -64,7 +64,7 @@ def test_row_of_two_tables_is_one_run() -> None:
     runs = {}
     for name in TABLES:
         table = read_table(name)
-        for row in (*table.parents, *table.rows):
+        for row in (*table.parents.values(), *table.rows.values()):
             config = row_config(table, row)
             assert runs.setdefault(config.name, row_key(config)) == row_key(config)
     assert len(runs) == len(set(runs.values())) == 20
@@ -104,7 +104,7 @@ def test_key_of_a_row_ignores_seed_data_and_length_only() -> None:
 )
 def test_table_with_a_loose_end_is_refused(table: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        table_of("mine", settings_of(TableConfig, {"title": "", **table}))
+        settings_of(TableConfig, {"name": "mine", "title": "", **table})
 
 
 def test_unknown_tables_and_rows_are_refused_with_those_that_are() -> None:
@@ -198,12 +198,12 @@ def test_subset_keeps_the_videos_of_its_classes_and_all_outputs(four_questions: 
         name="tables", root=str(four_questions), **lists, num_classes=8, max_missing=0.0,
         subset=f"{tmp_path}/subset.txt",
     )  # fmt: skip
-    found = build.find_videos(config, "val")
+    found = build.look_for_videos(config, "val")
     assert [entry.label for entry in found.entries] == [5, 7]
     assert found.census.listed == 2
     (tmp_path / "subset.txt").write_text("across: alike\n")
     with pytest.raises(ValueError, match=r"subset\.txt: got the class 'across: alike', expected names of "):
-        build.find_videos(config, "val")
+        build.look_for_videos(config, "val")
 
 
 def test_trained_means_all_steps_of_these_settings(four_questions: Path, tmp_path: Path) -> None:

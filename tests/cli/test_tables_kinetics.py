@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
-from nonlocal_video.cli.tables import CONFIGS, EVERY_START, Table, composed, read_table, row_config
+from nonlocal_video.cli.tables import CONFIGS, EVERY_START, composed, read_table, row_config
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.complexity import Cost, complexity
@@ -22,7 +22,7 @@ from nonlocal_video.models.placement import built_places, residual_places
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.runs.network import composed_network
 from nonlocal_video.runs.recipe import make_recipe
-from nonlocal_video.settings import TrainConfig
+from nonlocal_video.settings import TableConfig, TrainConfig
 from nonlocal_video.settings.identity import config_hash, row_key
 from nonlocal_video.settings.network import DEPTHS
 
@@ -117,7 +117,7 @@ OVERRIDES = ("data.root=videos", EVERY_START)
 
 
 @cache
-def table(name: str) -> Table:
+def table(name: str) -> TableConfig:
     return read_table(f"kinetics/{name}")
 
 
@@ -154,7 +154,7 @@ def network(wanted: Wanted) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_table_has_every_row_and_number_of_the_paper(name: str) -> None:
-    rows = {row.name: row.paper for row in table(name).rows if row.run is not None}
+    rows = {row.name: row.paper for row in table(name).rows.values() if row.run is not None}
     expected = {row: wanted for (of, row), wanted in WANTED.items() if of == name}
     assert list(rows) == list(expected)
     for row, wanted in expected.items():
@@ -162,15 +162,15 @@ def test_table_has_every_row_and_number_of_the_paper(name: str) -> None:
 
 
 def test_numbers_of_others_are_cited_in_table_3() -> None:
-    cited = [row for row in table("table3").rows if row.run is None]
+    cited = [row for row in table("table3").rows.values() if row.run is None]
     assert [row.paper for row in cited] == list(CITED.values())
     assert all(row.label.startswith(words) for row, words in zip(cited, CITED, strict=True))
-    assert not any(row.run is None for name in TABLES if name != "table3" for row in table(name).rows)
+    assert not any(row.run is None for name in TABLES if name != "table3" for row in table(name).rows.values())
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_are_compared_with_the_c2d_of_their_depth(name: str) -> None:
-    baselines = {row.name: row.baseline for row in table(name).rows}
+    baselines = {row.name: row.baseline for row in table(name).rows.values()}
     for row, baseline in baselines.items():
         depth = row.rpartition("_")[2]
         assert baseline == (None if name == "table3" or row == f"c2d_{depth}" else f"c2d_{depth}")
@@ -187,7 +187,7 @@ def test_command_in_the_head_of_a_table_is_a_sweep_over_its_rows(name: str) -> N
     cfg, hydra = composed("train", words)
     assert words[0] == f"experiment=kinetics/{name}"
     assert hydra.mode == RunMode.MULTIRUN
-    jobs = [row.name for row in (*table(name).parents, *table(name).rows) if row.run is not None]
+    jobs = [row.name for row in (*table(name).parents.values(), *table(name).rows.values()) if row.run is not None]
     assert hydra.sweeper.params.row.split(",") == jobs
     assert cfg.test == "full_10"
     assert row_config(table(name), table(name).job(jobs[-1]), words).runtime.devices == 8
@@ -241,9 +241,9 @@ def test_row_has_the_recipe_of_the_paper(name: str, row: str) -> None:
 
 @pytest.mark.parametrize("name", ["table2g", "table3"])
 def test_parents_of_long_clips_are_the_networks_of_32_frames_and_come_first(name: str) -> None:
-    used = {row.start for row in table(name).rows if row.run is not None}
-    assert {parent.name for parent in table(name).parents} == used
-    for parent in table(name).parents:
+    used = {row.start for row in table(name).rows.values() if row.run is not None}
+    assert {parent.name for parent in table(name).parents.values()} == used
+    for parent in table(name).parents.values():
         assert config_of(name, parent.name).name == f"kinetics_{parent.name}"
         assert not built_places(on_meta(name, parent.name))
 
@@ -261,7 +261,7 @@ def test_equal_rows_of_all_tables_are_one_run() -> None:
     assert len(runs) == len(networks) == 33
     keys = {key for settings in runs.values() for _, key, _ in settings}
     assert len(keys) == 33
-    parents = {str(config_of(name, p.name).name) for name in TABLES for p in table(name).parents}
+    parents = {str(config_of(name, p.name).name) for name in TABLES for p in table(name).parents.values()}
     assert parents < set(runs)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.data.lists.classes import KINETICS400, check_label_order, normalised, read_classes
-from nonlocal_video.runs.videos import find_videos
+from nonlocal_video.runs.videos import look_for_videos
 from nonlocal_video.settings import DataConfig
 from nonlocal_video.types import Entry, TimedLabel
 
@@ -13,7 +13,7 @@ NAMES = ["abseiling", "air drumming", "3 point shot", "petting animal (not cat)"
 
 
 def entries_of(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:
-    found = find_videos(config, which)
+    found = look_for_videos(config, which)
     return found.entries, found.missing
 
 

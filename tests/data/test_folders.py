@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.runs.videos import find_videos
+from nonlocal_video.runs.videos import look_for_videos
 from nonlocal_video.settings import DataConfig
 from nonlocal_video.types import Entry
 
@@ -15,7 +15,7 @@ TRUE = [0, 0, 1, 1, 2, 2]
 
 
 def entries_of(config: DataConfig, which: str) -> tuple[list[Entry], list[Entry]]:
-    found = find_videos(config, which)
+    found = look_for_videos(config, which)
     return found.entries, found.missing
 
 

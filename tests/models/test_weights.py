@@ -24,7 +24,7 @@ from nonlocal_video.models.weights.caffe2 import read_blobs
 from nonlocal_video.models.weights.file import load_model, read_model_file, save_model
 from nonlocal_video.models.weights.foreign import Imported, build_imported
 from nonlocal_video.models.weights.start import read_start
-from nonlocal_video.runs.loading import hash_weights
+from nonlocal_video.runs.weights import hash_weights
 from tests.models import caffe2_oracle, mmaction2_oracle
 from tests.models.standins import (
     MMACTION2_PIXELS,

@@ -70,7 +70,7 @@ def test_findings_are_about_rows_of_the_tables_on_the_miniature() -> None:
     rows = {
         f"{table}/{row.name}"
         for table in (f"table2{letter}" for letter in "abcdefg")
-        for row in read_table(f"miniature/{table}").rows
+        for row in read_table(f"miniature/{table}").rows.values()
     }
     for finding in FINDINGS:
         named = {key for pair in (*finding.better, *finding.cheaper) for key in pair} | set(finding.alike)

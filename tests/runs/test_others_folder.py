@@ -155,7 +155,7 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     "a missing value": ("data.val", "???", "config.yaml: has no value of data.val"),
     "no choices": ("choices", {}, "config.yaml: has no value of choices.model, choices.data"),
     "a number for a network": ("model", 5, "model: got 5, expected the options of a network"),
-    "a list for a task": ("task", ["a"], "task: got ['a'], expected one of single_label, multi_label"),
+    "a list for a task": ("task", ["a"], "task: got ['a'], expected single_label or multi_label"),
     "classes that nobody counted": ("data.num_classes", None, "config.yaml: has no value of data.num_classes"),
     "no network": ("model", {}, "model.name: got None, expected str"),
     "a name for a terminal": ("model.name", "\x1b[2J", r"model.name: got '\x1b[2J', expected letters"),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from nonlocal_video.data.prepare.miniature import make_miniature
-from nonlocal_video.engine.journal import journals
+from nonlocal_video.engine.evaluate import journals
 from tests.small_runs import (
     differences,
     files,
