@@ -5,15 +5,13 @@ torch.compile, FSDP or a trainer, a moving average (EMA) beside the weights, and
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nonlocal_video.models.weights.file import is_safetensors, read_tensors
-from nonlocal_video.models.weights.pickled import classes_in, module_tensors
-from nonlocal_video.models.weights.torch_file import read_torch_file
+from nonlocal_video.models.weights.torch_file import classes_in, module_tensors
 
 OURS = "nonlocal_video"
 LANDMARKS = {
@@ -26,14 +24,15 @@ LANDMARKS = {
 """A tensor that networks of a code base have, and no others: what comes before it in a file are wrappers."""
 
 _WRAPPERS = re.compile(r"(^|\.)(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
-"""Of DDP, torch.compile, FSDP and activation checkpointing, also in the middle of a name."""
-_AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|shadow|teacher)($|[._])", re.IGNORECASE)
-_BESIDE = re.compile(r"(^|[._])(grads?|gradients?|momentum\w*|exp_avg\w*)($|[._])", re.IGNORECASE)
-"""What has a tensor for each of a network's, and is none."""
+"""Words of DDP, torch.compile, FSDP and activation checkpointing, also in the middle of a name."""
+_NO_WEIGHTS = re.compile(
+    r"(^|[._])(ema|swa|averaged?|shadow|teacher|grads?|gradients?|momentum\w*|exp_avg\w*)($|[._])", re.IGNORECASE
+)
+"""Names of averages of a network, and of what has a tensor for each of a network's and is none."""
 _WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAX_DEPTH = 4
-"""Of dictionaries in dictionaries."""
+"""How deep dictionaries may lie in dictionaries."""
 
 
 class State(NamedTuple):
@@ -45,7 +44,7 @@ class State(NamedTuple):
     left_out: list[str]
     """Entries of the file and tensors beside the network, and the classes of objects that were not read."""
     content: dict[str, Any]
-    """The file."""
+    """All of the file."""
 
 
 class _Part(NamedTuple):
@@ -56,51 +55,26 @@ class _Part(NamedTuple):
     beside: list[str]
 
 
-def read_state(path: str, code_base: str, part: str | None = None) -> State:
-    """The network of a code base in a file that `torch.save` or safetensors wrote; no code in the file is run.
-
-    Args:
-        code_base: a key of `LANDMARKS`.
-        part: which network of several, by its name in `State.copies`.
-
-    Raises:
-        ValueError: not such a file, or several networks of which none is named; says what it is and what to do.
-    """
-    expected = f"a network of {code_base}, alone or in a checkpoint"
-    found, state = state_of(read_content(path), where=path, part=part, expected=expected)
-    if found != code_base:
-        then = f"python tools/import_weights.py {found} MODEL {path} OUT.safetensors"
-        then = "init.weights takes it as it is" if found == OURS else then
-        raise ValueError(f"{path}: not a network of {code_base}: its tensors have the names of {found}; {then}")
-    return state
-
-
-def read_content(path: str) -> Any:
-    """All that is in a file: for safetensors a dictionary of its tensors, else what was saved.
-
-    Raises:
-        ValueError: no such file, or a damaged one.
-    """
-    return read_tensors(path)[0] if is_safetensors(path) else read_torch_file(path, with_objects=True)
-
-
 def state_of(content: Any, *, where: str, part: str | None, expected: str) -> tuple[str, State]:
     """The network in the content of a file, and whose names its tensors have: a key of `LANDMARKS`.
 
     Args:
-        part: as in `read_state`.
+        part: which network of several, by its name in `State.copies`.
         expected: what to say that is expected of a file without such a network.
 
     Raises:
-        ValueError: as `read_state`.
+        ValueError: no network, or several of which none is named, or weights that cannot be; says what to do.
     """
-    chosen, parts = _chosen(content, where=where, part=part, expected=expected)
+    parts = list(_parts(content))
+    if not parts:
+        raise ValueError(f"{where}: {_what_else(content)}; expected {expected}")
+    chosen = _chosen(parts, where=where, part=part)
     check_tensors(chosen.tensors, where=where)
     entries = {str(entry): value for entry, value in dict.items(content)}
     left_out = [entry for entry in entries if chosen.place and entry != chosen.place[0]] + chosen.beside
-    left_out += [f"objects of {name}" for name in sorted(set(classes_in(content)))]
-    others = [one.name for one in parts if one is not chosen]
-    return chosen.code_base, State(chosen.tensors, (chosen.name, *others), left_out, entries)
+    left_out += [f"objects of {name}" for name in classes_in(content)]
+    copies = (chosen.name, *(other.name for other in parts if other is not chosen))
+    return chosen.code_base, State(chosen.tensors, copies, left_out, entries)
 
 
 def check_tensors(tensors: dict[str, Any], *, where: str) -> None:
@@ -111,36 +85,33 @@ def check_tensors(tensors: dict[str, Any], *, where: str) -> None:
             such as are not finite.
     """
     for name, tensor in tensors.items():
+        begin = f"{where}: {name[:100]}: "
         if not isinstance(tensor, Tensor):
-            raise ValueError(f"{where}: {name[:100]}: got {type(tensor).__name__}, expected a tensor of weights")
+            raise ValueError(f"{begin}got {type(tensor).__name__}, expected a tensor of weights")
         if not f".{name}".endswith(_WEIGHTS):
             continue
         if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in _FLOATS:
             form = f"{tensor.dtype}, {tensor.layout}, on {tensor.device.type}"
-            raise ValueError(f"{where}: {name[:100]}: got numbers of {form}, expected floating-point weights")
+            raise ValueError(f"{begin}got numbers of {form}, expected floating-point weights")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(f"{where}: {name[:100]}: damaged: says {tuple(tensor.shape)} and holds fewer numbers")
+            raise ValueError(f"{begin}damaged: says {tuple(tensor.shape)} and holds fewer numbers")
         if not tensor.isfinite().all():
-            raise ValueError(f"{where}: {name[:100]}: damaged: expected finite weights")
+            raise ValueError(f"{begin}damaged: expected finite weights")
 
 
-def _chosen(content: Any, *, where: str, part: str | None, expected: str) -> tuple[_Part, list[_Part]]:
-    """Raises: ValueError: as `read_state`."""
-    parts = list(_parts(content))
-    names = ", ".join(one.name or "the file itself" for one in parts)
+def _chosen(parts: Sequence[_Part], *, where: str, part: str | None) -> _Part:
+    """The part of a name, or without one the only part that is no average. Raises: ValueError: as `state_of`."""
+    names = ", ".join(found.name or "the file itself" for found in parts)
     how = "init.part=NAME in training, --part NAME in tools/import_weights.py"
-    if not parts:
-        raise ValueError(f"{where}: {_what_else(content)}; expected {expected}")
     if part is not None:
-        named = [one for one in parts if one.name == part]
-        if not named:
-            raise ValueError(f"{where}: got the part {part!r}, expected one of its networks: {names}; choose by {how}")
-        return named[0], parts
-    plain = [one for one in parts if not (_AVERAGED.search(one.name) or _BESIDE.search(one.name))]
-    plain = plain if len(parts) > 1 else parts
+        for found in parts:
+            if found.name == part:
+                return found
+        raise ValueError(f"{where}: got the part {part!r}, expected one of its networks: {names}; choose by {how}")
+    plain = parts if len(parts) == 1 else [found for found in parts if not _NO_WEIGHTS.search(found.name)]
     if len(plain) != 1:
         raise ValueError(f"{where}: holds {len(parts)} networks: {names}; choose one by {how}")
-    return plain[0], parts
+    return plain[0]
 
 
 def _parts(content: Any) -> Iterator[_Part]:
@@ -166,23 +137,22 @@ def _dictionaries(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Ten
         if not isinstance(here, dict) or id(here) in seen:  # Pickles can hold one thing in many places, and in itself.
             continue
         seen.add(id(here))
-        items = [(name, one) for name, one in dict.items(here) if isinstance(name, str)]
-        tensors = module_tensors(here) or {name: one for name, one in items if isinstance(one, Tensor)}
+        items = {name: value for name, value in dict.items(here) if isinstance(name, str)}
+        tensors = module_tensors(here) or {name: value for name, value in items.items() if isinstance(value, Tensor)}
         if tensors:
             yield place, tensors
         if len(place) < _MAX_DEPTH:
-            waiting += [((*place, name), one) for name, one in items]
+            waiting += [((*place, name), value) for name, value in items.items()]
 
 
 def _what_else(content: Any) -> str:
-    """What a file without a network that this project knows is."""
-    objects = ", ".join(sorted(set(classes_in(content)))[:3])
+    """Says what a file without a network that this project knows is."""
     for place, tensors in _dictionaries(content):
         if place[:1] != ("optimizer",):
             where = f" in {'.'.join(place)}" if place else ""
-            names = ", ".join(f"{name} {tuple(one.shape)}" for name, one in list(tensors.items())[:3])
+            names = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:3])
             return f"not a network that this project knows: there are {names}{where}"
-    if objects:
+    if objects := ", ".join(classes_in(content)[:3]):
         return f"not the weights of a network: it holds an object of {objects}, which is no dictionary"
     if not isinstance(content, dict):
         return f"not a dictionary of tensors but a {type(content).__name__}"
