@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nonlocal_video.models.capture import is_captured
-from nonlocal_video.models.groups import parameter_groups
 from nonlocal_video.models.nonlocal_block import name_of
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.settings.network import NetworkOptions
@@ -53,9 +53,8 @@ class Classifier(nn.Module):
         for conv in self.modules():
             # A 1x1x1 kernel is the same in both formats; told otherwise, DDP warns of its strides.
             if isinstance(conv, nn.Conv3d) and conv.kernel_size != (1, 1, 1):
-                conv.weight = nn.Parameter(
-                    conv.weight.detach().contiguous(memory_format=self.memory_format), conv.weight.requires_grad
-                )
+                kernel = conv.weight.detach().contiguous(memory_format=self.memory_format)
+                conv.weight = nn.Parameter(kernel, conv.weight.requires_grad)
 
     def groups(self, *, backbone_lr: float = 1.0) -> list[ParameterGroup]:
         """The parameters by how they are trained; `backbone_lr` is the factor of the rate of all but the classifier."""
@@ -68,7 +67,7 @@ class Classifier(nn.Module):
             self.backbone.eval()
 
     def compiled(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The whole forward pass, as one graph."""
+        """The call compiled as one graph."""
         return torch.compile(call)
 
     def plain_options(self) -> dict[str, Any]:
@@ -81,7 +80,7 @@ class Classifier(nn.Module):
         }
 
     def smallest_side(self) -> int:
-        """Of the squares that leave 2x2 positions at the end, so that keys can be pooled and statistics be had."""
+        """The smallest square that leaves 2x2 positions at the end: keys can be pooled, and statistics be had."""
         for side in range(1, self.options.crop):
             with suppress(ValueError):  # Too small for the strides.
                 if min(self.backbone.final_map(self.options.clip_length, side, side)[1:]) > 1:
@@ -111,8 +110,8 @@ class Classifier(nn.Module):
     def features(self, clips: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) uint8 -> (B, C): the output of res5, averaged over all of its positions.
 
-        What the fc answers to where its window covers the whole map, as on a training clip: without dropout,
-        `fc(features(clips))` is then `forward(clips)`.
+        On a clip whose map the window covers, such as a training clip, `fc(features(clips))` is `forward(clips)`
+        without dropout.
 
         Raises:
             ValueError: as in `forward`.
@@ -127,7 +126,7 @@ class Classifier(nn.Module):
         return self.fc(self.dropout(x.flatten(2).mT))  # (B, positions, K)
 
     def _captured(self, clips: Tensor) -> Tensor:
-        """The same for all sizes from the window up: without the positions, of which a training clip has one."""
+        """Clips of any size from the window up -> logits (B, K), by one form for all sizes."""
         x = self._map(clips)
         for length in reversed(self.window or x.shape[2:]):
             x = x @ _shares(x.shape[-1], length, like=x)
@@ -145,8 +144,29 @@ class Classifier(nn.Module):
         return self.backbone(torch.addcmul(-self.mean / self.std, clips, 1 / (255 * self.std)))
 
 
+def parameter_groups(
+    model: nn.Module, *, head: nn.Module | None = None, backbone_lr: float = 1.0
+) -> list[ParameterGroup]:
+    """The parameters that are trained; those of batch normalisation do not decay (released WEIGHT_DECAY_BN 0).
+
+    The biases of non-local blocks and of the classifier decay, as in the released code.
+
+    Args:
+        head: what is trained at the full rate; all if None.
+        backbone_lr: factor of the learning rate of the rest.
+    """
+    norms = {id(p) for module in model.modules() if isinstance(module, _BatchNorm) for p in module.parameters()}
+    full = {id(p) for p in (head or model).parameters()}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            key = (id(parameter) in norms, 1.0 if id(parameter) in full else backbone_lr)
+            groups.setdefault(key, []).append(parameter)
+    return [ParameterGroup(groups[norm, rate], rate, decays=not norm) for norm, rate in sorted(groups)]
+
+
 def _shares(size: int, length: int, *, like: Tensor) -> Tensor:
-    """What each of so many values has in the mean of the means of all windows of this length -> (size,)."""
+    """The share (size,) of each value in the mean of the means of all windows of this length."""
     length = min(length, size)
     place = torch.arange(size, device=like.device)
     windows = place.clamp(max=size - length) - (place - length + 1).clamp(min=0) + 1

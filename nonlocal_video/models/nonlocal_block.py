@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nonlocal_video.models.capture import is_captured
-from nonlocal_video.models.layers import Convolution, MaxPool
-from nonlocal_video.models.norm import FrozenAffine
+from nonlocal_video.models.layers import Convolution, FrozenAffine, MaxPool
 from nonlocal_video.models.pairwise import PAIRWISE
 from nonlocal_video.settings.network import Pairwise
 from nonlocal_video.settings.vocabulary import Axes, BlockNorm, Subsample

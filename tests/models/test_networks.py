@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.layers import FrozenAffine
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
-from nonlocal_video.models.norm import FrozenAffine
 from nonlocal_video.models.placement import built_places, format_places, places_for, residual_places, verify_places
 from nonlocal_video.models.resnet3d import inflated_blocks
 from nonlocal_video.models.weights.initialise import inflate, initialise
