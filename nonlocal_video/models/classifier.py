@@ -20,12 +20,12 @@ from nonlocal_video.types import ParameterGroup
 class Classifier(nn.Module):
     """normalise -> backbone -> average pool -> dropout -> fc.
 
-    The pooling window is the whole final map of a training clip (or of any clip with
-    `options.global_pool`). On a larger clip the network is fully convolutional: the window slides with
-    stride 1 and the fc answers at every position, as in the released code's testing head.
+    The pooling window is the whole final map of a training clip (or of any clip with `options.global_pool`). On a
+    larger clip the network is fully convolutional: the window slides with stride 1 and the fc answers at every
+    position, as in the released code's testing head.
 
-    The mean and standard deviation of pixel values from 0 to 1 are stored with the weights (released
-    code: 114.75 and 57.375 of 255, for every channel).
+    The mean and standard deviation of pixel values from 0 to 1 are stored with the weights (released code: 114.75 and
+    57.375 of 255, for every channel).
     """
 
     mean: Tensor
@@ -93,16 +93,10 @@ class Classifier(nn.Module):
         Raises:
             ValueError: another kind of tensor, or a clip too small for the strides.
         """
-        if is_captured(clips):
-            return self._captured(clips)
-        return self._logits(clips).mean(dim=1)
+        return self._captured(clips) if is_captured(clips) else self._logits(clips).mean(dim=1)
 
     def scores(self, clips: Tensor) -> Tensor:
-        """Clips (B, 3, T, H, W) uint8 -> scores (B, K): softmax or sigmoid at each position of the map, then the mean.
-
-        Raises:
-            ValueError: as in `forward`.
-        """
+        """Clips (B, 3, T, H, W) uint8 -> scores (B, K): softmax or sigmoid at each position of the map, their mean."""
         logits = self._logits(clips).float()  # (B, positions, K)
         scores = logits.sigmoid() if self.options.activation == "sigmoid" else logits.softmax(dim=2)
         return scores.mean(dim=1)
@@ -112,14 +106,10 @@ class Classifier(nn.Module):
 
         On a clip whose map the window covers, such as a training clip, `fc(features(clips))` is `forward(clips)`
         without dropout.
-
-        Raises:
-            ValueError: as in `forward`.
         """
         return self._map(clips).mean(dim=(2, 3, 4))
 
     def _logits(self, clips: Tensor) -> Tensor:
-        """Clips -> (B, positions, K)."""
         x = self._map(clips)
         final = x.shape[2:]
         x = F.avg_pool3d(x, tuple(map(min, self.window or final, final)), stride=1)
@@ -135,9 +125,8 @@ class Classifier(nn.Module):
     def _map(self, clips: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) uint8 -> the output of the backbone (B, C, T', H', W')."""
         if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
-            raise ValueError(
-                f"got clips of shape {tuple(clips.shape)} and {clips.dtype}, expected (B, 3, T, H, W) of torch.uint8"
-            )
+            got = f"clips of shape {tuple(clips.shape)} and {clips.dtype}"
+            raise ValueError(f"got {got}, expected (B, 3, T, H, W) of torch.uint8")
         self.backbone.final_map(*clips.shape[2:])  # Refuses a clip that is too small.
         clips = clips.contiguous(memory_format=self.memory_format).to(self.mean.dtype)
         # (clips / 255 - mean) / std in one pass.

@@ -22,7 +22,7 @@ class Cost:
     weights: int = 0
     """Numbers in convolutions and fc, without biases."""
     parameters: int = 0
-    """All parameters: also biases and normalisation."""
+    """All parameters, with biases and normalisation."""
     macs: int = 0
     """Multiply-adds of convolutions, fc and pairwise functions, these by their definition."""
     executed_macs: int = 0

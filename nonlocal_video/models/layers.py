@@ -39,9 +39,8 @@ class Convolution(nn.Conv3d):
             return self._in_half_on_cpu(x)
         return self._on_frames(x) if last and self.kernel_size[0] == 1 else super().forward(x)
 
-    # The next two view the map with the channels last: views of (B, C, ...) get odd strides at B = 1, and kernels take
-    # these for channels first.
-
+    # Maps are viewed with the channels last: views of (B, C, ...) get odd strides at B = 1, and kernels take these for
+    # channels first.
     def _as_product(self, x: Tensor) -> Tensor:
         t, h, w = self.stride
         x = x.permute(0, 2, 3, 4, 1)[:, ::t, ::h, ::w]  # (B, T', H', W', C)

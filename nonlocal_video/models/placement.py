@@ -43,8 +43,7 @@ def places_for(blocks: Sequence[int], nonlocal_blocks: int | Sequence[str]) -> d
             places themselves: ["res3.1", "res3.3", "res4.5"].
             1: before the last residual block of res4; in the small network after the last one of res3.
             5: every second block of res3 and res4; in R101's res4 after 6, 13 and 20, as released.
-            10: every block of res3 and res4; in R101's res4, which the paper leaves open, six blocks
-            spread evenly.
+            10: every block of res3 and res4; in R101's res4, which the paper leaves open, six spread evenly.
 
     Raises:
         ValueError: the network has no such places.
@@ -106,12 +105,9 @@ def _added_blocks(model: nn.Module, added: Added) -> list[tuple[str, int, nn.Mod
 def verify_places(
     model: nn.Module, asked: Mapping[str, Sequence[int]], *, added: Added, pairwise: str, axes: str
 ) -> None:
-    """Fails unless the built network has exactly the added blocks asked for.
+    """Raises RuntimeError unless the built network has exactly the added blocks asked for: places, function and axes.
 
     A published network was once trained as "non-local" without a single block.
-
-    Raises:
-        RuntimeError: another place, kind, function or axes.
     """
     places = [(stage, i) for stage in STAGES for i in asked.get(stage, ())]
     expected = [(*place, pairwise, axes) if added == "nonlocal" else (*place, "residual") for place in places]

@@ -7,7 +7,6 @@ Where the paper's Table 1 and the released code differ (pool1 without padding, t
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +20,12 @@ from nonlocal_video.settings.vocabulary import Inflation
 STAGES = ("res2", "res3", "res4", "res5")
 
 
-class _Stem(NamedTuple):
-    """Strides of conv1 and pool1 and the kernel of pool1, over time."""
-
-    conv1_stride: int
-    pool1_kernel: int
-    pool1_stride: int
-
-
-STEMS: dict[str, _Stem] = {
-    "strided": _Stem(2, 2, 2),  # 32x2 and 128x1: the paper's Table 1
-    "dense": _Stem(1, 1, 1),  # 8x8 and 32x4: the released code's faster networks
-    "skipping": _Stem(2, 1, 2),  # mmaction2: pool1 drops every second frame
+STEMS = {
+    "strided": (2, 2, 2),  # 32x2 and 128x1: the paper's Table 1
+    "dense": (1, 1, 1),  # 8x8 and 32x4: the released code's faster networks
+    "skipping": (2, 1, 2),  # mmaction2: pool1 drops every second frame
 }
+"""Over time: the stride of conv1, the kernel of pool1, and its stride."""
 
 
 class Bottleneck(nn.Module):
@@ -85,11 +77,11 @@ class ResNet3d(nn.Module):
     def __init__(self, options: NetworkOptions, *, places: Mapping[str, Sequence[int]]) -> None:
         super().__init__()
         self.recompute = False
-        stem, (blocks, width) = STEMS[options.stem], DEPTHS[options.depth]
+        (conv1_stride, pool1_kernel, pool1_stride), (blocks, width) = STEMS[options.stem], DEPTHS[options.depth]
         channels, kernel = options.stem_width or width, (1 if options.inflation == "none" else 5, 7, 7)
-        self.conv1 = Convolution(3, channels, kernel, stride=(stem.conv1_stride, 2, 2), bias=False)
+        self.conv1 = Convolution(3, channels, kernel, stride=(conv1_stride, 2, 2), bias=False)
         self.bn1 = make_norm(options.norm, channels, eps=options.bn_eps)
-        kernel, stride = (stem.pool1_kernel, 3, 3), (stem.pool1_stride, 2, 2)
+        kernel, stride = (pool1_kernel, 3, 3), (pool1_stride, 2, 2)
         padding = (0, options.pool1_padding, options.pool1_padding)
         self.pool1 = MaxPool(kernel, stride, padding, rounds_up=options.pool1_rounds_up)
         self.pool2: nn.Module = MaxPool((2, 1, 1)) if options.pool2 else nn.Identity()

@@ -26,8 +26,7 @@ def build_network(options: NetworkOptions) -> Classifier:
     """Builds a network from all its options.
 
     Raises:
-        ValueError: an option that cannot be, places that do not exist, or a training clip too small for
-            the strides.
+        ValueError: an option that cannot be, places that do not exist, or a training clip too small for the strides.
     """
     _check(options)
     places = places_for(DEPTHS[options.depth][0], options.nonlocal_blocks)

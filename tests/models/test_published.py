@@ -19,7 +19,7 @@ from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.weights.file import load_model, read_model_file, save_model
 from nonlocal_video.models.weights.published import Published, check_options, download
 from nonlocal_video.models.weights.read import FORMATS
-from nonlocal_video.models.weights.stored import StoredNetwork
+from nonlocal_video.models.weights.state import StoredNetwork
 from nonlocal_video.reports.tables.sheet import replace_block
 from nonlocal_video.reports.test.published import published_table
 from nonlocal_video.runs.weights import published_of

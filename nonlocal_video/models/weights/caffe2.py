@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nonlocal_video.models.weights.file import check_whole
-from nonlocal_video.models.weights.stored import StoredNetwork, renamed
+from nonlocal_video.models.weights.state import StoredNetwork, renamed
 from nonlocal_video.models.weights.torch_file import BROKEN
 
 WORDS = {
@@ -33,10 +33,7 @@ _IGNORED = re.compile(r"lr|model_iter|.*_momentum")
 
 
 def read_caffe2(path: str, part: str | None = None) -> StoredNetwork:
-    """A released network.
-
-    Args:
-        part: None, since such a file holds one network.
+    """The one network of a released file; `part` has to be None.
 
     Raises:
         ValueError: not such a pickle, or one that wants to run code.
@@ -54,11 +51,7 @@ def read_caffe2(path: str, part: str | None = None) -> StoredNetwork:
 
 
 def read_blobs(path: str) -> dict[str, Any]:
-    """The blobs of a Caffe2 pickle by name; no code in the file is run.
-
-    Raises:
-        ValueError: no such file, a damaged one, or one that holds more than arrays and plain values.
-    """
+    """The blobs of a Caffe2 pickle by name; ValueError if it is damaged, or holds more than arrays and plain values."""
     try:
         with open(path, "rb") as file:
             content = _ArrayUnpickler(file, encoding="latin1").load()

@@ -33,9 +33,9 @@ class ModelFile(NamedTuple):
     options: dict[str, Any]
     """Fields of `NetworkOptions`."""
     classes: list[str] | None
-    """Their names in the order of the labels, where they are known."""
+    """Names in the order of the labels, where they are known."""
     origin: str
-    """Where the weights come from, in words."""
+    """A few words on where the weights come from."""
     weights: dict[str, Tensor]
     published: dict[str, Any] | None = None
     """Published facts of this very model: fields of `weights.published.Published`."""
@@ -77,17 +77,12 @@ def is_safetensors(path: StrPath) -> bool:
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
-        head = file.read(9)
-    fits = int.from_bytes(head[:8], "little") < os.path.getsize(path)
-    return head[8:9] == b"{" and (fits or str(path).endswith(".safetensors"))
+        size, brace = int.from_bytes(file.read(8), "little"), file.read(1)
+    return brace == b"{" and (size < os.path.getsize(path) or str(path).endswith(".safetensors"))
 
 
 def read_tensors(path: StrPath, *, with_weights: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file (with `with_weights`), and its metadata.
-
-    Raises:
-        ValueError: no such file, or a damaged one.
-    """
+    """The tensors of a safetensors file (with `with_weights`), and its metadata; ValueError if it is none."""
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys() if with_weights else ()
@@ -97,11 +92,7 @@ def read_tensors(path: StrPath, *, with_weights: bool = True) -> tuple[dict[str,
 
 
 def read_model_file(path: StrPath, *, with_weights: bool = True) -> ModelFile:
-    """The content of a file that `save_model` wrote; without `with_weights` the head of the file only.
-
-    Raises:
-        ValueError: no such file, a damaged one, or one of another origin.
-    """
+    """The content of a file that `save_model` wrote, or its head only; ValueError for any other or a damaged file."""
     weights, metadata = read_tensors(path, with_weights=with_weights)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: not a file that this project wrote; bring it in with tools/import_weights.py")
@@ -120,11 +111,7 @@ def read_model_file(path: StrPath, *, with_weights: bool = True) -> ModelFile:
 
 
 def network_options(content: ModelFile, *, where: StrPath) -> NetworkOptions:
-    """The options of a file's network: plain values of possible sizes, since nothing is built before.
-
-    Raises:
-        ValueError: options of another version, or values that cannot be.
-    """
+    """The options of a file's network, checked before anything is built; ValueError for values that cannot be."""
     pairwise = content.options.get("pairwise", "")
     if not (isinstance(pairwise, str) and len(pairwise) <= 200):
         raise ValueError(f"{where}: damaged: its pairwise is no name of a function")
@@ -134,9 +121,9 @@ def network_options(content: ModelFile, *, where: StrPath) -> NetworkOptions:
         raise ValueError(f"{where}: written by another version of this project: {str(error)[:200]}") from error
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    if content.classes is not None and len(content.classes) != options.num_classes:
-        got = f"{len(content.classes)} names of classes"
-        raise ValueError(f"{where}: damaged: has {got}, expected {options.num_classes}")
+    num_names = options.num_classes if content.classes is None else len(content.classes)
+    if num_names != options.num_classes:
+        raise ValueError(f"{where}: damaged: has {num_names} names of classes, expected {options.num_classes}")
     return options
 
 
@@ -172,7 +159,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, where: StrP
     """
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if "fc.weight" in got and "fc.weight" in expected and got["fc.weight"][0] != expected["fc.weight"][0]:
+    both = sorted(got.keys() & expected.keys())
+    if "fc.weight" in both and got["fc.weight"][0] != expected["fc.weight"][0]:
         raise ValueError(
             f"{where}: got weights for {got['fc.weight'][0]} classes, expected {expected['fc.weight'][0]}; "
             "for another data set train with init.weights, which makes a fresh classifier"
@@ -180,11 +168,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, where: StrP
     differences = {
         "missing": sorted(expected.keys() - got.keys()),
         "unknown": sorted(got.keys() - expected.keys()),
-        "of another shape": [
-            f"{name} {shape} for {expected[name]}"
-            for name, shape in sorted(got.items())
-            if shape != expected.get(name, shape)
-        ],
+        "of another shape": [f"{k} {got[k]} for {expected[k]}" for k in both if got[k] != expected[k]],
     }
     told = [f"{len(names)} {kind} ({examples(names)})" for kind, names in differences.items() if names]
     if told:

@@ -17,21 +17,13 @@ _CLIP = re.compile(r"(?<!\d)(8x8|16x4|32x2|32x4|128x1)(?!\d)")
 
 
 def check_there(path: Path) -> None:
-    """Makes sure that a file of weights is there.
-
-    Raises:
-        ValueError: it is not; says where weights come from.
-    """
+    """Raises ValueError where a file of weights is not there, and says where weights come from."""
     if not path.is_file():
         raise ValueError(f"weights: got {path}, no such file; {SOURCES}")
 
 
 def check_network(path: Path) -> None:
-    """Makes sure that a file of weights is a .safetensors file, which says its network.
-
-    Raises:
-        ValueError: it is something else; says what to give instead, or how to make it one.
-    """
+    """Raises ValueError where a file of weights is no .safetensors file, which says its network; tells what to do."""
     run = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else None
     if run is not None:
         expected = run / "model.safetensors"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import load_weights
-from nonlocal_video.models.weights.stored import StoredNetwork
+from nonlocal_video.models.weights.state import StoredNetwork
 from nonlocal_video.models.zoo import build_model
 from nonlocal_video.settings.network import DEPTHS, NetworkOptions
 
@@ -39,8 +39,7 @@ def build_imported(name: str, stored: StoredNetwork, *, changes: dict[str, Any],
     """Builds the network of a name with the weights of a checkpoint, every tensor in its place.
 
     Args:
-        name: as for `build_model`.
-        changes: options of the user's, over those of the format.
+        changes: options of the user's, over those of the file.
 
     Raises:
         ValueError: the file lacks what has to be known, or tensors are missing, left over or of another shape.
@@ -64,12 +63,9 @@ def build_imported(name: str, stored: StoredNetwork, *, changes: dict[str, Any],
 
 
 def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> Initialised:
-    """Copies what has the same name; 2-D kernels are inflated; the classifier stays fresh.
+    """Copies the tensors of the same name; 2-D kernels are inflated; the classifier stays fresh.
 
     Where the network has no batch normalisation, the file's becomes the affine map that it is in testing.
-
-    Args:
-        weights: in this project's names, the classifier (`fc`) left out or ignored.
 
     Raises:
         ValueError: a network of another shape, a tensor of another one, tensors in residual blocks that these do not
@@ -81,39 +77,33 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
     num_folded = sum(f"{layer}.weight" in own and f"{layer}.running_var" not in own for layer in layers)
     weights, num_inflated = _inflate_like(_fold_batch_norm(weights, kept=own, eps=model.options.bn_eps), own)
     copied = {name: tensor for name, tensor in weights.items() if name in own and not name.startswith("fc.")}
-    for name, tensor in copied.items():
-        if tensor.shape != own[name].shape:
-            got = f"{name} has shape {tuple(tensor.shape)}"
-            raise ValueError(f"{where}: {got}, expected {_expected(tensor, own[name])}")
-    fresh, unused = ([name for name in names if name not in copied] for names in (own, weights))
-    homeless = [name for name in unused if _belongs_to_the_backbone(name)]
+    _check_kernels(copied, own, where=where)
+    unused = [name for name in weights if name not in copied]
+    added = (".nonlocal", ".residual", "num_batches_tracked")
+    own_parts = [name for name in unused if name.startswith(("backbone.conv1.", "backbone.bn1.", "backbone.res"))]
+    homeless = [name for name in own_parts if not any(part in name for part in added)]
     if homeless:
         raise ValueError(
             f"{where}: {len(homeless)} tensors of its residual network have no place in this one, such as "
             f"{', '.join(homeless[:3])}; it would be another network without them"
         )
-    fresh = [name for name in fresh if name not in ("mean", "std")]
+    fresh = [name for name in own if name not in copied and name not in ("mean", "std")]
     # What is added to a network is not in the file of one without; old files have no num_batches_tracked, unused.
-    optional = (".nonlocal", ".residual", "fc.", "num_batches_tracked")
-    lacking = [name for name in fresh if not any(part in name for part in optional)]
+    lacking = [name for name in fresh if not any(part in name for part in (*added, "fc."))]
     if lacking:
         raise ValueError(f"{where}: {len(lacking)} tensors are missing, such as {', '.join(lacking[:3])}")
     model.load_state_dict(copied, strict=False)
     return Initialised(len(copied), num_inflated, num_folded, fresh, unused)
 
 
-def _expected(tensor: Tensor, own: Tensor) -> str:
-    """The shape of a tensor of the network, and what to ask for where the file's looks another number of frames far."""
-    there, here = list(tensor.shape), list(own.shape)
-    over_time = len(there) == len(here) == 5 and there[:2] + there[3:] == here[:2] + here[3:]
+def _check_kernels(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], *, where: str) -> None:
+    """Raises ValueError for a tensor of another shape than the network's; hints where kernels differ over time."""
     hint = "; their kernels differ over time only: the one is of a C2D, the other of an I3D (model=c2d_... or i3d_...)"
-    return f"{tuple(here)}{hint if over_time else ''}"
-
-
-def _belongs_to_the_backbone(name: str) -> bool:
-    """Whether a tensor is one that the plain residual network calculates with."""
-    added = any(part in name for part in (".nonlocal", ".residual", "num_batches_tracked"))
-    return name.startswith(("backbone.conv1.", "backbone.bn1.", "backbone.res")) and not added
+    for name, tensor in weights.items():
+        there, here = tuple(tensor.shape), tuple(own[name].shape)
+        if there != here:
+            over_time = len(there) == len(here) == 5 and there[:2] + there[3:] == here[:2] + here[3:]
+            raise ValueError(f"{where}: {name} has shape {there}, expected {here}{hint if over_time else ''}")
 
 
 def inflate(kernel: Tensor, num_frames: int) -> Tensor:
@@ -134,9 +124,8 @@ def _inflate_like(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> t
 def _fold_batch_norm(weights: Mapping[str, Tensor], *, kept: Container[str], eps: float) -> dict[str, Tensor]:
     """Replaces each batch normalisation by its affine map in testing mode, but for those whose names are to be kept.
 
-    weight = gamma / sqrt(var + eps), bias = beta - mean weight: the released code's conversion of a
-    32x2 or 8x8 model into the start of a long-clip one. That after the W_z of a non-local block goes into
-    W_z: long-clip blocks have none.
+    weight = gamma / sqrt(var + eps), bias = beta - mean weight: the released code's conversion of a 32x2 or 8x8 model
+    into the start of a long-clip one, whose non-local blocks have none: the map after W_z goes into W_z.
     """
     folded = dict(weights)
     for name in weights:
@@ -157,14 +146,9 @@ def _fold_batch_norm(weights: Mapping[str, Tensor], *, kept: Container[str], eps
 
 
 def _check_shape(weights: Mapping[str, Tensor], options: NetworkOptions, *, for_import: bool, where: str) -> None:
-    """Compares depth and widths of the network in a file and of the one to be filled.
+    """Raises ValueError where depth or widths are others in a file than in the network to be filled.
 
-    Args:
-        weights: in this project's names.
-        for_import: whether to speak as tools/import_weights.py does, or as training does.
-
-    Raises:
-        ValueError: they differ; says what to ask for instead.
+    It says what to ask for instead, in the words of tools/import_weights.py (`for_import`), or of training.
     """
     found = [re.fullmatch(r"backbone\.res([2345])\.block\d+\.conv1\.weight", name) for name in weights]
     stages = [match[1] for match in found if match]

@@ -3,8 +3,7 @@
 import re
 from typing import Any
 
-from nonlocal_video.models.weights.state import State
-from nonlocal_video.models.weights.stored import LAYERS, StoredNetwork, pixel_statistics, renamed
+from nonlocal_video.models.weights.state import LAYERS, State, StoredNetwork, pixel_statistics, renamed
 
 RULES = {
     r"backbone\.conv1\.conv\.weight": "backbone.conv1.weight",
@@ -34,13 +33,10 @@ _UNKNOWN_PAIRWISE = (
 
 
 def from_mmaction2(state: State, *, where: str) -> StoredNetwork:
-    """A network of mmaction2, of old and new versions.
+    """A network of mmaction2, of old and new versions; ValueError for kernels of neither images nor videos.
 
     Embedded Gaussian and dot product have the same tensors, and so have the two kinds of C2D: the settings in the file
     tell which it is.
-
-    Raises:
-        ValueError: kernels of other dimensions than those of images or videos.
     """
     meta = state.content.get("meta")
     settings = str(meta.get("cfg") or meta.get("config") or "") if isinstance(meta, dict) else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.models.weights.stored import StoredNetwork
+from nonlocal_video.models.weights.state import StoredNetwork
 from nonlocal_video.system.files import whole_file
 
 
@@ -47,11 +47,7 @@ class Published:
 
 
 def check_options(published: Published, stored: StoredNetwork, *, where: str) -> None:
-    """Compares the options that a file tells of its network with the published ones.
-
-    Raises:
-        ValueError: it is another network.
-    """
+    """Raises ValueError where the options that a file tells of its network are not the published ones."""
     pairs = {key: (stored.told.get(key, value), value) for key, value in published.options.items()}
     differences = [f"{key} is {got}, expected {value}" for key, (got, value) in pairs.items() if got != value]
     if differences:
@@ -60,11 +56,7 @@ def check_options(published: Published, stored: StoredNetwork, *, where: str) ->
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def download(published: Published, path: Path, *, progress: Callable[[int, int, int], object]) -> None:

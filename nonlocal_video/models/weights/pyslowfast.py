@@ -5,8 +5,7 @@ from typing import Any
 import yaml
 
 from nonlocal_video.models.weights.caffe2 import read_caffe2
-from nonlocal_video.models.weights.state import State
-from nonlocal_video.models.weights.stored import StoredNetwork, pixel_statistics, renamed
+from nonlocal_video.models.weights.state import State, StoredNetwork, pixel_statistics, renamed
 
 WORDS = {
     "a": "1", "b": "2", "c": "3", "norm": "bn",
@@ -42,21 +41,13 @@ _UNKNOWN = (
 
 
 def read_zoo_pickle(path: str) -> StoredNetwork:
-    """A network of PySlowFast's model zoo, which has the names of the released pickles.
-
-    Raises:
-        ValueError: not such a file.
-    """
+    """A network of PySlowFast's model zoo, which has the names of the released pickles; ValueError if it is none."""
     caffe2 = read_caffe2(path)
     return caffe2._replace(options={**caffe2.options, **BLOCK_OPTIONS}, unknown=_unknown(caffe2.weights))
 
 
 def from_pyslowfast(state: State, *, where: str) -> StoredNetwork:
-    """A network of PySlowFast; its pairwise function and pixel statistics are in the settings in the file.
-
-    Raises:
-        ValueError: settings that cannot be understood.
-    """
+    """A network of PySlowFast, as far as the settings in the file tell; ValueError if these cannot be understood."""
     weights = renamed(state.tensors, PYSLOWFAST, WORDS)
     if "cfg" not in state.content:
         return StoredNetwork(weights, BLOCK_OPTIONS, state.left_out, _unknown(weights), copies=state.copies)
@@ -80,11 +71,7 @@ def _unknown(weights: dict[str, Any]) -> dict[str, str]:
 
 
 def from_pytorchvideo(state: State, *, where: str) -> StoredNetwork:
-    """A network of pytorchvideo's hub.
-
-    Raises:
-        ValueError: one without the pooling after res2 (Slow, SlowFast, ...).
-    """
+    """A network of pytorchvideo's hub; ValueError for one without the pooling after res2 (Slow, SlowFast, ...)."""
     if "blocks.6.proj.weight" not in state.tensors:
         raise ValueError(f"{where}: not a C2D or I3D of pytorchvideo: it has no blocks.6.proj")
     return StoredNetwork(renamed(state.tensors, PYTORCHVIDEO, WORDS), OPTIONS, state.left_out, copies=state.copies)

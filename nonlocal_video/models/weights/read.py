@@ -8,41 +8,32 @@ from nonlocal_video.models.weights.caffe2 import read_caffe2
 from nonlocal_video.models.weights.file import FORMAT, check_whole, is_safetensors, read_model_file, read_tensors
 from nonlocal_video.models.weights.mmaction2 import from_mmaction2
 from nonlocal_video.models.weights.pyslowfast import from_pyslowfast, from_pytorchvideo, read_zoo_pickle
-from nonlocal_video.models.weights.state import OURS, State, check_tensors, state_of
-from nonlocal_video.models.weights.stored import StoredNetwork
+from nonlocal_video.models.weights.state import OURS, StoredNetwork, check_tensors, state_of
 from nonlocal_video.models.weights.torch_file import read_torch_file
 from nonlocal_video.models.weights.torchvision import from_torchvision
 from nonlocal_video.settings.network import LATER
 
-TRANSLATORS: dict[str, Callable[..., StoredNetwork]] = {
-    "pyslowfast": from_pyslowfast,
-    "pytorchvideo": from_pytorchvideo,
-    "mmaction2": from_mmaction2,
-    "torchvision": from_torchvision,
+CODE_BASES: dict[str, tuple[Callable[..., StoredNetwork], str]] = {
+    "pyslowfast": (from_pyslowfast, "a network of PySlowFast"),
+    "pytorchvideo": (from_pytorchvideo, "a network of pytorchvideo"),
+    "mmaction2": (from_mmaction2, "a network of mmaction2"),
+    "torchvision": (from_torchvision, "a network of images by torchvision's names"),
 }
-"""From a `State` with the names of a code base, and `where` it is from, to this project's names."""
-FORMATS = ("caffe2", *TRANSLATORS)
+"""The function that turns a `State` (and `where` it is from) into this project's names, and words for such a file."""
+FORMATS = ("caffe2", *CODE_BASES)
 KINDS = (
     "a checkpoint of a run, a .safetensors file that training or tools/import_weights.py wrote, a ResNet-50 or -101 of "
     "images by torchvision's names, a checkpoint of PySlowFast, pytorchvideo or mmaction2, or a released Caffe2 .pkl; "
     "tools/import_weights.py makes networks for testing of these"
 )
-KIND_OF = {
-    OURS: "a state dict of this project",
-    "torchvision": "a network of images by torchvision's names",
-    "pyslowfast": "a network of PySlowFast",
-    "pytorchvideo": "a network of pytorchvideo",
-    "mmaction2": "a network of mmaction2",
-}
 _TORCH = (b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
-"""How `torch.save` begins a file: a zip archive, or before PyTorch 1.6 its magic number."""
+"""The first bytes of a file by `torch.save`: a zip archive, or before PyTorch 1.6 its magic number."""
 
 
 def read_foreign(code_base: str, path: str, part: str | None = None) -> StoredNetwork:
-    """The network of a code base in a file; no code in the file is run.
+    """The network of a code base, one of `FORMATS`, in a file; no code in the file is run.
 
     Args:
-        code_base: one of `FORMATS`.
         part: which network of a file that holds several, by its name in `StoredNetwork.copies`.
 
     Raises:
@@ -54,21 +45,18 @@ def read_foreign(code_base: str, path: str, part: str | None = None) -> StoredNe
         return read_zoo_pickle(path)
     content = read_tensors(path)[0] if is_safetensors(path) else read_torch_file(path, with_objects=True)
     expected = f"a network of {code_base}, alone or in a checkpoint"
-    found, state = state_of(content, where=path, part=part, expected=expected)
-    if found != code_base:
+    state = state_of(content, where=path, part=part, expected=expected)
+    if (found := state.code_base) != code_base:
         then = f"python tools/import_weights.py {found} MODEL {path} OUT.safetensors"
         then = "init.weights takes it as it is" if found == OURS else then
         raise ValueError(f"{path}: not a network of {code_base}: its tensors have the names of {found}; {then}")
-    return TRANSLATORS[code_base](state, where=path)
+    return CODE_BASES[code_base][0](state, where=path)
 
 
 def read_start(path: str, part: str | None = None) -> StoredNetwork:
-    """The network of a file to start from, whatever the file's name; no code in the file is run.
+    """The network of a file to start from, whatever the file's name; `part` and safety are those of `read_foreign`.
 
     A checkpoint with precise statistics of batch normalisation gives these instead of its running averages.
-
-    Args:
-        part: which network of a file that holds several, by its name in `StoredNetwork.copies`.
 
     Raises:
         ValueError: no such file, a damaged one, or one of another kind; says which kinds there are.
@@ -117,10 +105,10 @@ def _read_torch(path: str, part: str | None) -> StoredNetwork:
 
 def _of_anybody(content: Any, path: str, part: str | None) -> StoredNetwork:
     """The network of another code base, or a state dict of this project's."""
-    code_base, state = state_of(content, where=path, part=part, expected=KINDS)
-    network = TRANSLATORS.get(code_base, _of_this_project)(state, where=path)._replace(kind=KIND_OF[code_base])
-    return network._replace(options={}) if code_base == "torchvision" else network  # It only guesses them.
-
-
-def _of_this_project(state: State, *, where: str) -> StoredNetwork:
-    return StoredNetwork(state.tensors, {}, state.left_out, copies=state.copies)
+    state = state_of(content, where=path, part=part, expected=KINDS)
+    if state.code_base == OURS:
+        kind = "a state dict of this project"
+        return StoredNetwork(state.tensors, {}, state.left_out, copies=state.copies, kind=kind)
+    translate, kind = CODE_BASES[state.code_base]
+    network = translate(state, where=path)._replace(kind=kind)
+    return network._replace(options={}) if state.code_base == "torchvision" else network  # It only guesses them.

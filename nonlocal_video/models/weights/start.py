@@ -10,7 +10,7 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import examples
 from nonlocal_video.models.weights.initialise import initialise
 from nonlocal_video.models.weights.read import read_start
-from nonlocal_video.models.weights.stored import StoredNetwork
+from nonlocal_video.models.weights.state import StoredNetwork
 from nonlocal_video.system.plain import one_line
 
 SHAPING = ("stem", "stride_in", "pool1_padding", "pool1_rounds_up", "pool2", "inflation", "bn_eps")
@@ -20,10 +20,7 @@ BLOCK_SHAPING = ("pairwise", "axes", "subsample", "w_z_bias")
 
 
 def start_from(model: Classifier, path: str, *, part: str | None = None) -> list[str]:
-    """Loads all but the classifier of a file of any kind that `read_start` knows, and tells what was done, in lines.
-
-    Args:
-        part: which network of a file that holds several, as for `read_start`.
+    """Loads all but the classifier of a file that `read_start` knows (with `part`), and tells in lines what was done.
 
     Raises:
         ValueError: not such a file, or one of a network that does not fit.
@@ -61,7 +58,7 @@ def _choice_among_copies(start: StoredNetwork) -> Iterator[str]:
 
 
 def _fresh_blocks(fresh: Sequence[str]) -> dict[str, str]:
-    """The added blocks that the file does not have, and what it lacks of the other non-local ones."""
+    """The added blocks that a file does not have, and what it lacks of those non-local ones that it has."""
     blocks = [name.removesuffix("w_z.weight") for name in fresh if name.endswith(".w_z.weight")]
     residual = [name.removesuffix("conv1.weight") for name in fresh if name.endswith(".conv1.weight")]
     lacking = [name for name in fresh if ".nonlocal" in name and not name.startswith(tuple(blocks))]

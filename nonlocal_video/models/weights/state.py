@@ -1,11 +1,12 @@
-"""The network in a file of anybody: out of its wrappings, beside its optimiser, one of its copies.
+"""The network in a file of anybody: out of its wrappings, beside its optimiser, one of its copies; and renamed.
 
 What people have is {"state_dict": ...}, {"model": ...} and the like, names that begin with the wrappers of DDP,
 torch.compile, FSDP or a trainer, a moving average (EMA) beside the weights, and settings and histories as objects.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -38,51 +39,87 @@ _MAX_DEPTH = 4
 class State(NamedTuple):
     """The tensors of one network in a file, by the names that its code base gives them."""
 
+    code_base: str
+    """A key of `LANDMARKS`."""
     tensors: dict[str, Tensor]
     copies: tuple[str, ...]
-    """Where all networks in the file are, this one first ("" for the file itself); others may be averages of it."""
+    """The places of all networks in the file, this one first ("" for the file itself); others may be its averages."""
     left_out: list[str]
     """Entries of the file and tensors beside the network, and the classes of objects that were not read."""
     content: dict[str, Any]
-    """All of the file."""
+    """The whole file."""
 
 
-class _Part(NamedTuple):
-    name: str
-    place: tuple[str, ...]
-    code_base: str
-    tensors: dict[str, Tensor]
-    beside: list[str]
+class StoredNetwork(NamedTuple):
+    """The network of a file of weights, in this project's names."""
+
+    weights: dict[str, Tensor]
+    """Tensors of backbone and classifier. Kernels of networks of images are 2-D."""
+    options: dict[str, Any]
+    """Fields of `NetworkOptions` in which it differs from the released networks."""
+    left_out: Sequence[str] = ()
+    """Entries of the file that are no part of the network: momentum, counters, objects."""
+    unknown: Mapping[str, str] = MappingProxyType({})
+    """Options that the file does not tell and an importing user must, each with an error that says so."""
+    untold: tuple[str, ...] = ()
+    """Options that the file does not tell and that are taken as they are, unless the user names them."""
+    copies: tuple[str, ...] = ()
+    """The places of all networks in the file, the one with these weights first ("" for the file itself)."""
+    kind: str = ""
+    """The kind of file in words, for a training that starts from it."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The options that the file itself tells."""
+        return {name: value for name, value in self.options.items() if name not in self.unknown}
 
 
-def state_of(content: Any, *, where: str, part: str | None, expected: str) -> tuple[str, State]:
-    """The network in the content of a file, and whose names its tensors have: a key of `LANDMARKS`.
+LAYERS = {f"layer{i}": f"res{i + 1}" for i in range(10)}
+"""The stages of networks by torchvision's names, for `renamed`."""
+
+
+def renamed(tensors: Mapping[str, Tensor], rules: Mapping[str, str], words: Mapping[str, str]) -> dict[str, Tensor]:
+    """The tensors by this project's names; a name that fits no rule stays as it is.
 
     Args:
-        part: which network of several, by its name in `State.copies`.
-        expected: what to say that is expected of a file without such a network.
+        rules: patterns of whole names, and new names with {} for each group; the first that fits is taken.
+        words: replacements for what groups have found.
+    """
+
+    def new_name(name: str) -> str:
+        for pattern, new in rules.items():
+            if match := re.fullmatch(pattern, name):
+                return new.format(*(words.get(group, group) for group in match.groups()))
+        return name
+
+    return {new_name(name): tensor for name, tensor in tensors.items()}
+
+
+def pixel_statistics(mean: Sequence[float], std: Sequence[float]) -> dict[str, Tensor]:
+    """The tensors of a normalisation, of pixel values from 0 to 1."""
+    return {"mean": torch.tensor(mean).view(3, 1, 1, 1), "std": torch.tensor(std).view(3, 1, 1, 1)}
+
+
+def state_of(content: Any, *, where: str, part: str | None, expected: str) -> State:
+    """The network in the content of a file, or of several the one with the name `part` in `State.copies`.
 
     Raises:
-        ValueError: no network, or several of which none is named, or weights that cannot be; says what to do.
+        ValueError: no network (says that `expected` is), several of which none is named, or weights that cannot be.
     """
     parts = list(_parts(content))
     if not parts:
         raise ValueError(f"{where}: {_what_else(content)}; expected {expected}")
     chosen = _chosen(parts, where=where, part=part)
     check_tensors(chosen.tensors, where=where)
-    entries = {str(entry): value for entry, value in dict.items(content)}
-    left_out = [entry for entry in entries if chosen.place and entry != chosen.place[0]] + chosen.beside
-    left_out += [f"objects of {name}" for name in classes_in(content)]
-    copies = (chosen.name, *(other.name for other in parts if other is not chosen))
-    return chosen.code_base, State(chosen.tensors, copies, left_out, entries)
+    copies = [other.copies[0] for other in parts if other is not chosen]
+    return chosen._replace(copies=(*chosen.copies, *copies))
 
 
 def check_tensors(tensors: dict[str, Any], *, where: str) -> None:
     """Makes sure that what a file calls weights can be some, before anything is computed with them.
 
     Raises:
-        ValueError: whole numbers (as of a quantised network), other forms of storage, fewer numbers than they say, or
-            such as are not finite.
+        ValueError: whole numbers, as of quantised networks, other storage, fewer numbers than said, or infinite ones.
     """
     for name, tensor in tensors.items():
         begin = f"{where}: {name[:100]}: "
@@ -99,23 +136,24 @@ def check_tensors(tensors: dict[str, Any], *, where: str) -> None:
             raise ValueError(f"{begin}damaged: expected finite weights")
 
 
-def _chosen(parts: Sequence[_Part], *, where: str, part: str | None) -> _Part:
+def _chosen(parts: Sequence[State], *, where: str, part: str | None) -> State:
     """The part of a name, or without one the only part that is no average. Raises: ValueError: as `state_of`."""
-    names = ", ".join(found.name or "the file itself" for found in parts)
+    names = ", ".join(name or "the file itself" for state in parts for name in state.copies)
     how = "init.part=NAME in training, --part NAME in tools/import_weights.py"
     if part is not None:
-        for found in parts:
-            if found.name == part:
-                return found
+        for state in parts:
+            if state.copies == (part,):
+                return state
         raise ValueError(f"{where}: got the part {part!r}, expected one of its networks: {names}; choose by {how}")
-    plain = parts if len(parts) == 1 else [found for found in parts if not _NO_WEIGHTS.search(found.name)]
+    plain = parts if len(parts) == 1 else [state for state in parts if not _NO_WEIGHTS.search(state.copies[0])]
     if len(plain) != 1:
         raise ValueError(f"{where}: holds {len(parts)} networks: {names}; choose one by {how}")
     return plain[0]
 
 
-def _parts(content: Any) -> Iterator[_Part]:
-    """All networks in a file, by where they are."""
+def _parts(content: Any) -> Iterator[State]:
+    """All networks in a file, each with the one name by which it can be chosen."""
+    objects = [f"objects of {name}" for name in classes_in(content)]
     for place, tensors in _dictionaries(content):
         names = {name: _WRAPPERS.sub("", f".{name}").lstrip(".") for name in tensors}
         for own in names.values():
@@ -125,7 +163,10 @@ def _parts(content: Any) -> Iterator[_Part]:
                 prefix = own.removesuffix(landmark)
                 inner = {new.removeprefix(prefix): tensors[old] for old, new in names.items() if new.startswith(prefix)}
                 beside = [old for old, new in names.items() if not new.startswith(prefix)]
-                yield _Part(".".join([*place, *prefix.split(".")[:-1]]), place, code_base, inner, beside)
+                entries = {str(entry): value for entry, value in dict.items(content)}
+                left_out = [entry for entry in entries if place and entry != place[0]] + beside + objects
+                name = ".".join([*place, *prefix.split(".")[:-1]])
+                yield State(code_base, inner, (name,), left_out, entries)
 
 
 def _dictionaries(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:

@@ -24,7 +24,7 @@ BROKEN = (
     OSError, pickle.UnpicklingError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
     OverflowError, RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""Besides their own errors, damaged archives and pickles raise whatever their bytes happen to ask for."""
+"""The errors of damaged archives and pickles: their own, and whatever their bytes happen to ask for."""
 MAX_CLASSES = 1000
 _CLASS = "class of the pickled object"
 
@@ -66,8 +66,7 @@ def _reason(error: BaseException) -> str:
 def _check_sums(file: BinaryIO) -> None:
     """Reads the whole file: PyTorch writes a CRC-32 of every record but does not compare it when it reads.
 
-    Raises:
-        ValueError: a damaged file, or a program. One from before PyTorch 1.6 is no zip archive and has no sums.
+    Raises ValueError for a damaged file or a program. One from before PyTorch 1.6 is no zip archive and has no sums.
     """
     if file.read(4) == b"PK\x03\x04":
         with zipfile.ZipFile(file) as records:
@@ -96,9 +95,7 @@ class _Object:
 def _load_with_stand_ins(file: BinaryIO) -> Any:
     """The content of a file with stand-ins for the objects in it, which take items as dictionaries do, or else none.
 
-    Raises:
-        ValueError: classes without end, or objects that cannot be left out.
-        Exception: what `torch.load` raises of a damaged file, and of one that wants to start programs.
+    Raises ValueError for objects that cannot be left out, and what `torch.load` raises of damage and of programs.
     """
     names = _classes(file)
     if len(names) > MAX_CLASSES:
@@ -135,11 +132,7 @@ def _stand_in(full_name: str, as_items: bool) -> type:
 
 
 def _classes(file: BinaryIO) -> list[str]:
-    """All that the pickles of a file name: their words are looked at, none is acted on.
-
-    Raises:
-        ValueError, LookupError: a damaged file.
-    """
+    """All that the pickles of a file name: their words are looked at, none is acted on."""
     file.seek(0)
     if not zipfile.is_zipfile(file):
         file.seek(0)  # Before PyTorch 1.6: a magic number, a version, sizes, and the content.

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from nonlocal_video.models.weights.state import State
-from nonlocal_video.models.weights.stored import LAYERS, StoredNetwork, pixel_statistics, renamed
+from nonlocal_video.models.weights.state import LAYERS, State, StoredNetwork, pixel_statistics, renamed
 
 RULES = {
     r"(conv1|bn1)\.(\w+)": "backbone.{}.{}",
@@ -15,11 +14,7 @@ BOTTLENECK = {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample"}
 
 
 def from_torchvision(state: State, *, where: str) -> StoredNetwork:
-    """A network of images with ImageNet's pixel statistics; its kernels stay 2-D until they are inflated.
-
-    Raises:
-        ValueError: another kind of ResNet; says which.
-    """
+    """A network of images with ImageNet's pixel statistics and 2-D kernels; ValueError for another kind of ResNet."""
     other = next(_other_kinds(state), None)
     if other is not None:
         raise ValueError(
