@@ -17,7 +17,7 @@ from nonlocal_video.cli.compose import train_config
 from nonlocal_video.cli.tables import composed as compose_words
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.norm import FrozenAffine
+from nonlocal_video.models.layers import FrozenAffine
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.models.zoo import build_network

@@ -73,7 +73,7 @@ NAMING = {
     "function_for": {"cli/compose.py", "tools/predict.py"},
     "import_module": {"__init__.py", "data/decoders/fallback.py"},
     "loads of pickle": {"data/dataset.py"},
-    "load of torch": {"models/weights/pickled.py", "models/weights/torch_file.py"},
+    "load of torch": {"models/weights/torch_file.py"},
     "load of yaml": {"system/plain.py"},
     "load of OmegaConf": {"cli/tables.py", "tools/import_weights.py"},
 }

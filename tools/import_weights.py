@@ -22,10 +22,10 @@ from nonlocal_video.cli.compose import CONFIGS, composed
 from nonlocal_video.data.lists.classes import KINETICS400, read_classes
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.models.placement import format_places
-from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import save_model
-from nonlocal_video.models.weights.foreign import Imported, build_imported
+from nonlocal_video.models.weights.initialise import Imported, build_imported
 from nonlocal_video.models.weights.published import Published, check_options, download, sha256
+from nonlocal_video.models.weights.read import FORMATS, read_foreign
 from nonlocal_video.reports.test.published import accuracies, published_table
 from nonlocal_video.settings import ProtocolConfig, settings_of
 
@@ -160,7 +160,7 @@ def fetch(model: Published, path: Path) -> None:
 
 def bring_in(order: Order) -> None:
     """Writes the file, and tells what became of the checkpoint."""
-    foreign, model = FORMATS[order.format](str(order.source), order.part), order.published
+    foreign, model = read_foreign(order.format, str(order.source), order.part), order.published
     if model is not None:
         check_options(model, foreign, where=str(order.source))
     done = build_imported(order.network, foreign, changes=order.options, where=str(order.source))
@@ -174,7 +174,7 @@ def bring_in(order: Order) -> None:
     if len(foreign.copies) > 1:
         taken, *others = foreign.copies
         print(f"taken:   {taken}, one of the networks in the file; --part NAME takes another: {', '.join(others)}")
-    print(f"ignored: {len(done.ignored)} entries that are no weights{examples(done.ignored)}")
+    print(f"ignored: {len(foreign.left_out)} entries that are no weights{examples(foreign.left_out)}")
     print(f"network: {options.name}, {options.num_classes} classes" + "".join(f", {k}={v}" for k, v in shown.items()))
     if foreign.untold:
         taken_for = " ".join(f"{name}={str(getattr(options, name)).lower()}" for name in foreign.untold)

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from nonlocal_video.models.capture import full_precision, is_captured
 
 KEPT_BYTES = 256 * 2**20
-"""Up to here a training step may keep the (B, N, M) weights of a softmax; above it recomputes them in chunks."""
+"""The most that a training step may keep of (B, N, M) weights of a softmax; larger ones it recomputes in chunks."""
 CHUNK_BYTES = 16 * 2**20
 """The (B, n, M) logits of one chunk of queries: about what the last cache holds."""
 ONEDNN_MACS = 2**24 if torch.backends.mkldnn.is_available() else math.inf
-"""From here on a float32 product on a CPU is worth a call of oneDNN for each sample."""
+"""The multiply-adds from which on a float32 product on a CPU is worth a call of oneDNN for each sample."""
 
 
 def softmax_attention(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Tensor:
@@ -86,7 +86,7 @@ def _plain_relu_sum(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
 
 
 def _gradients(plain: Callable[..., Tensor], inputs: tuple[Tensor, ...], dy: Tensor) -> tuple[Tensor, ...]:
-    """The gradients of a plain form, which have gradients themselves; also where one input depends on another."""
+    """Gradients of a plain form that have gradients themselves; one input may depend on another."""
     inputs = tuple(x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs)
     return torch.autograd.grad(plain(*inputs), inputs, dy, create_graph=True)
 
@@ -97,7 +97,7 @@ def _has_graph() -> bool:
 
 
 def _fused_softmax(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float) -> Tensor:
-    """PyTorch's fused kernels: they want four axes, equal widths and channels side by side, else they build N x M."""
+    """Calls PyTorch's kernels, which build N x M unless they get four axes, equal widths and channels side by side."""
     d = g.shape[2]
     g = F.pad(g, (0, max(0, theta.shape[2] - d)))
     theta, phi, g = (x[:, None].contiguous() for x in (theta, phi, g))
@@ -192,8 +192,8 @@ class _SortedReluSum(torch.autograd.Function):
         inputs, ordered = (a, b, g), ordered - middle
         a = a + middle
         rows = _rows(g, order)
-        counts = _prefix_sums(rows)  # (B, M + 1, D): of g over the first keys
-        moments = _prefix_sums(rows * ordered[:, :, None])  # and of b g
+        # (B, M + 1, D): the sums of g, and of b g, over the first 0, 1, ..., M keys.
+        counts, moments = (F.pad(x, (0, 0, 1, 0)).cumsum(dim=1) for x in (rows, rows * ordered[:, :, None]))
         ctx.save_for_backward(*inputs, a, b - middle, order, ends, counts)
         return _rows(moments, ends).addcmul_(a[:, :, None], _rows(counts, ends))
 
@@ -207,8 +207,8 @@ class _SortedReluSum(torch.autograd.Function):
         # A key is seen by the queries whose `ends` lie beyond it: sum dy by ends, from the last key on.
         m = g.shape[1]
         seen = m - 1 - order.argsort(dim=1)  # (B, M)
-        dcounts = _rows(_sums_by(m - ends, dy, num=m).cumsum(dim=1), seen)  # (B, M, D)
-        dmoments = _rows(_sums_by(m - ends, dy * a[:, :, None], num=m).cumsum(dim=1), seen)
+        sums = (_sums_by(m - ends, x, num=m) for x in (dy, dy * a[:, :, None]))
+        dcounts, dmoments = (_rows(x.cumsum(dim=1), seen) for x in sums)  # (B, M, D)
         return da, (g * dcounts).sum(dim=2), dmoments.addcmul_(b[:, :, None], dcounts)
 
 
@@ -217,11 +217,6 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
     b, m, d = x.shape
     start = torch.arange(0, b * m, m, device=x.device)[:, None]
     return x.reshape(b * m, d).index_select(0, (index + start).flatten()).view(b, -1, d)
-
-
-def _prefix_sums(x: Tensor) -> Tensor:
-    """X (B, M, D) -> (B, M + 1, D): the sums of its first 0, 1, ..., M rows."""
-    return F.pad(x, (0, 0, 1, 0)).cumsum(dim=1)
 
 
 def _sums_by(index: Tensor, x: Tensor, *, num: int) -> Tensor:

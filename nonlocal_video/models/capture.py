@@ -18,25 +18,20 @@ def full_precision(x: Tensor) -> AbstractContextManager[object]:
 def is_captured(*tensors: Tensor) -> bool:
     """Whether what is done to these tensors is recorded for other sizes, or transformed as a function.
 
-    So it is in `torch.export`, `torch.onnx.export` and `torch.jit.trace`, in `torch.compile` where sizes are dynamic,
-    and in `torch.func.vmap`, `grad`, `jvp` and forward-mode differentiation; on the meta device there are only shapes.
-    Then there must be one form for all sizes, of operators that PyTorch can transform itself. In `torch.compile` with
-    sizes that are known a form may be chosen by them.
+    True in `torch.export`, `torch.onnx.export`, `torch.jit.trace`, `torch.compile` where sizes are dynamic,
+    `torch.func.vmap`, `grad`, `jvp` and forward-mode differentiation, and on the meta device, which has only shapes.
+    Then there must be one form for all sizes, of operators that PyTorch can transform itself.
     """
     if torch._C._are_functorch_transforms_active():
         return True
     if torch.compiler.is_dynamo_compiling():
-        return _is_exporting() or not _have_known_sizes(tensors)
+        from torch.fx.experimental import symbolic_shapes  # noqa: PLC0415  # It loads sympy, slowly.
+
+        known = getattr(symbolic_shapes, "has_static_value", lambda _size: True)
+        return _is_exporting() or not all(known(size) for x in tensors for size in x.shape)
     if _is_exporting() or torch.jit.is_tracing() or tensors[0].is_meta:
         return True
     return any(
         forward_ad.unpack_dual(x).tangent is not None or any(isinstance(size, torch.SymInt) for size in x.shape)
         for x in tensors
     )
-
-
-def _have_known_sizes(tensors: tuple[Tensor, ...]) -> bool:
-    from torch.fx.experimental import symbolic_shapes  # noqa: PLC0415  # It loads sympy, slowly.
-
-    known = getattr(symbolic_shapes, "has_static_value", lambda _size: True)
-    return all(known(size) for x in tensors for size in x.shape)

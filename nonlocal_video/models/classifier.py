@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nonlocal_video.models.capture import is_captured
-from nonlocal_video.models.groups import parameter_groups
 from nonlocal_video.models.nonlocal_block import name_of
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.settings.network import NetworkOptions
@@ -20,12 +20,12 @@ from nonlocal_video.types import ParameterGroup
 class Classifier(nn.Module):
     """normalise -> backbone -> average pool -> dropout -> fc.
 
-    The pooling window is the whole final map of a training clip (or of any clip with
-    `options.global_pool`). On a larger clip the network is fully convolutional: the window slides with
-    stride 1 and the fc answers at every position, as in the released code's testing head.
+    The pooling window is the whole final map of a training clip (or of any clip with `options.global_pool`). On a
+    larger clip the network is fully convolutional: the window slides with stride 1 and the fc answers at every
+    position, as in the released code's testing head.
 
-    The mean and standard deviation of pixel values from 0 to 1 are stored with the weights (released
-    code: 114.75 and 57.375 of 255, for every channel).
+    The mean and standard deviation of pixel values from 0 to 1 are stored with the weights (released code: 114.75 and
+    57.375 of 255, for every channel).
     """
 
     mean: Tensor
@@ -53,9 +53,8 @@ class Classifier(nn.Module):
         for conv in self.modules():
             # A 1x1x1 kernel is the same in both formats; told otherwise, DDP warns of its strides.
             if isinstance(conv, nn.Conv3d) and conv.kernel_size != (1, 1, 1):
-                conv.weight = nn.Parameter(
-                    conv.weight.detach().contiguous(memory_format=self.memory_format), conv.weight.requires_grad
-                )
+                kernel = conv.weight.detach().contiguous(memory_format=self.memory_format)
+                conv.weight = nn.Parameter(kernel, conv.weight.requires_grad)
 
     def groups(self, *, backbone_lr: float = 1.0) -> list[ParameterGroup]:
         """The parameters by how they are trained; `backbone_lr` is the factor of the rate of all but the classifier."""
@@ -68,7 +67,7 @@ class Classifier(nn.Module):
             self.backbone.eval()
 
     def compiled(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The whole forward pass, as one graph."""
+        """The call compiled as one graph."""
         return torch.compile(call)
 
     def plain_options(self) -> dict[str, Any]:
@@ -81,7 +80,7 @@ class Classifier(nn.Module):
         }
 
     def smallest_side(self) -> int:
-        """Of the squares that leave 2x2 positions at the end, so that keys can be pooled and statistics be had."""
+        """The smallest square that leaves 2x2 positions at the end: keys can be pooled, and statistics be had."""
         for side in range(1, self.options.crop):
             with suppress(ValueError):  # Too small for the strides.
                 if min(self.backbone.final_map(self.options.clip_length, side, side)[1:]) > 1:
@@ -94,16 +93,10 @@ class Classifier(nn.Module):
         Raises:
             ValueError: another kind of tensor, or a clip too small for the strides.
         """
-        if is_captured(clips):
-            return self._captured(clips)
-        return self._logits(clips).mean(dim=1)
+        return self._captured(clips) if is_captured(clips) else self._logits(clips).mean(dim=1)
 
     def scores(self, clips: Tensor) -> Tensor:
-        """Clips (B, 3, T, H, W) uint8 -> scores (B, K): softmax or sigmoid at each position of the map, then the mean.
-
-        Raises:
-            ValueError: as in `forward`.
-        """
+        """Clips (B, 3, T, H, W) uint8 -> scores (B, K): softmax or sigmoid at each position of the map, their mean."""
         logits = self._logits(clips).float()  # (B, positions, K)
         scores = logits.sigmoid() if self.options.activation == "sigmoid" else logits.softmax(dim=2)
         return scores.mean(dim=1)
@@ -111,23 +104,19 @@ class Classifier(nn.Module):
     def features(self, clips: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) uint8 -> (B, C): the output of res5, averaged over all of its positions.
 
-        What the fc answers to where its window covers the whole map, as on a training clip: without dropout,
-        `fc(features(clips))` is then `forward(clips)`.
-
-        Raises:
-            ValueError: as in `forward`.
+        On a clip whose map the window covers, such as a training clip, `fc(features(clips))` is `forward(clips)`
+        without dropout.
         """
         return self._map(clips).mean(dim=(2, 3, 4))
 
     def _logits(self, clips: Tensor) -> Tensor:
-        """Clips -> (B, positions, K)."""
         x = self._map(clips)
         final = x.shape[2:]
         x = F.avg_pool3d(x, tuple(map(min, self.window or final, final)), stride=1)
         return self.fc(self.dropout(x.flatten(2).mT))  # (B, positions, K)
 
     def _captured(self, clips: Tensor) -> Tensor:
-        """The same for all sizes from the window up: without the positions, of which a training clip has one."""
+        """Clips of any size from the window up -> logits (B, K), by one form for all sizes."""
         x = self._map(clips)
         for length in reversed(self.window or x.shape[2:]):
             x = x @ _shares(x.shape[-1], length, like=x)
@@ -136,17 +125,37 @@ class Classifier(nn.Module):
     def _map(self, clips: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) uint8 -> the output of the backbone (B, C, T', H', W')."""
         if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
-            raise ValueError(
-                f"got clips of shape {tuple(clips.shape)} and {clips.dtype}, expected (B, 3, T, H, W) of torch.uint8"
-            )
+            got = f"clips of shape {tuple(clips.shape)} and {clips.dtype}"
+            raise ValueError(f"got {got}, expected (B, 3, T, H, W) of torch.uint8")
         self.backbone.final_map(*clips.shape[2:])  # Refuses a clip that is too small.
         clips = clips.contiguous(memory_format=self.memory_format).to(self.mean.dtype)
         # (clips / 255 - mean) / std in one pass.
         return self.backbone(torch.addcmul(-self.mean / self.std, clips, 1 / (255 * self.std)))
 
 
+def parameter_groups(
+    model: nn.Module, *, head: nn.Module | None = None, backbone_lr: float = 1.0
+) -> list[ParameterGroup]:
+    """The parameters that are trained; those of batch normalisation do not decay (released WEIGHT_DECAY_BN 0).
+
+    The biases of non-local blocks and of the classifier decay, as in the released code.
+
+    Args:
+        head: what is trained at the full rate; all if None.
+        backbone_lr: factor of the learning rate of the rest.
+    """
+    norms = {id(p) for module in model.modules() if isinstance(module, _BatchNorm) for p in module.parameters()}
+    full = {id(p) for p in (head or model).parameters()}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            key = (id(parameter) in norms, 1.0 if id(parameter) in full else backbone_lr)
+            groups.setdefault(key, []).append(parameter)
+    return [ParameterGroup(groups[norm, rate], rate, decays=not norm) for norm, rate in sorted(groups)]
+
+
 def _shares(size: int, length: int, *, like: Tensor) -> Tensor:
-    """What each of so many values has in the mean of the means of all windows of this length -> (size,)."""
+    """The share (size,) of each value in the mean of the means of all windows of this length."""
     length = min(length, size)
     place = torch.arange(size, device=like.device)
     windows = place.clamp(max=size - length) - (place - length + 1).clamp(min=0) + 1

@@ -1,6 +1,8 @@
 """Parameters and multiply-adds of a network, by stage."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,30 +10,30 @@ from torch import Tensor, nn
 
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
+from nonlocal_video.models.resnet3d import STAGES
 
-STAGES = ("conv1", "res2", "res3", "res4", "res5", "fc")
+COUNTED = ("conv1", *STAGES, "fc")
 
 
 @dataclass
 class Cost:
-    """Of one stage, for one clip. The paper's FLOPs are multiply-adds, of weights without biases and normalisation."""
+    """The cost of one stage for one clip. The paper's FLOPs are multiply-adds."""
 
     weights: int = 0
-    """Of convolutions and fc, without biases."""
+    """Numbers in convolutions and fc, without biases."""
     parameters: int = 0
-    """All: also biases and normalisation."""
+    """All parameters, with biases and normalisation."""
     macs: int = 0
     """Multiply-adds of convolutions, fc and pairwise functions, these by their definition."""
     executed_macs: int = 0
-    """The same with the pairwise functions as they are computed."""
+    """Multiply-adds with the pairwise functions as they are computed."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Cost(*(one + two for one, two in pairs))
+        return Cost(*map(sum, zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 def complexity(model: Classifier, *, length: int, height: int, width: int) -> dict[str, Cost]:
-    """The cost of each of `STAGES`; non-local blocks belong to their stage.
+    """The cost of each of `COUNTED`; non-local blocks belong to their stage.
 
     Counted in a forward pass at the modules, so that fused kernels hide nothing. A network built under
     `FakeTensorMode` costs no time and memory.
@@ -39,47 +41,35 @@ def complexity(model: Classifier, *, length: int, height: int, width: int) -> di
     Raises:
         ValueError: a pairwise function of one's own does not say what it costs.
     """
-    for name, module in model.named_modules():
-        if isinstance(module, NonLocalBlock) and not hasattr(module.pairwise, "macs"):
-            raise ValueError(
-                f"{name}: {module.pairwise_name} has no macs(n, c, m, d) as those of models/pairwise.py have"
-            )
-    costs = {stage: Cost() for stage in STAGES}
-    handles = []
-    for name, module in model.named_modules():
-        stage = _stage(name)
-        if not isinstance(module, nn.Conv3d | nn.Linear) and not hasattr(module, "macs"):
-            continue
-
-        def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, *, cost: Cost = costs[stage]) -> None:
-            defined, executed = _macs(module, inputs, output)
-            cost.macs, cost.executed_macs = cost.macs + defined, cost.executed_macs + executed
-
-        handles.append(module.register_forward_hook(count))
-        if isinstance(module, nn.Conv3d | nn.Linear):
-            costs[stage].weights += module.weight.numel()
+    costs = {stage: Cost() for stage in COUNTED}
     for name, parameter in model.named_parameters():
         costs[_stage(name)].parameters += parameter.numel()
-    training = model.training
-    device = next(model.parameters()).device
-    with torch.no_grad():
+    training, device = model.training, next(model.parameters()).device
+    with torch.no_grad(), ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if isinstance(module, NonLocalBlock) and not hasattr(module.pairwise, "macs"):
+                function = module.pairwise_name
+                raise ValueError(f"{name}: {function} has no macs(n, c, m, d) as those of models/pairwise.py have")
+            if isinstance(module, nn.Conv3d | nn.Linear):
+                costs[_stage(name)].weights += module.weight.numel()
+            if isinstance(module, nn.Conv3d | nn.Linear) or hasattr(module, "macs"):
+                hooks.enter_context(module.register_forward_hook(partial(_count, costs[_stage(name)])))
         model.eval()(torch.zeros(1, 3, length, height, width, dtype=torch.uint8, device=device))
     model.train(training)
-    for handle in handles:
-        handle.remove()
     return costs
 
 
 def _stage(name: str) -> str:
-    parts = name.removeprefix("backbone.").split(".")
-    return {"bn1": "conv1"}.get(parts[0], parts[0]) if parts[0] in (*STAGES, "bn1") else "fc"
+    """The key of `COUNTED` for a parameter or a module with parameters."""
+    return name.removeprefix("backbone.").split(".")[0].replace("bn1", "conv1")
 
 
-def _macs(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> tuple[int, int]:
+def _count(cost: Cost, module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    """Adds what a layer or pairwise function has done, as a forward hook."""
     if isinstance(module, nn.Conv3d | nn.Linear):
-        macs = output.numel() // module.weight.shape[0] * module.weight.numel()
-        return macs, macs
-    theta, _, g = inputs
-    pairwise: Any = module
-    defined, executed = pairwise.macs(*theta.shape[1:], *g.shape[1:])
-    return len(theta) * defined, len(theta) * executed
+        defined = executed = output.numel() // module.weight.shape[0] * module.weight.numel()
+    else:
+        theta, _, g = inputs
+        defined, executed = (len(theta) * macs for macs in module.macs(*theta.shape[1:], *g.shape[1:]))
+    cost.macs += defined
+    cost.executed_macs += executed

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nonlocal_video.models.capture import is_captured
-from nonlocal_video.models.layers import Convolution, MaxPool
-from nonlocal_video.models.norm import FrozenAffine
+from nonlocal_video.models.layers import Convolution, MaxPool, make_norm
 from nonlocal_video.models.pairwise import PAIRWISE
 from nonlocal_video.settings.network import Pairwise
 from nonlocal_video.settings.vocabulary import Axes, BlockNorm, Subsample
@@ -20,8 +19,6 @@ class NonLocalBlock(nn.Module):
     The identity at initialisation: the batch normalisation after W_z starts with gamma = 0 (Sec. 4.1),
     and without one W_z itself starts from 0. Other weights start from N(0, 0.01), biases from 0, as in
     the released code; the paper says "the method of [20]" (He).
-
-    Takes video (B, C, T, H, W), images (B, C, H, W) and sequences (B, C, L).
 
     Args:
         channels: C of the input; theta, phi and g have half of it.
@@ -36,8 +33,7 @@ class NonLocalBlock(nn.Module):
         group_frames: positions see only their own group of so many frames, as in res3 of the released
             code's long clips; 0: all frames.
         norm: after W_z: "batch" normalisation, the "affine" of a frozen one, or "none".
-        w_z_bias: whether W_z has a bias.
-        bn_eps: epsilon of the batch normalisation.
+        w_z_bias, bn_eps: whether W_z has a bias, and the epsilon of the batch normalisation.
 
     Raises:
         ValueError: an impossible option.
@@ -56,13 +52,9 @@ class NonLocalBlock(nn.Module):
         bn_eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        for name, value, kinds in (
-            ("axes", axes, Axes),
-            ("subsample", subsample, Subsample),
-            ("norm", norm, BlockNorm),
-        ):
-            if value not in get_args(kinds):
-                raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(get_args(kinds))}")
+        for name, got, words in (("axes", axes, Axes), ("subsample", subsample, Subsample), ("norm", norm, BlockNorm)):
+            if got not in get_args(words):
+                raise ValueError(f"{name}: got {got!r}, expected one of {', '.join(get_args(words))}")
         if channels < 1:
             raise ValueError(f"channels: got {channels}, expected 1 or more")
         if group_frames < 0 or (group_frames and axes != "spacetime"):
@@ -71,6 +63,7 @@ class NonLocalBlock(nn.Module):
             )
         inner = max(1, channels // 2)
         self.channels, self.axes, self.group_frames = channels, axes, group_frames
+        self._frames = 1 if axes == "space" else group_frames  # Of a group; 0: all are one group.
         self.subsample: Subsample = subsample if axes != "time" else "none"
         self.pairwise_name = name_of(pairwise)
         self.pairwise = _make_pairwise(pairwise, inner)
@@ -79,11 +72,7 @@ class NonLocalBlock(nn.Module):
         self.phi: nn.Module = Convolution(channels, inner, (1, 1, 1), bias=True) if embeds else nn.Identity()
         self.g = Convolution(channels, inner, (1, 1, 1), bias=True)
         self.w_z = Convolution(inner, channels, (1, 1, 1), bias=w_z_bias)
-        self.bn: nn.Module = {
-            "batch": lambda: nn.BatchNorm3d(channels, eps=bn_eps),
-            "affine": lambda: FrozenAffine(channels),
-            "none": nn.Identity,
-        }[norm]()
+        self.bn = nn.Identity() if norm == "none" else make_norm(norm, channels, eps=bn_eps)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -96,7 +85,6 @@ class NonLocalBlock(nn.Module):
         nn.init.zeros_(self.bn.weight if isinstance(self.bn, nn.BatchNorm3d) else self.w_z.weight)
 
     def extra_repr(self) -> str:
-        """What `print` shows besides the layers: which positions see which."""
         groups = f", group_frames={self.group_frames}" if self.group_frames else ""
         return f"{self.channels}, axes={self.axes}, subsample={self.subsample}{groups}"
 
@@ -118,7 +106,9 @@ class NonLocalBlock(nn.Module):
             phi, g = self._pool(phi, x.ndim), self._pool(g, x.ndim)
         y = self._unflatten(self.pairwise(theta, self._flatten(phi), self._flatten(g)), video.shape)
         # In the layout of x: convolutions and sums of mixed layouts took up to 1.4 times as long on a CPU.
-        y = y.contiguous(memory_format=torch.contiguous_format if is_captured(video) else _layout(video))
+        plain = is_captured(video) or video.is_contiguous()
+        last = not plain and video.is_contiguous(memory_format=torch.channels_last_3d)
+        y = y.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
         z = video + self.bn(self.w_z(y))
         while z.ndim > x.ndim:
             z = z.squeeze(2)
@@ -131,11 +121,9 @@ class NonLocalBlock(nn.Module):
         """(B, C, T, H, W) -> (groups, positions, C): positions of a group see one another."""
         if self.axes == "time":
             return x.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (B H W, T, C)
-        if frames := self._frames_of_a_group:
-            x = x.unflatten(2, (x.shape[2] // frames, frames)).transpose(1, 2).flatten(0, 1)
-        while (
-            x.ndim > 3 and isinstance(x.shape[2], int) and x.shape[2] == 1
-        ):  # An image has one frame, whatever its size.
+        if self._frames:
+            x = x.unflatten(2, (x.shape[2] // self._frames, self._frames)).transpose(1, 2).flatten(0, 1)
+        while x.ndim > 3 and isinstance(x.shape[2], int) and x.shape[2] == 1:  # An image has one frame at any size.
             x = x.squeeze(2)
         return x.flatten(2).mT
 
@@ -144,14 +132,8 @@ class NonLocalBlock(nn.Module):
         b, _, t, h, w = shape
         if self.axes == "time":
             return y.unflatten(0, (b, h, w)).permute(0, 4, 3, 1, 2)
-        frames = self._frames_of_a_group
-        y = y.mT.unflatten(2, (frames or t, h, w))  # (B groups, D, frames, H, W)
-        return y.unflatten(0, (b, t // frames)).transpose(1, 2).flatten(2, 3) if frames else y
-
-    @property
-    def _frames_of_a_group(self) -> int:
-        """One in space, `group_frames` in spacetime; 0: all are one group."""
-        return 1 if self.axes == "space" else self.group_frames
+        y = y.mT.unflatten(2, (self._frames or t, h, w))  # (B groups, D, frames, H, W)
+        return y.unflatten(0, (b, t // self._frames)).transpose(1, 2).flatten(2, 3) if self._frames else y
 
     def _check(self, x: Tensor) -> None:
         if isinstance(x, torch.fx.Proxy):
@@ -170,13 +152,8 @@ class NonLocalBlock(nn.Module):
             raise ValueError(f"got {x.shape[2]} frames, expected a multiple of group_frames = {self.group_frames}")
 
 
-def _layout(x: Tensor) -> torch.memory_format:
-    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last_3d)
-    return torch.channels_last_3d if last else torch.contiguous_format
-
-
 def name_of(pairwise: Pairwise) -> str:
-    """What tables call a pairwise function: its key, or the class of one's own."""
+    """The name of a pairwise function in tables: its key, or the class of one's own."""
     if isinstance(pairwise, str):
         return pairwise
     kind = type(pairwise) if isinstance(pairwise, nn.Module) else getattr(pairwise, "func", pairwise)

@@ -2,7 +2,8 @@
 
 Every function takes queries theta (B, N, C), keys phi (B, M, C) and values g (B, M, D) and returns
 y (B, N, D) with y_i = (1 / C(x)) sum_j f(x_i, x_j) g(x_j) (Eq. 1). How each is computed exactly and
-without an (N, M) matrix where that pays is in `attention.py`.
+without an (N, M) matrix where that pays is in `attention.py`. `macs` gives the multiply-adds for
+theta (N, C) and g (M, D): by the definition, and as executed.
 
 A function of your own is a module of the same form, made with C, or ready-made: see `NonLocalBlock`.
 """
@@ -40,7 +41,6 @@ class Gaussian(nn.Module):
         return softmax_attention(theta, phi, g, scale=1.0)
 
     def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
-        """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
         return n * m * (c + d), n * m * (c + d)
 
 
@@ -51,8 +51,6 @@ class EmbeddedGaussian(nn.Module):
         scale: the factor 1 / sqrt(C). It is the released code's; Eq. 3 of the paper has none.
     """
 
-    embeds = True
-
     def __init__(self, channels: int, *, scale: bool = True) -> None:
         super().__init__()
         self.scale = channels**-0.5 if scale else 1.0
@@ -62,14 +60,11 @@ class EmbeddedGaussian(nn.Module):
         return softmax_attention(theta, phi, g, scale=self.scale)
 
     def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
-        """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
         return n * m * (c + d), n * m * (c + d)
 
 
 class DotProduct(nn.Module):
     """f(x_i, x_j) = theta_i^T phi_j, C(x) = M, the number of keys (Eq. 4)."""
-
-    embeds = True
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,7 +75,6 @@ class DotProduct(nn.Module):
         return dot_product_attention(theta, phi / root, g / root)
 
     def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
-        """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
         defined = n * m * (c + d)
         return defined, c * d * (n + m) if reorders(n, c, m, d) else defined
 
@@ -90,8 +84,6 @@ class Concatenation(nn.Module):
 
     w_f^T [theta_i, phi_j] = a_i + b_j with a_i = w_theta^T theta_i and b_j = w_phi^T phi_j.
     """
-
-    embeds = True
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -103,11 +95,10 @@ class Concatenation(nn.Module):
         w_theta, w_phi = self.w_f.weight.chunk(2, dim=1)
         with full_precision(theta):  # In half precision the rounding would move ReLU's kink.
             a, b = (F.linear(x.to(w_phi.dtype), w)[..., 0] for x, w in ((theta, w_theta), (phi, w_phi)))
-        root = phi.shape[1] ** 0.5  # As in `DotProduct`.
+        root = phi.shape[1] ** 0.5  # For float16.
         return relu_sum_attention(a / root, b / root, g / root)
 
     def macs(self, n: int, c: int, m: int, d: int) -> tuple[int, int]:
-        """Multiply-adds for theta (N, C) and g (M, D): by the definition, and as executed."""
         sums = (n + m) * (math.ceil(math.log2(m + 1)) + 2 * d) if sorts(n, m) else n * m * d
         return n * m * (2 * c + d), (n + m) * c + sums
 

@@ -1,17 +1,24 @@
-"""Where the non-local blocks stand, or what is in their place, and the proof that they stand there."""
+"""The places of non-local blocks, or of what stands instead of them, and the proof that they stand there."""
 
+import re
 from collections.abc import Mapping, Sequence
+from textwrap import indent
 from typing import NamedTuple
 
+from tabulate import tabulate
 from torch import nn
 
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
-from nonlocal_video.models.resnet3d import STAGES, Added, Bottleneck
+from nonlocal_video.models.resnet3d import STAGES, Bottleneck
+from nonlocal_video.settings.vocabulary import Added
 
 SMALL = (1, 2, 2, 1)
 """The residual blocks of res2..res5 of the small network. Its one block was always in res3."""
-DEEP = ((4, 6), (4, 23))
-"""Those of res3 and res4 in R50 and R101, for which the paper has 5 and 10 blocks."""
+DEEP: dict[tuple[int, int], dict[int, dict[str, tuple[int, ...]]]] = {
+    (4, 6): {5: {"res3": (1, 3), "res4": (1, 3, 5)}, 10: {"res3": (0, 1, 2, 3), "res4": (0, 1, 2, 3, 4, 5)}},
+    (4, 23): {5: {"res3": (1, 3), "res4": (6, 13, 20)}, 10: {"res3": (0, 1, 2, 3), "res4": (3, 7, 11, 14, 18, 22)}},
+}
+"""The places of 5 and 10 blocks, by the residual blocks of res3 and res4: the paper has them in R50 and R101."""
 
 
 class Place(NamedTuple):
@@ -36,8 +43,7 @@ def places_for(blocks: Sequence[int], nonlocal_blocks: int | Sequence[str]) -> d
             places themselves: ["res3.1", "res3.3", "res4.5"].
             1: before the last residual block of res4; in the small network after the last one of res3.
             5: every second block of res3 and res4; in R101's res4 after 6, 13 and 20, as released.
-            10: every block of res3 and res4; in R101's res4, which the paper leaves open, six blocks
-            spread evenly.
+            10: every block of res3 and res4; in R101's res4, which the paper leaves open, six spread evenly.
 
     Raises:
         ValueError: the network has no such places.
@@ -45,18 +51,14 @@ def places_for(blocks: Sequence[int], nonlocal_blocks: int | Sequence[str]) -> d
     if not isinstance(nonlocal_blocks, int):
         return _explicit_places(blocks, nonlocal_blocks)
     res3, res4 = blocks[1], blocks[2]
-    if nonlocal_blocks == 0:
-        return {}
+    deep = DEEP.get((res3, res4), {})
+    if nonlocal_blocks == 0 or nonlocal_blocks in deep:
+        return deep.get(nonlocal_blocks, {})
     if nonlocal_blocks == 1 and tuple(blocks) == SMALL:
         return {"res3": (res3 - 1,)}
     if nonlocal_blocks == 1 and res4 >= 2:
         return {"res4": (res4 - 2,)}
-    if (res3, res4) in DEEP:
-        if nonlocal_blocks == 5:
-            return {"res3": (1, 3), "res4": (1, 3, 5) if res4 == 6 else (6, 13, 20)}
-        if nonlocal_blocks == 10:
-            return {"res3": (0, 1, 2, 3), "res4": tuple(range(6)) if res4 == 6 else (3, 7, 11, 14, 18, 22)}
-    numbers = "0, 1, 5 or 10" if (res3, res4) in DEEP else "0 or 1 (5 and 10 are for R50 and R101 only)"
+    numbers = "0, 1, 5 or 10" if deep else "0 or 1 (5 and 10 are for R50 and R101 only)"
     raise ValueError(
         f"nonlocal_blocks: got {nonlocal_blocks}, expected {numbers}, or places such as [res3.1, res4.0]; the residual "
         f"blocks of {', '.join(STAGES)} are {', '.join(map(str, blocks))}, and the first of each has the number 0"
@@ -78,63 +80,56 @@ def _explicit_places(blocks: Sequence[int], places: Sequence[str]) -> dict[str, 
 
 def built_places(model: nn.Module) -> list[Place]:
     """The non-local blocks that a network really contains, in the order of the data."""
-    found = []
-    for name, module in model.named_modules():
-        if isinstance(module, NonLocalBlock):
-            stage, layer = name.split(".")[-2:]
-            block = int(layer.removeprefix("nonlocal"))
-            facts = (module.pairwise_name, module.axes, module.subsample, module.group_frames)
-            found.append(Place(stage, block, module.channels, *facts))
-    return found
+    return [
+        Place(stage, number, block.channels, block.pairwise_name, block.axes, block.subsample, block.group_frames)
+        for stage, number, block in _added_blocks(model, "nonlocal")
+        if isinstance(block, NonLocalBlock)
+    ]
 
 
 def residual_places(model: nn.Module) -> list[tuple[str, int, int]]:
     """Stage, residual block before it and channels of each block that stands in place of a non-local one."""
-    found = []
-    for name, module in model.named_modules():
-        layer = name.rpartition(".")[2]
-        if isinstance(module, Bottleneck) and layer.startswith("residual"):
-            block = int(layer.removeprefix("residual"))
-            found.append((name.split(".")[-2], block, module.conv3.out_channels))
-    return found
+    return [
+        (stage, number, block.conv3.out_channels)
+        for stage, number, block in _added_blocks(model, "residual")
+        if isinstance(block, Bottleneck)
+    ]
+
+
+def _added_blocks(model: nn.Module, added: Added) -> list[tuple[str, int, nn.Module]]:
+    """Stage, number of the residual block before it, and module of each added block."""
+    found = [(re.search(rf"(res\d)\.{added}(\d+)$", name), module) for name, module in model.named_modules()]
+    return [(match[1], int(match[2]), module) for match, module in found if match]
 
 
 def verify_places(
     model: nn.Module, asked: Mapping[str, Sequence[int]], *, added: Added, pairwise: str, axes: str
 ) -> None:
-    """Fails unless the built network has exactly the added blocks asked for.
+    """Raises RuntimeError unless the built network has exactly the added blocks asked for: places, function and axes.
 
     A published network was once trained as "non-local" without a single block.
-
-    Raises:
-        RuntimeError: another place, kind, function or axes.
     """
     places = [(stage, i) for stage in STAGES for i in asked.get(stage, ())]
     expected = [(*place, pairwise, axes) if added == "nonlocal" else (*place, "residual") for place in places]
-    built = [(place.stage, place.block, place.pairwise, place.axes) for place in built_places(model)]
-    built_residual = [(stage, block, "residual") for stage, block, _ in residual_places(model)]
-    if [*built, *built_residual] != expected:
-        raise RuntimeError(f"the network's added blocks are {[*built, *built_residual]}, asked for {expected}")
+    nonlocal_ = [(place.stage, place.block, place.pairwise, place.axes) for place in built_places(model)]
+    built = [*nonlocal_, *((stage, block, "residual") for stage, block, _ in residual_places(model))]
+    if built != expected:
+        raise RuntimeError(f"the network's added blocks are {built}, asked for {expected}")
 
 
 def format_places(model: nn.Module) -> str:
     """The table of non-local blocks, or of what is in their place, that a run prints after building its network."""
-    residual = [(f"{stage} block {block}", str(channels)) for stage, block, channels in residual_places(model)]
+    residual = [(f"{stage} block {block}", channels) for stage, block, channels in residual_places(model)]
     if residual:
-        return _table(
-            f"residual blocks in place of non-local ones: {len(residual)}", [("after", "channels"), *residual]
-        )
-    rows = []
+        return _table("residual blocks in place of non-local ones", [("after", "channels"), *residual])
+    rows: list[tuple[object, ...]] = [("after", "channels", "pairwise", "axes", "keys")]
     for place in built_places(model):
         axes = place.axes + (f" in groups of {place.group_frames} frames" if place.group_frames else "")
         pooled = {"before": "pooled 2x2", "after": "pooled 2x2 after phi and g", "none": "all"}[place.subsample]
-        rows.append((f"{place.stage} block {place.block}", str(place.channels), place.pairwise, axes, pooled))
-    if not rows:
-        return "non-local blocks: none"
-    return _table(f"non-local blocks: {len(rows)}", [("after", "channels", "pairwise", "axes", "keys"), *rows])
+        rows.append((f"{place.stage} block {place.block}", place.channels, place.pairwise, axes, pooled))
+    return _table("non-local blocks", rows) if len(rows) > 1 else "non-local blocks: none"
 
 
-def _table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([title, *lines])
+def _table(title: str, rows: Sequence[tuple[object, ...]]) -> str:
+    text = tabulate(rows, tablefmt="plain", disable_numparse=True, numalign="left")
+    return f"{title}: {len(rows) - 1}\n{indent(text, '  ')}"

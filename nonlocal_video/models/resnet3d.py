@@ -5,34 +5,27 @@ Where the paper's Table 1 and the released code differ (pool1 without padding, t
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, get_args
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nonlocal_video.models.layers import Convolution, MaxPool
-from nonlocal_video.models.norm import make_norm
-from nonlocal_video.models.recompute import recomputed
-from nonlocal_video.settings.vocabulary import Added, Inflation, Norm, Stem, StrideIn
+from nonlocal_video.models.layers import Convolution, MaxPool, make_norm, recomputed
+from nonlocal_video.models.nonlocal_block import NonLocalBlock
+from nonlocal_video.settings.network import DEPTHS, NetworkOptions
+from nonlocal_video.settings.vocabulary import Inflation
 
 STAGES = ("res2", "res3", "res4", "res5")
 
 
-class _Stem(NamedTuple):
-    """Over time: the strides of conv1 and pool1, and the kernel of pool1."""
-
-    conv1_stride: int
-    pool1_kernel: int
-    pool1_stride: int
-
-
-STEMS: dict[str, _Stem] = {
-    "strided": _Stem(2, 2, 2),  # 32x2 and 128x1: the paper's Table 1
-    "dense": _Stem(1, 1, 1),  # 8x8 and 32x4: the released code's faster networks
-    "skipping": _Stem(2, 1, 2),  # mmaction2: pool1 drops every second frame
+STEMS = {
+    "strided": (2, 2, 2),  # 32x2 and 128x1: the paper's Table 1
+    "dense": (1, 1, 1),  # 8x8 and 32x4: the released code's faster networks
+    "skipping": (2, 1, 2),  # mmaction2: pool1 drops every second frame
 }
+"""Over time: the stride of conv1, the kernel of pool1, and its stride."""
 
 
 class Bottleneck(nn.Module):
@@ -43,19 +36,12 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        *,
-        inflation: Inflation,
-        stride: int,
-        norm: Callable[[int], nn.Module],
-        stride_in: StrideIn = "3x3",
+        self, in_channels: int, width: int, *, options: NetworkOptions, inflation: Inflation = "none", stride: int = 1
     ) -> None:
         super().__init__()
-        out_channels = 4 * width
+        norm, out_channels = partial(make_norm, options.norm, eps=options.bn_eps), 4 * width
         t1, t2 = 3 if inflation == "3x1x1" else 1, 3 if inflation == "3x3x3" else 1
-        first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+        first, second = (stride, 1) if options.stride_in == "1x1" else (1, stride)
         self.conv1 = Convolution(in_channels, width, (t1, 1, 1), stride=(1, first, first), bias=False)
         self.bn1 = norm(width)
         self.conv2 = Convolution(width, width, (t2, 3, 3), stride=(1, second, second), bias=False)
@@ -79,81 +65,43 @@ class Bottleneck(nn.Module):
 class ResNet3d(nn.Module):
     """conv1, pool1, res2, pool2, res3, res4, res5 with blocks added after chosen residual blocks.
 
-    Space shrinks 32 times, time 8 times with a strided stem and twice with a dense one. With `recompute`
-    set, a training step keeps of each residual and non-local block only its input (activation checkpointing).
+    Space shrinks 32 times, time 8 times with a strided stem and twice with a dense one. In I3D conv1 is 5x7x7, and the
+    residual blocks in `inflated_blocks` have a kernel over time (Sec. 4). With `recompute` set, a training step keeps
+    of each residual and non-local block only its input (activation checkpointing).
 
     Args:
-        blocks: residual blocks of res2..res5, for example (3, 4, 6, 3).
-        width: channels of the 1x3x3 convolutions of res2; doubles in every stage.
-        stem_width: channels of conv1.
-        stem: a key of `STEMS`.
-        stride_in: which convolution halves the map in res3, res4 and res5: the "3x3", or the first "1x1".
-        pool1_padding: of pool1 in space: 0 in the released code, 1 in its ports and in image networks.
-        pool1_rounds_up: whether pool1 also takes windows that reach over the edge.
-        pool2: whether frames are pooled in pairs after res2.
-        inflation: "none" is C2D. In I3D conv1 is 5x7x7, and the residual blocks in `inflated_blocks`
-            have a first kernel of "3x1x1" or a second of "3x3x3" (Sec. 4).
-        norm, bn_eps: as in `make_norm`.
         places: for each stage the residual blocks that an added block follows,
             for example {"res3": (1, 3), "res4": (1, 3, 5)}.
-        added: what is added there; the first word of its name, as in nonlocal3.
-        make_added: gives the added block for (stage, channels).
     """
 
-    def __init__(
-        self,
-        blocks: Sequence[int],
-        *,
-        width: int,
-        stem_width: int,
-        stem: Stem,
-        stride_in: StrideIn,
-        pool1_padding: int,
-        pool1_rounds_up: bool,
-        pool2: bool,
-        inflation: Inflation,
-        norm: Norm,
-        bn_eps: float,
-        places: Mapping[str, Sequence[int]],
-        added: Added,
-        make_added: Callable[[str, int], nn.Module],
-    ) -> None:
+    def __init__(self, options: NetworkOptions, *, places: Mapping[str, Sequence[int]]) -> None:
         super().__init__()
-        _check(inflation=inflation, stem=stem, stride_in=stride_in, pool1_padding=pool1_padding)
-
-        def make(channels: int) -> nn.Module:
-            return make_norm(norm, channels, eps=bn_eps)
-
         self.recompute = False
-        self.stem, self.pools_twice = STEMS[stem], pool2
-        t, (conv1_stride, pool1_kernel, pool1_stride) = 1 if inflation == "none" else 5, STEMS[stem]
-        self.conv1 = Convolution(3, stem_width, (t, 7, 7), stride=(conv1_stride, 2, 2), bias=False)
-        self.bn1 = make(stem_width)
-        self.pool1 = MaxPool(
-            (pool1_kernel, 3, 3), (pool1_stride, 2, 2), (0, pool1_padding, pool1_padding), rounds_up=pool1_rounds_up
-        )
-        self.pool2: nn.Module = MaxPool((2, 1, 1)) if pool2 else nn.Identity()
-        channels = stem_width
+        (conv1_stride, pool1_kernel, pool1_stride), (blocks, width) = STEMS[options.stem], DEPTHS[options.depth]
+        channels, kernel = options.stem_width or width, (1 if options.inflation == "none" else 5, 7, 7)
+        self.conv1 = Convolution(3, channels, kernel, stride=(conv1_stride, 2, 2), bias=False)
+        self.bn1 = make_norm(options.norm, channels, eps=options.bn_eps)
+        kernel, stride = (pool1_kernel, 3, 3), (pool1_stride, 2, 2)
+        padding = (0, options.pool1_padding, options.pool1_padding)
+        self.pool1 = MaxPool(kernel, stride, padding, rounds_up=options.pool1_rounds_up)
+        self.pool2: nn.Module = MaxPool((2, 1, 1)) if options.pool2 else nn.Identity()
         for number, (stage, num_blocks) in enumerate(zip(STAGES, blocks, strict=True)):
             layers: OrderedDict[str, nn.Module] = OrderedDict()
-            inflated = inflated_blocks(stage, num_blocks)
+            inner = width * 2**number
             for i in range(num_blocks):
-                layers[f"block{i}"] = Bottleneck(
-                    channels,
-                    width * 2**number,
-                    inflation=inflation if i in inflated else "none",
-                    stride=2 if number > 0 and i == 0 else 1,
-                    norm=make,
-                    stride_in=stride_in,
-                )
-                channels = 4 * width * 2**number
+                inflation = options.inflation if i in inflated_blocks(stage, num_blocks) else "none"
+                stride_ = 2 if number > 0 and i == 0 else 1
+                layers[f"block{i}"] = Bottleneck(channels, inner, options=options, inflation=inflation, stride=stride_)
+                channels = 4 * inner
                 if i in places.get(stage, ()):
-                    layers[f"{added}{i}"] = make_added(stage, channels)
+                    layers[f"{options.added}{i}"] = _make_added(stage, channels, options)
             self.add_module(stage, nn.Sequential(layers))
         self.channels = channels
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv3d) and ".nonlocal" not in name:  # Non-local blocks start in their own way.
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if options.norm == "affine" and ".residual" in name and name.endswith("conv3"):
+                    nn.init.zeros_(module.weight)  # Without a gamma that is 0 it would not start as the identity.
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, 3, T, H, W) float -> (B, C, T', H', W'), the sizes of `final_map`."""
@@ -177,29 +125,35 @@ class ResNet3d(nn.Module):
         Raises:
             ValueError: the clip is too small for the strides.
         """
-        t = ((frames - 1) // self.stem.conv1_stride + 1 - self.stem.pool1_kernel) // self.stem.pool1_stride + 1
-        t = t // 2 if self.pools_twice else t
-        sizes = []
-        for size in (height, width):
-            s = self.pool1.pooled_size((size - 1) // 2 + 1, axis=2)
-            for _ in STAGES[1:]:
-                s = (s - 1) // 2 + 1
-            sizes.append(s)
-        if t < 1 or sizes[0] < 1 or sizes[1] < 1:  # Not their minimum: where sizes are symbols, that compares them.
+        t = self.pool1.pooled_size((frames - 1) // self.conv1.stride[0] + 1, axis=0)
+        t = t // 2 if isinstance(self.pool2, MaxPool) else t
+        h, w = (self.pool1.pooled_size((size - 1) // 2 + 1, axis=2) for size in (height, width))
+        for _ in STAGES[1:]:
+            h, w = (h - 1) // 2 + 1, (w - 1) // 2 + 1
+        if t < 1 or h < 1 or w < 1:  # Not their minimum: where sizes are symbols, that compares them.
             raise ValueError(f"a clip of {frames} frames of {height}x{width} is too small for the network's strides")
-        return t, sizes[0], sizes[1]
+        return t, h, w
 
 
-def _check(*, inflation: str, stem: str, stride_in: str, pool1_padding: int) -> None:
-    """Raises: ValueError: an option that cannot be."""
-    if inflation not in ("none", "3x1x1", "3x3x3"):
-        raise ValueError(f"inflation: got {inflation!r}, expected none, 3x1x1 or 3x3x3")
-    if stem not in STEMS:
-        raise ValueError(f"stem: got {stem!r}, expected one of {', '.join(STEMS)}")
-    if stride_in not in get_args(StrideIn):
-        raise ValueError(f"stride_in: got {stride_in!r}, expected 3x3 or 1x1, the convolution that has the stride")
-    if pool1_padding not in (0, 1):
-        raise ValueError(f"pool1_padding: got {pool1_padding}, expected 0 or 1")
+def _make_added(stage: str, channels: int, options: NetworkOptions) -> nn.Module:
+    """The block that stands after a chosen residual block of this stage."""
+    if options.added == "residual":
+        return Bottleneck(channels, channels // 4, options=options)
+    return NonLocalBlock(
+        channels,
+        pairwise=options.pairwise,
+        axes=options.axes,
+        subsample=options.subsample,
+        group_frames=group_frames(stage, options),
+        norm=options.nonlocal_norm,
+        w_z_bias=options.w_z_bias,
+        bn_eps=options.bn_eps,
+    )
+
+
+def group_frames(stage: str, options: NetworkOptions) -> int:
+    """The frames of a group of a stage's non-local blocks; space alone is finer already, time alone is small."""
+    return options.res3_group_frames if stage == "res3" and options.axes == "spacetime" else 0
 
 
 def inflated_blocks(stage: str, num_blocks: int) -> tuple[int, ...]:

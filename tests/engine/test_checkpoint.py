@@ -22,7 +22,7 @@ from nonlocal_video.engine.checkpoint import (
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.engine.step import TrainState
 from nonlocal_video.models import build_model
-from nonlocal_video.models.groups import parameter_groups
+from nonlocal_video.models.classifier import parameter_groups
 from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.system.files import locked, whole_file
 from tests.small_runs import optim_of

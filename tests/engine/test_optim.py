@@ -7,8 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nonlocal_video.engine.optim import Schedule, build_sgd
 from nonlocal_video.models import build_model
-from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.groups import parameter_groups
+from nonlocal_video.models.classifier import Classifier, parameter_groups
 from tests.small_runs import optim_of
 
 OPTIM = optim_of(momentum=0.9, nesterov=True, weight_decay=0.5)

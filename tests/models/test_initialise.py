@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import save_model
-from nonlocal_video.models.weights.start import read_start, start_from
+from nonlocal_video.models.weights.read import read_start
+from nonlocal_video.models.weights.start import start_from
 from tests.models import caffe2_oracle
 
 

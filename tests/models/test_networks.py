@@ -10,13 +10,12 @@ from torch.nn import functional as F
 
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.layers import FrozenAffine
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
-from nonlocal_video.models.norm import FrozenAffine
 from nonlocal_video.models.placement import built_places, format_places, places_for, residual_places, verify_places
 from nonlocal_video.models.resnet3d import inflated_blocks
-from nonlocal_video.models.weights.foreign import inflate
-from nonlocal_video.models.weights.initialise import initialise
-from nonlocal_video.models.weights.torchvision import read_torchvision
+from nonlocal_video.models.weights.initialise import inflate, initialise
+from nonlocal_video.models.weights.read import read_foreign
 
 
 def small(**options: object) -> Classifier:
@@ -381,7 +380,7 @@ def test_c2d_from_imagenet_weights_answers_as_torchvisions_resnet(imagenet: tupl
     """On equal frames, with the one difference that pool1 has no padding in the released video code."""
     resnet, path = imagenet
     model = build_model("nl_c2d_r50_8x2", num_classes=400, crop=64).eval()
-    loaded = initialise(model, read_torchvision(str(path)).weights, where=str(path))
+    loaded = initialise(model, read_foreign("torchvision", str(path)).weights, where=str(path))
     assert sorted(loaded.unused) == ["fc.bias", "fc.weight"]
     assert {name.split(".")[0] for name in loaded.fresh} == {"backbone", "fc"}
     assert all("nonlocal" in n or n.startswith("fc.") or "num_batches" in n for n in loaded.fresh)
@@ -397,7 +396,7 @@ def test_c2d_from_imagenet_weights_answers_as_torchvisions_resnet(imagenet: tupl
 def test_i3d_from_imagenet_weights_holds_each_kernel_divided_by_its_length(imagenet: tuple[nn.Module, Path]) -> None:
     resnet, path = imagenet
     model = build_model("i3d_r50_8x2", num_classes=400, crop=64)
-    loaded = initialise(model, read_torchvision(str(path)).weights, where=str(path))
+    loaded = initialise(model, read_foreign("torchvision", str(path)).weights, where=str(path))
     assert loaded.num_inflated == 1 + 3 + 2 + 3 + 1
     for kernel, flat in (
         (model.backbone.conv1.weight, resnet.conv1.weight),
@@ -412,7 +411,7 @@ def test_i3d_from_imagenet_weights_holds_each_kernel_divided_by_its_length(image
 def test_weights_of_another_depth_are_rejected(imagenet: tuple[nn.Module, Path]) -> None:
     model = build_model("c2d_r101_8x2", num_classes=400, crop=64)
     with pytest.raises(ValueError, match=r"file: a network of another shape: got 3, 4, 6, 3 .*; ask for model=c2d_r50"):
-        initialise(model, read_torchvision(str(imagenet[1])).weights, where="file")
+        initialise(model, read_foreign("torchvision", str(imagenet[1])).weights, where="file")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
@@ -420,7 +419,7 @@ def test_files_that_are_no_resnet_are_rejected(tmp_path: Path, content: bytes | 
     path = tmp_path / "file.pth"
     path.write_bytes(content) if content is not None else torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match=r"file\.pth"):
-        read_torchvision(str(path))
+        read_foreign("torchvision", str(path))
 
 
 def test_frozen_affines_answer_as_the_batch_normalisations_that_they_come_from() -> None:
@@ -456,7 +455,7 @@ def test_frozen_affines_are_not_trained() -> None:
 
 def test_pixel_statistics_come_along_with_the_weights(imagenet: tuple[nn.Module, Path]) -> None:
     model = build_model("c2d_r50_8x2", num_classes=4, crop=64)
-    initialise(model, read_torchvision(str(imagenet[1])).weights, where="file")
+    initialise(model, read_foreign("torchvision", str(imagenet[1])).weights, where="file")
     torch.testing.assert_close(model.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     torch.testing.assert_close(model.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
 

@@ -16,10 +16,10 @@ import torch
 from nonlocal_video.data.lists.classes import KINETICS400
 from nonlocal_video.models import build_model
 from nonlocal_video.models.placement import built_places
-from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import load_model, read_model_file, save_model
-from nonlocal_video.models.weights.foreign import Foreign
 from nonlocal_video.models.weights.published import Published, check_options, download
+from nonlocal_video.models.weights.read import FORMATS
+from nonlocal_video.models.weights.state import StoredNetwork
 from nonlocal_video.reports.tables.sheet import replace_block
 from nonlocal_video.reports.test.published import published_table
 from nonlocal_video.runs.weights import published_of
@@ -195,8 +195,8 @@ def test_model_without_a_file_says_where_it_is() -> None:
 def test_file_of_another_network_is_refused(tmp_path: Path) -> None:
     model = MODELS["mmaction2_nl_i3d_r50_32x2_dot_product"]
     with pytest.raises(ValueError, match=r"a\.pth: is another network than .*dot_product: pairwise is gaussian, expec"):
-        check_options(model, Foreign({}, {"pairwise": "gaussian"}, []), where="a.pth")
-    check_options(model, Foreign({}, {"stem": "skipping"}, []), where="a.pth")  # What the file does not tell.
+        check_options(model, StoredNetwork({}, {"pairwise": "gaussian"}), where="a.pth")
+    check_options(model, StoredNetwork({}, {"stem": "skipping"}), where="a.pth")  # What the file does not tell.
     assert "a.pth: cannot be read" in error_of("--published", model.name, str(tmp_path / "a.pth"))
 
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import save_model
-from nonlocal_video.models.weights.start import read_start, start_from
+from nonlocal_video.models.weights.read import read_foreign, read_start
+from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.models.weights.torch_file import read_torch_file
 from tests.models.others import named_by
 from tests.models.standins import random_clips, randomise, slowfast_settings
@@ -84,7 +84,8 @@ def test_network_is_found_in_its_wrappings(
 def test_safetensors_of_anybody_is_read(metadata: dict[str, str] | None, image_state: State, tmp_path: Path) -> None:
     save_file({name: one.contiguous() for name, one in image_state.items()}, tmp_path / "w.safetensors", metadata)
     assert torch.equal(kernel_of(tmp_path / "w.safetensors"), image_state["layer2.1.conv2.weight"])
-    assert FORMATS["torchvision"](f"{tmp_path}/w.safetensors").weights.keys() >= {"fc.weight", "backbone.conv1.weight"}
+    weights = read_foreign("torchvision", f"{tmp_path}/w.safetensors").weights
+    assert weights.keys() >= {"fc.weight", "backbone.conv1.weight"}
 
 
 def test_state_dict_of_this_project_starts_one(tmp_path: Path) -> None:
@@ -351,7 +352,7 @@ def test_import_of_a_file_as_another_code_bases_says_the_line_to_type(image_stat
     line = rf"python tools/import_weights\.py torchvision MODEL {tmp_path}/w\.pth OUT\.safetensors"
     for format_ in ("mmaction2", "pyslowfast", "pytorchvideo"):
         with pytest.raises(ValueError, match=line):
-            FORMATS[format_](f"{tmp_path}/w.pth")
+            read_foreign(format_, f"{tmp_path}/w.pth")
 
 
 @pytest.mark.parametrize("best", [False, True])
@@ -365,7 +366,8 @@ def test_file_of_which_only_a_tensor_is_left_is_read_as_far_as_it_goes(
     content |= {"best": np.float64(0.7)} if best else {"message_hub": {"log_scalars": {"loss": somebody.History()}}}
     torch.save(content, tmp_path / "epoch_100.pth")
     del sys.modules["somebody"]
-    assert FORMATS["mmaction2"](f"{tmp_path}/epoch_100.pth").weights.keys() == {"backbone.conv1.weight", "mean", "std"}
+    weights = read_foreign("mmaction2", f"{tmp_path}/epoch_100.pth").weights
+    assert weights.keys() == {"backbone.conv1.weight", "mean", "std"}
     with pytest.raises(ValueError, match=r"epoch_100\.pth: .*missing, such as backbone\."):
         start_from(build_model("i3d_r50_32x2", num_classes=3), f"{tmp_path}/epoch_100.pth")
 

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.layers import MaxPool
-from nonlocal_video.models.weights import FORMATS
 from nonlocal_video.models.weights.file import load_model, save_model
-from nonlocal_video.models.weights.foreign import build_imported
+from nonlocal_video.models.weights.initialise import build_imported
+from nonlocal_video.models.weights.read import read_foreign
 from nonlocal_video.models.weights.start import start_from
 from tests.models.others import named_by
 from tests.models.standins import randomise
@@ -109,7 +109,7 @@ def test_file_of_another_width_says_which_settings_fit(tmp_path: Path) -> None:
     model = build_model("i3d_r50_narrow_8x8", num_classes=5, crop=64)
     with pytest.raises(ValueError, match=message):
         start_from(model, f"{tmp_path}/w.pth")
-    foreign = FORMATS["torchvision"](f"{tmp_path}/w.pth")
+    foreign = read_foreign("torchvision", f"{tmp_path}/w.pth")
     with pytest.raises(
         ValueError, match=r"ask for c2d_small_4x8 --set stem_width=24\. No tensor .* stride_in=3x3 or 1x1"
     ):
@@ -119,7 +119,7 @@ def test_file_of_another_width_says_which_settings_fit(tmp_path: Path) -> None:
 def test_import_of_such_a_file_is_rebuilt_from_what_it_says(tmp_path: Path) -> None:
     state = caffe_file(tmp_path / "w.pth")
     changes = {**CAFFE, "pool1_padding": 0, "crop": 64}
-    foreign = FORMATS["torchvision"](f"{tmp_path}/w.pth")
+    foreign = read_foreign("torchvision", f"{tmp_path}/w.pth")
     done = build_imported("c2d_small_4x8", foreign, changes=changes, where="w.pth")
     save_model(tmp_path / "w.safetensors", done.model, origin="a test")
     assert error_of(load_model(tmp_path / "w.safetensors"), state, size=64) < 1e-4

@@ -23,7 +23,7 @@ from nonlocal_video.cli.tables import composed
 from nonlocal_video.engine.checkpoint import read_checkpoint, save_checkpoint
 from nonlocal_video.engine.evaluate import read_journals
 from nonlocal_video.models.weights.file import save_model
-from nonlocal_video.models.weights.start import read_start
+from nonlocal_video.models.weights.read import read_start
 from nonlocal_video.reports.tables.runs import find_tests
 from nonlocal_video.reports.test.predictions import read_predictions
 from nonlocal_video.runs.folder import check_run, read_run, write_run

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from nonlocal_video.engine.optim import build_sgd
 from nonlocal_video.models import build_model
-from nonlocal_video.models.groups import parameter_groups
+from nonlocal_video.models.classifier import parameter_groups
 from nonlocal_video.settings import OptimConfig
 from nonlocal_video.system.distributed import at_precision
 

@@ -11,40 +11,29 @@ import numpy as np
 import torch
 
 from nonlocal_video.models.weights.file import check_whole
-from nonlocal_video.models.weights.foreign import Foreign, Rule, rename
+from nonlocal_video.models.weights.state import StoredNetwork, renamed
 from nonlocal_video.models.weights.torch_file import BROKEN
 
-_NORM = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}  # riv is a variance, not its inverse.
-_LAYER = {"2a": "1", "2b": "2", "2c": "3"}
-
-RULES: list[Rule] = [
-    (r"conv1_w", "backbone.conv1.weight"),
-    (r"res_conv1_bn_(s|b|rm|riv)", lambda m: f"backbone.bn1.{_NORM[m[1]]}"),
-    (r"res(\d)_(\d+)_branch(2[abc])_w", lambda m: f"backbone.res{m[1]}.block{m[2]}.conv{_LAYER[m[3]]}.weight"),
-    (
-        r"res(\d)_(\d+)_branch(2[abc])_bn_(s|b|rm|riv)",
-        lambda m: f"backbone.res{m[1]}.block{m[2]}.bn{_LAYER[m[3]]}.{_NORM[m[4]]}",
-    ),
-    (r"res(\d)_(\d+)_branch1_w", r"backbone.res\1.block\2.shortcut.0.weight"),
-    (r"res(\d)_(\d+)_branch1_bn_(s|b|rm|riv)", lambda m: f"backbone.res{m[1]}.block{m[2]}.shortcut.1.{_NORM[m[3]]}"),
-    (
-        r"nonlocal_conv(\d)_(\d+)_(theta|phi|g|out)_(w|b)",
-        lambda m: (
-            f"backbone.res{m[1]}.nonlocal{m[2]}.{m[3].replace('out', 'w_z')}.{'weight' if m[4] == 'w' else 'bias'}"
-        ),
-    ),
-    (r"nonlocal_conv(\d)_(\d+)_bn_(s|b|rm|riv)", lambda m: f"backbone.res{m[1]}.nonlocal{m[2]}.bn.{_NORM[m[3]]}"),
-    (r"pred_w", "fc.weight"),
-    (r"pred_b", "fc.bias"),
-]
+WORDS = {
+    "2a": "1", "2b": "2", "2c": "3", "w": "weight", "out": "w_z",
+    "s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var",  # riv is a variance, not its inverse.
+}  # fmt: skip
+RULES = {
+    "conv1_w": "backbone.conv1.weight",
+    r"res_conv1_bn_(s|b|rm|riv)": "backbone.bn1.{}",
+    r"res(\d)_(\d+)_branch(2[abc])_w": "backbone.res{}.block{}.conv{}.weight",
+    r"res(\d)_(\d+)_branch(2[abc])_bn_(s|b|rm|riv)": "backbone.res{}.block{}.bn{}.{}",
+    r"res(\d)_(\d+)_branch1_w": "backbone.res{}.block{}.shortcut.0.weight",
+    r"res(\d)_(\d+)_branch1_bn_(s|b|rm|riv)": "backbone.res{}.block{}.shortcut.1.{}",
+    r"nonlocal_conv(\d)_(\d+)_(theta|phi|g|out)_(w|b)": "backbone.res{}.nonlocal{}.{}.{}",
+    r"nonlocal_conv(\d)_(\d+)_bn_(s|b|rm|riv)": "backbone.res{}.nonlocal{}.bn.{}",
+    "pred_(w|b)": "fc.{}",
+}
 _IGNORED = re.compile(r"lr|model_iter|.*_momentum")
 
 
-def read_caffe2(path: str, part: str | None = None) -> Foreign:
-    """A released network.
-
-    Args:
-        part: None, since such a file holds one network.
+def read_caffe2(path: str, part: str | None = None) -> StoredNetwork:
+    """The one network of a released file; `part` has to be None.
 
     Raises:
         ValueError: not such a pickle, or one that wants to run code.
@@ -57,16 +46,12 @@ def read_caffe2(path: str, part: str | None = None) -> Foreign:
     if wrong or "conv1_w" not in arrays:
         raise ValueError(f"{path}: not the blobs of a ResNet: {', '.join(wrong[:3]) or 'there is no conv1_w'}")
     # A copy, since the arrays of a pickle may be read-only or of another byte order.
-    weights = {rename(name, RULES): torch.tensor(blob.astype(np.float32)) for name, blob in arrays.items()}
-    return Foreign(weights, {"bn_eps": 1.0000001e-5}, ignored)
+    tensors = {name: torch.tensor(blob.astype(np.float32)) for name, blob in arrays.items()}
+    return StoredNetwork(renamed(tensors, RULES, WORDS), {"bn_eps": 1.0000001e-5}, ignored)
 
 
 def read_blobs(path: str) -> dict[str, Any]:
-    """The blobs of a Caffe2 pickle by name; no code in the file is run.
-
-    Raises:
-        ValueError: no such file, a damaged one, or one that holds more than arrays and plain values.
-    """
+    """The blobs of a Caffe2 pickle by name; ValueError if it is damaged, or holds more than arrays and plain values."""
     try:
         with open(path, "rb") as file:
             content = _ArrayUnpickler(file, encoding="latin1").load()
@@ -80,7 +65,7 @@ def read_blobs(path: str) -> dict[str, Any]:
 
 
 def _to_bytes(text: str, encoding: str) -> bytes:
-    """How Python 3 writes the bytes of an array for protocol 2."""
+    """Decodes the bytes of an array as Python 3 writes them for protocol 2."""
     if encoding not in {"latin1", "latin-1"}:
         raise pickle.UnpicklingError(f"it wants the encoding {encoding!r}, which no file of weights needs")
     return text.encode("latin1")
@@ -89,18 +74,16 @@ def _to_bytes(text: str, encoding: str) -> bytes:
 class _ArrayUnpickler(pickle.Unpickler):
     """Builds numpy arrays and plain values, and refuses every other name: a pickle can call what it names."""
 
-    RECONSTRUCT, SCALAR = np.empty(0).__reduce__()[0], np.float32(0).__reduce__()[0]
     ALLOWED = {  # noqa: RUF012
-        ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
-        ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
-        ("numpy.core.multiarray", "scalar"): SCALAR,
-        ("numpy._core.multiarray", "scalar"): SCALAR,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _to_bytes,
+        "numpy.core.multiarray._reconstruct": np.empty(0).__reduce__()[0],
+        "numpy.core.multiarray.scalar": np.float32(0).__reduce__()[0],
+        "numpy.ndarray": np.ndarray,
+        "numpy.dtype": np.dtype,
+        "_codecs.encode": _to_bytes,
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
+        allowed = self.ALLOWED.get(f"{module.replace('numpy._core', 'numpy.core')}.{name}")
+        if allowed is None:
             raise pickle.UnpicklingError(f"it wants to run {module}.{name}, which no file of weights needs")
-        return self.ALLOWED[module, name]
+        return allowed

@@ -17,12 +17,14 @@ from nonlocal_video.models.zoo import build_network
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.system.files import whole_file
 
+StrPath = str | os.PathLike[str]
+
 FORMAT = "nonlocal_video 1"
 
 _PUBLISHED = {
     "data": str, "format": str, "protocol": dict, "top1": int | float, "top5": int | float, "note": str | None,
 }  # fmt: skip
-"""What `weights.published.Published` says that tests and reports read."""
+"""Fields of `weights.published.Published` that tests and reports read."""
 
 
 class ModelFile(NamedTuple):
@@ -31,28 +33,25 @@ class ModelFile(NamedTuple):
     options: dict[str, Any]
     """Fields of `NetworkOptions`."""
     classes: list[str] | None
-    """Their names in the order of the labels, where they are known."""
+    """Names in the order of the labels, where they are known."""
     origin: str
-    """Where the weights come from, in words."""
+    """A few words on where the weights come from."""
     weights: dict[str, Tensor]
     published: dict[str, Any] | None = None
-    """What is published of this very model: fields of `weights.published.Published`."""
+    """Published facts of this very model: fields of `weights.published.Published`."""
 
 
 def save_model(
-    path: str | os.PathLike[str],
+    path: StrPath,
     model: Classifier,
     *,
     origin: str,
     classes: Sequence[str] | None = None,
     published: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes the weights of a network and all that it takes to build it again, whole or not at all.
+    """Writes the weights of a network and all that it takes to build it again (`ModelFile`), whole or not at all.
 
     The tensors alone are what `safetensors.torch.load_file` gives and `load_state_dict` takes.
-
-    Args:
-        origin, classes, published: as in `ModelFile`.
     """
     metadata = {
         "format": FORMAT,
@@ -67,48 +66,33 @@ def save_model(
         file.write(save(tensors, metadata))
 
 
-def check_whole(path: str | os.PathLike[str], part: str | None) -> None:
+def check_whole(path: StrPath, part: str | None) -> None:
     """Raises: ValueError: a part was asked for, of a file that holds one network and no other."""
     if part is not None:
         raise ValueError(f"{path}: got the part {part!r}, expected none: the file holds one network")
 
 
-def is_safetensors(path: str | os.PathLike[str]) -> bool:
+def is_safetensors(path: StrPath) -> bool:
     """Whether a file begins as safetensors files do, with the size of a JSON header; a wrong size needs their name."""
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
-        head = file.read(9)
-    fits = int.from_bytes(head[:8], "little") < os.path.getsize(path)
-    return head[8:9] == b"{" and (fits or str(path).endswith(".safetensors"))
+        size, brace = int.from_bytes(file.read(8), "little"), file.read(1)
+    return brace == b"{" and (size < os.path.getsize(path) or str(path).endswith(".safetensors"))
 
 
-def read_tensors(
-    path: str | os.PathLike[str], *, with_weights: bool = True
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file (with `with_weights`), and what it says of itself.
-
-    Raises:
-        ValueError: no such file, or a damaged one.
-    """
+def read_tensors(path: StrPath, *, with_weights: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file (with `with_weights`), and its metadata; ValueError if it is none."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {
-                name: file.get_tensor(name) for name in (file.keys() if with_weights else ())
-            }, file.metadata() or {}
+            names = file.keys() if with_weights else ()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path}: cannot be read as a safetensors file: {error}") from error
 
 
-def read_model_file(path: str | os.PathLike[str], *, with_weights: bool = True) -> ModelFile:
-    """The content of a file that `save_model` wrote.
-
-    Args:
-        with_weights: False leaves `weights` empty and reads the head of the file only.
-
-    Raises:
-        ValueError: no such file, a damaged one, or one of another origin.
-    """
+def read_model_file(path: StrPath, *, with_weights: bool = True) -> ModelFile:
+    """The content of a file that `save_model` wrote, or its head only; ValueError for any other or a damaged file."""
     weights, metadata = read_tensors(path, with_weights=with_weights)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: not a file that this project wrote; bring it in with tools/import_weights.py")
@@ -126,12 +110,8 @@ def read_model_file(path: str | os.PathLike[str], *, with_weights: bool = True) 
     return ModelFile(options, classes, metadata.get("origin", ""), weights, published)
 
 
-def network_options(content: ModelFile, *, where: str | os.PathLike[str]) -> NetworkOptions:
-    """What the file says of its network: plain values of possible sizes, since nothing is built before.
-
-    Raises:
-        ValueError: another version's, or values that cannot be.
-    """
+def network_options(content: ModelFile, *, where: StrPath) -> NetworkOptions:
+    """The options of a file's network, checked before anything is built; ValueError for values that cannot be."""
     pairwise = content.options.get("pairwise", "")
     if not (isinstance(pairwise, str) and len(pairwise) <= 200):
         raise ValueError(f"{where}: damaged: its pairwise is no name of a function")
@@ -141,14 +121,13 @@ def network_options(content: ModelFile, *, where: str | os.PathLike[str]) -> Net
         raise ValueError(f"{where}: written by another version of this project: {str(error)[:200]}") from error
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    if content.classes is not None and len(content.classes) != options.num_classes:
-        raise ValueError(
-            f"{where}: damaged: has {len(content.classes)} names of classes, expected {options.num_classes}"
-        )
+    num_names = options.num_classes if content.classes is None else len(content.classes)
+    if num_names != options.num_classes:
+        raise ValueError(f"{where}: damaged: has {num_names} names of classes, expected {options.num_classes}")
     return options
 
 
-def load_model(path: str | os.PathLike[str], *, pairwise: Pairwise | None = None) -> Classifier:
+def load_model(path: StrPath, *, pairwise: Pairwise | None = None) -> Classifier:
     """The network of a file that `save_model` wrote, in testing mode.
 
     Args:
@@ -158,55 +137,45 @@ def load_model(path: str | os.PathLike[str], *, pairwise: Pairwise | None = None
         ValueError: no such file, or one that gives no network.
     """
     content = read_model_file(path)
-    options = network_options(content, where=path)
-    _check_sizes(options, content.weights, where=path)
+    options, weights = network_options(content, where=path), content.weights
+    # All other sizes follow from the depth: where these differ, nothing of such a size is built.
+    for option, name in (("num_classes", "fc.weight"), ("stem_width", "backbone.conv1.weight")):
+        size, there = getattr(options, option), weights[name].shape[0] if name in weights and weights[name].ndim else 0
+        if size not in (0, there):  # A stem_width of 0 follows from the depth, too.
+            raise ValueError(f"{path}: damaged: it says {option} {size}, but its {name} has {there}")
     try:
         model = build_network(options if pairwise is None else replace(options, pairwise=pairwise))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    load_weights(model, content.weights, where=path)
+    load_weights(model, weights, where=path)
     return model.eval()
 
 
-def _check_sizes(options: NetworkOptions, weights: Mapping[str, Tensor], *, where: str | os.PathLike[str]) -> None:
-    """Compares the sizes that a file names with those of its tensors; all others follow from the depth.
-
-    Raises:
-        ValueError: they differ, and so nothing of such a size is built.
-    """
-    named = [("num_classes", options.num_classes, "fc.weight")]
-    if options.stem_width:
-        named.append(("stem_width", options.stem_width, "backbone.conv1.weight"))
-    for option, size, name in named:
-        there = weights[name].shape[0] if name in weights and weights[name].ndim else 0
-        if size != there:
-            raise ValueError(f"{where}: damaged: it says {option} {size}, but its {name} has {there}")
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, where: str | os.PathLike[str]) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, where: StrPath) -> None:
     """Loads weights of exactly this network.
 
     Raises:
         ValueError: names or shapes differ; says which, and the number of classes where it is that.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if "fc.weight" in shapes and "fc.weight" in expected and shapes["fc.weight"][0] != expected["fc.weight"][0]:
+    both = sorted(got.keys() & expected.keys())
+    if "fc.weight" in both and got["fc.weight"][0] != expected["fc.weight"][0]:
         raise ValueError(
-            f"{where}: got weights for {shapes['fc.weight'][0]} classes, expected {expected['fc.weight'][0]}; "
+            f"{where}: got weights for {got['fc.weight'][0]} classes, expected {expected['fc.weight'][0]}; "
             "for another data set train with init.weights, which makes a fresh classifier"
         )
-    if shapes != expected:
-        missing, unused = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
-        other = [
-            f"{k} {shapes[k]} for {expected[k]}"
-            for k in sorted(shapes.keys() & expected.keys())
-            if shapes[k] != expected[k]
-        ]
-        differences = [
-            f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for kind, names in (("missing", missing), ("unknown", unused), ("of another shape", other))
-            if names
-        ]
-        raise ValueError(f"{where}: weights of another network: {'; '.join(differences)}")
+    differences = {
+        "missing": sorted(expected.keys() - got.keys()),
+        "unknown": sorted(got.keys() - expected.keys()),
+        "of another shape": [f"{k} {got[k]} for {expected[k]}" for k in both if got[k] != expected[k]],
+    }
+    told = [f"{len(names)} {kind} ({examples(names)})" for kind, names in differences.items() if names]
+    if told:
+        raise ValueError(f"{where}: weights of another network: {'; '.join(told)}")
     model.load_state_dict(weights)
+
+
+def examples(names: Sequence[str]) -> str:
+    """The first three of some names."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

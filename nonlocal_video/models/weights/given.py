@@ -1,11 +1,12 @@
-"""Files of weights that people give to a tool: what to say of one that is not there, or has to be brought in first."""
+"""Files of weights that people give to a tool: answers to one that is not there, or has to be brought in first."""
 
 import re
 import shlex
 from pathlib import Path
 
-from nonlocal_video.models.weights import FORMATS
-from nonlocal_video.models.weights.foreign import Foreign
+from torch import Tensor
+
+from nonlocal_video.models.weights.read import FORMATS, read_foreign
 
 SOURCES = (
     "weights come from training (runs/NAME/model.safetensors), from a published model (python tools/import_weights.py "
@@ -16,21 +17,13 @@ _CLIP = re.compile(r"(?<!\d)(8x8|16x4|32x2|32x4|128x1)(?!\d)")
 
 
 def check_there(path: Path) -> None:
-    """Makes sure that a file of weights is there.
-
-    Raises:
-        ValueError: it is not; says where weights come from.
-    """
+    """Raises ValueError where a file of weights is not there, and says where weights come from."""
     if not path.is_file():
         raise ValueError(f"weights: got {path}, no such file; {SOURCES}")
 
 
 def check_network(path: Path) -> None:
-    """Makes sure that a file of weights is a .safetensors file, which says its network.
-
-    Raises:
-        ValueError: it is something else; says what to give instead, or how to make it one.
-    """
+    """Raises ValueError where a file of weights is no .safetensors file, which says its network; tells what to do."""
     run = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else None
     if run is not None:
         expected = run / "model.safetensors"
@@ -47,25 +40,25 @@ def how_to_bring_in(path: Path) -> str:
     for file in sorted(PUBLISHED.glob("*.yaml")):
         if re.search(rf"^file: {re.escape(path.name)}$", file.read_text(), re.MULTILINE):
             return f"this published model is brought in by: {tool} --published {file.stem} {shlex.quote(str(path))}"
-    for name, read in FORMATS.items():
+    for name in FORMATS:
         try:
-            foreign = read(str(path), None)
+            weights = read_foreign(name, str(path)).weights
         except ValueError:
             continue
         if name == "torchvision":
             return "these are weights of a network of images: training starts from them with init.weights=FILE"
-        network = _network(foreign, path)
+        network = _network(weights, path)
         ask = "" if _CLIP.search(network) else ", with the frames and their stride for CLIP, such as 8x8 or 32x2"
         return f"bring it in by: {tool} {name} {network} {shlex.quote(str(path))} {made}{ask}"
     known = ", ".join(FORMATS)
     return f"a checkpoint of {known} is brought in by: {tool} FORMAT NETWORK {shlex.quote(str(path))} {made}"
 
 
-def _network(foreign: Foreign, path: Path) -> str:
+def _network(weights: dict[str, Tensor], path: Path) -> str:
     """The name of the network: its kind and depth by its tensors, its clips by the name of the file."""
-    blocks = "nl_" if any(".nonlocal" in name for name in foreign.weights) else ""
-    conv1 = foreign.weights.get("backbone.conv1.weight")
+    blocks = "nl_" if any(".nonlocal" in name for name in weights) else ""
+    conv1 = weights.get("backbone.conv1.weight")
     over_time = conv1 is not None and conv1.ndim == 5 and conv1.shape[2] > 1
-    depth = "r101" if any(".res4.block22." in name for name in foreign.weights) else "r50"
+    depth = "r101" if any(".res4.block22." in name for name in weights) else "r50"
     clip = _CLIP.search(path.name)
     return f"{blocks}{'i3d' if over_time else 'c2d'}_{depth}_{clip[1] if clip else 'CLIP'}"

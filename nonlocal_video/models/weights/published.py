@@ -1,4 +1,4 @@
-"""Published models: what is known of each, and its file."""
+"""Published models: the facts of each, and its file."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.models.weights.foreign import Foreign
+from nonlocal_video.models.weights.state import StoredNetwork
 from nonlocal_video.system.files import whole_file
 
 
@@ -24,9 +24,9 @@ class Published:
     source: str
     """Which script or config of which code base it is of."""
     format: str
-    """A key of `FORMATS`."""
+    """One of `read.FORMATS`."""
     network: str
-    """As for `build_model`."""
+    """The name for `build_model`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of `NetworkOptions` that differ from the name's and the format's, and all that its file may not tell."""
     protocol: dict[str, Any]
@@ -37,7 +37,7 @@ class Published:
     """Accuracy in percent of the testing videos, as published."""
     top5: float
     note: str | None = None
-    """What of its test the protocol does not repeat."""
+    """The part of its test that the protocol does not repeat."""
 
     @property
     def checksum(self) -> str | None:
@@ -46,29 +46,17 @@ class Published:
         return match[1] if match else None
 
 
-def check_options(published: Published, foreign: Foreign, *, where: str) -> None:
-    """Compares what the file tells of its network with what is published.
-
-    Raises:
-        ValueError: it is another network.
-    """
-    told = {key: value for key, value in foreign.options.items() if key not in foreign.unknown}
-    differences = [
-        f"{key} is {told[key]}, expected {value}"
-        for key, value in published.options.items()
-        if told.get(key, value) != value
-    ]
+def check_options(published: Published, stored: StoredNetwork, *, where: str) -> None:
+    """Raises ValueError where the options that a file tells of its network are not the published ones."""
+    pairs = {key: (stored.told.get(key, value), value) for key, value in published.options.items()}
+    differences = [f"{key} is {got}, expected {value}" for key, (got, value) in pairs.items() if got != value]
     if differences:
         raise ValueError(f"{where}: is another network than {published.name}: {'; '.join(differences)}")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def download(published: Published, path: Path, *, progress: Callable[[int, int, int], object]) -> None:

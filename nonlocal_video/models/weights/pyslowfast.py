@@ -1,34 +1,38 @@
-"""PySlowFast's C2D and I3D: its own .pyth files, and the Caffe2 .pkl files of its model zoo."""
+"""C2D and I3D of PySlowFast (.pyth files, and Caffe2 .pkl files of its model zoo) and of pytorchvideo's hub."""
 
 from typing import Any
 
 import yaml
 
 from nonlocal_video.models.weights.caffe2 import read_caffe2
-from nonlocal_video.models.weights.foreign import Foreign, Rule, pixel_statistics, rename
-from nonlocal_video.models.weights.state import State, read_state
+from nonlocal_video.models.weights.state import State, StoredNetwork, pixel_statistics, renamed
 
-_LAYER = {"a": "1", "b": "2", "c": "3"}
-
-RULES: list[Rule] = [
-    (r"s1\.pathway0_stem\.conv\.weight", "backbone.conv1.weight"),
-    (r"s1\.pathway0_stem\.bn\.(\w+)", r"backbone.bn1.\1"),
-    (r"s(\d)\.pathway0_res(\d+)\.branch1\.weight", r"backbone.res\1.block\2.shortcut.0.weight"),
-    (r"s(\d)\.pathway0_res(\d+)\.branch1_bn\.(\w+)", r"backbone.res\1.block\2.shortcut.1.\3"),
-    (
-        r"s(\d)\.pathway0_res(\d+)\.branch2\.([abc])\.weight",
-        lambda m: f"backbone.res{m[1]}.block{m[2]}.conv{_LAYER[m[3]]}.weight",
-    ),
-    (
-        r"s(\d)\.pathway0_res(\d+)\.branch2\.([abc])_bn\.(\w+)",
-        lambda m: f"backbone.res{m[1]}.block{m[2]}.bn{_LAYER[m[3]]}.{m[4]}",
-    ),
-    (r"s(\d)\.pathway0_nonlocal(\d+)\.conv_out\.(\w+)", r"backbone.res\1.nonlocal\2.w_z.\3"),
-    (r"s(\d)\.pathway0_nonlocal(\d+)\.conv_(theta|phi|g)\.(\w+)", r"backbone.res\1.nonlocal\2.\3.\4"),
-    (r"s(\d)\.pathway0_nonlocal(\d+)\.bn\.(\w+)", r"backbone.res\1.nonlocal\2.bn.\3"),
-    (r"head\.projection\.(weight|bias)", r"fc.\1"),
-]
-OPTIONS = {"stem": "dense", "pool1_padding": 1, "norm": "batch", "nonlocal_norm": "batch", "res3_group_frames": 0}
+WORDS = {
+    "a": "1", "b": "2", "c": "3", "norm": "bn",
+    "blocks.1": "res2", "blocks.3": "res3", "blocks.4": "res4", "blocks.5": "res5",  # blocks.2 has no parameters.
+}  # fmt: skip
+PYSLOWFAST = {
+    r"s1\.pathway0_stem\.conv\.weight": "backbone.conv1.weight",
+    r"s1\.pathway0_stem\.bn\.(\w+)": "backbone.bn1.{}",
+    r"s(\d)\.pathway0_res(\d+)\.branch1\.weight": "backbone.res{}.block{}.shortcut.0.weight",
+    r"s(\d)\.pathway0_res(\d+)\.branch1_bn\.(\w+)": "backbone.res{}.block{}.shortcut.1.{}",
+    r"s(\d)\.pathway0_res(\d+)\.branch2\.([abc])\.weight": "backbone.res{}.block{}.conv{}.weight",
+    r"s(\d)\.pathway0_res(\d+)\.branch2\.([abc])_bn\.(\w+)": "backbone.res{}.block{}.bn{}.{}",
+    r"s(\d)\.pathway0_nonlocal(\d+)\.conv_out\.(\w+)": "backbone.res{}.nonlocal{}.w_z.{}",
+    r"s(\d)\.pathway0_nonlocal(\d+)\.conv_(theta|phi|g)\.(\w+)": "backbone.res{}.nonlocal{}.{}.{}",
+    r"s(\d)\.pathway0_nonlocal(\d+)\.bn\.(\w+)": "backbone.res{}.nonlocal{}.bn.{}",
+    r"head\.projection\.(weight|bias)": "fc.{}",
+}
+PYTORCHVIDEO = {
+    r"blocks\.0\.conv\.weight": "backbone.conv1.weight",
+    r"blocks\.0\.norm\.(\w+)": "backbone.bn1.{}",
+    r"(blocks\.[1345])\.res_blocks\.(\d+)\.branch1_conv\.(\w+)": "backbone.{}.block{}.shortcut.0.{}",
+    r"(blocks\.[1345])\.res_blocks\.(\d+)\.branch1_norm\.(\w+)": "backbone.{}.block{}.shortcut.1.{}",
+    r"(blocks\.[1345])\.res_blocks\.(\d+)\.branch2\.(conv|norm)_([abc])\.(\w+)": "backbone.{}.block{}.{}{}.{}",
+    r"blocks\.6\.proj\.(weight|bias)": "fc.{}",
+}
+OPTIONS = {"stem": "dense", "pool1_padding": 1, "norm": "batch"}
+BLOCK_OPTIONS = {**OPTIONS, "nonlocal_norm": "batch", "res3_group_frames": 0}
 _PAIRWISE = {"softmax": "embedded_gaussian", "dot_product": "dot_product"}
 _UNKNOWN = (
     "the file does not tell its pairwise function; give --set pairwise=embedded_gaussian (INSTANTIATION softmax) "
@@ -36,30 +40,19 @@ _UNKNOWN = (
 )
 
 
-def read_pyslowfast(path: str, part: str | None = None) -> Foreign:
-    """A network of PySlowFast; `part` as in `read_state`.
-
-    Raises:
-        ValueError: not such a file.
-    """
-    if path.endswith(".pkl"):
-        caffe2 = read_caffe2(path)
-        return Foreign(caffe2.weights, {**caffe2.options, **OPTIONS}, caffe2.ignored, _unknown(caffe2.weights))
-    return from_pyslowfast(read_state(path, "pyslowfast", part), where=path)
+def read_zoo_pickle(path: str) -> StoredNetwork:
+    """A network of PySlowFast's model zoo, which has the names of the released pickles; ValueError if it is none."""
+    caffe2 = read_caffe2(path)
+    return caffe2._replace(options={**caffe2.options, **BLOCK_OPTIONS}, unknown=_unknown(caffe2.weights))
 
 
-def from_pyslowfast(state: State, *, where: str) -> Foreign:
-    """The network in this project's names; its pairwise function and pixel statistics are in the settings in the file.
-
-    Raises:
-        ValueError: settings that cannot be understood.
-    """
-    content, copies = state.content, state.copies
-    weights = {rename(name, RULES): tensor for name, tensor in state.tensors.items()}
-    if "cfg" not in content:
-        return Foreign(weights, OPTIONS, state.left_out, _unknown(weights), copies=copies)
+def from_pyslowfast(state: State, *, where: str) -> StoredNetwork:
+    """A network of PySlowFast, as far as the settings in the file tell; ValueError if these cannot be understood."""
+    weights = renamed(state.tensors, PYSLOWFAST, WORDS)
+    if "cfg" not in state.content:
+        return StoredNetwork(weights, BLOCK_OPTIONS, state.left_out, _unknown(weights), copies=state.copies)
     try:
-        settings: dict[str, Any] = yaml.safe_load(content["cfg"])
+        settings: dict[str, Any] = yaml.safe_load(state.content["cfg"])
         pairwise = _PAIRWISE[settings["NONLOCAL"]["INSTANTIATION"]]
         pools = [tuple(pool) for stage in settings["NONLOCAL"]["POOL"] for pool in stage]
         model = settings["MODEL"]
@@ -68,15 +61,17 @@ def from_pyslowfast(state: State, *, where: str) -> Foreign:
         statistics = pixel_statistics(settings["DATA"]["MEAN"], settings["DATA"]["STD"])
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: its settings (cfg) cannot be understood: {error!r}") from error
-    pooled = (1, 2, 2) in pools
-    options = {
-        "pairwise": pairwise,
-        "pool2": pool2,
-        "subsample": "before" if pooled else "none",
-        "stride_in": stride_in,
-    }
-    return Foreign({**weights, **statistics}, {**OPTIONS, **options}, state.left_out, copies=copies)
+    subsample = "before" if (1, 2, 2) in pools else "none"
+    options = {"pairwise": pairwise, "pool2": pool2, "subsample": subsample, "stride_in": stride_in}
+    return StoredNetwork({**weights, **statistics}, {**BLOCK_OPTIONS, **options}, state.left_out, copies=state.copies)
 
 
 def _unknown(weights: dict[str, Any]) -> dict[str, str]:
     return {"pairwise": _UNKNOWN} if any(".nonlocal" in name for name in weights) else {}
+
+
+def from_pytorchvideo(state: State, *, where: str) -> StoredNetwork:
+    """A network of pytorchvideo's hub; ValueError for one without the pooling after res2 (Slow, SlowFast, ...)."""
+    if "blocks.6.proj.weight" not in state.tensors:
+        raise ValueError(f"{where}: not a C2D or I3D of pytorchvideo: it has no blocks.6.proj")
+    return StoredNetwork(renamed(state.tensors, PYTORCHVIDEO, WORDS), OPTIONS, state.left_out, copies=state.copies)

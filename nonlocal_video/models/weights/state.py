@@ -1,19 +1,18 @@
-"""The network in a file of anybody: out of its wrappings, beside its optimiser, one of its copies.
+"""The network in a file of anybody: out of its wrappings, beside its optimiser, one of its copies; and renamed.
 
 What people have is {"state_dict": ...}, {"model": ...} and the like, names that begin with the wrappers of DDP,
 torch.compile, FSDP or a trainer, a moving average (EMA) beside the weights, and settings and histories as objects.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nonlocal_video.models.weights.file import is_safetensors, read_tensors
-from nonlocal_video.models.weights.pickled import classes_in, module_tensors
-from nonlocal_video.models.weights.torch_file import read_torch_file
+from nonlocal_video.models.weights.torch_file import classes_in, module_tensors
 
 OURS = "nonlocal_video"
 LANDMARKS = {
@@ -26,125 +25,135 @@ LANDMARKS = {
 """A tensor that networks of a code base have, and no others: what comes before it in a file are wrappers."""
 
 _WRAPPERS = re.compile(r"(^|\.)(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
-"""Of DDP, torch.compile, FSDP and activation checkpointing, also in the middle of a name."""
-_AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|shadow|teacher)($|[._])", re.IGNORECASE)
-_BESIDE = re.compile(r"(^|[._])(grads?|gradients?|momentum\w*|exp_avg\w*)($|[._])", re.IGNORECASE)
-"""What has a tensor for each of a network's, and is none."""
+"""Words of DDP, torch.compile, FSDP and activation checkpointing, also in the middle of a name."""
+_NO_WEIGHTS = re.compile(
+    r"(^|[._])(ema|swa|averaged?|shadow|teacher|grads?|gradients?|momentum\w*|exp_avg\w*)($|[._])", re.IGNORECASE
+)
+"""Names of averages of a network, and of what has a tensor for each of a network's and is none."""
 _WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAX_DEPTH = 4
-"""Of dictionaries in dictionaries."""
+"""How deep dictionaries may lie in dictionaries."""
 
 
 class State(NamedTuple):
     """The tensors of one network in a file, by the names that its code base gives them."""
 
+    code_base: str
+    """A key of `LANDMARKS`."""
     tensors: dict[str, Tensor]
     copies: tuple[str, ...]
-    """Where all networks in the file are, this one first ("" for the file itself); others may be averages of it."""
+    """The places of all networks in the file, this one first ("" for the file itself); others may be its averages."""
     left_out: list[str]
     """Entries of the file and tensors beside the network, and the classes of objects that were not read."""
     content: dict[str, Any]
-    """The file."""
+    """The whole file."""
 
 
-class _Part(NamedTuple):
-    name: str
-    place: tuple[str, ...]
-    code_base: str
-    tensors: dict[str, Tensor]
-    beside: list[str]
+class StoredNetwork(NamedTuple):
+    """The network of a file of weights, in this project's names."""
+
+    weights: dict[str, Tensor]
+    """Tensors of backbone and classifier. Kernels of networks of images are 2-D."""
+    options: dict[str, Any]
+    """Fields of `NetworkOptions` in which it differs from the released networks."""
+    left_out: Sequence[str] = ()
+    """Entries of the file that are no part of the network: momentum, counters, objects."""
+    unknown: Mapping[str, str] = MappingProxyType({})
+    """Options that the file does not tell and an importing user must, each with an error that says so."""
+    untold: tuple[str, ...] = ()
+    """Options that the file does not tell and that are taken as they are, unless the user names them."""
+    copies: tuple[str, ...] = ()
+    """The places of all networks in the file, the one with these weights first ("" for the file itself)."""
+    kind: str = ""
+    """The kind of file in words, for a training that starts from it."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The options that the file itself tells."""
+        return {name: value for name, value in self.options.items() if name not in self.unknown}
 
 
-def read_state(path: str, code_base: str, part: str | None = None) -> State:
-    """The network of a code base in a file that `torch.save` or safetensors wrote; no code in the file is run.
-
-    Args:
-        code_base: a key of `LANDMARKS`.
-        part: which network of several, by its name in `State.copies`.
-
-    Raises:
-        ValueError: not such a file, or several networks of which none is named; says what it is and what to do.
-    """
-    expected = f"a network of {code_base}, alone or in a checkpoint"
-    found, state = state_of(read_content(path), where=path, part=part, expected=expected)
-    if found != code_base:
-        then = f"python tools/import_weights.py {found} MODEL {path} OUT.safetensors"
-        then = "init.weights takes it as it is" if found == OURS else then
-        raise ValueError(f"{path}: not a network of {code_base}: its tensors have the names of {found}; {then}")
-    return state
+LAYERS = {f"layer{i}": f"res{i + 1}" for i in range(10)}
+"""The stages of networks by torchvision's names, for `renamed`."""
 
 
-def read_content(path: str) -> Any:
-    """All that is in a file: for safetensors a dictionary of its tensors, else what was saved.
-
-    Raises:
-        ValueError: no such file, or a damaged one.
-    """
-    return read_tensors(path)[0] if is_safetensors(path) else read_torch_file(path, with_objects=True)
-
-
-def state_of(content: Any, *, where: str, part: str | None, expected: str) -> tuple[str, State]:
-    """The network in the content of a file, and whose names its tensors have: a key of `LANDMARKS`.
+def renamed(tensors: Mapping[str, Tensor], rules: Mapping[str, str], words: Mapping[str, str]) -> dict[str, Tensor]:
+    """The tensors by this project's names; a name that fits no rule stays as it is.
 
     Args:
-        part: as in `read_state`.
-        expected: what to say that is expected of a file without such a network.
+        rules: patterns of whole names, and new names with {} for each group; the first that fits is taken.
+        words: replacements for what groups have found.
+    """
+
+    def new_name(name: str) -> str:
+        for pattern, new in rules.items():
+            if match := re.fullmatch(pattern, name):
+                return new.format(*(words.get(group, group) for group in match.groups()))
+        return name
+
+    return {new_name(name): tensor for name, tensor in tensors.items()}
+
+
+def pixel_statistics(mean: Sequence[float], std: Sequence[float]) -> dict[str, Tensor]:
+    """The tensors of a normalisation, of pixel values from 0 to 1."""
+    return {"mean": torch.tensor(mean).view(3, 1, 1, 1), "std": torch.tensor(std).view(3, 1, 1, 1)}
+
+
+def state_of(content: Any, *, where: str, part: str | None, expected: str) -> State:
+    """The network in the content of a file, or of several the one with the name `part` in `State.copies`.
 
     Raises:
-        ValueError: as `read_state`.
+        ValueError: no network (says that `expected` is), several of which none is named, or weights that cannot be.
     """
-    chosen, parts = _chosen(content, where=where, part=part, expected=expected)
+    parts = list(_parts(content))
+    if not parts:
+        raise ValueError(f"{where}: {_what_else(content)}; expected {expected}")
+    chosen = _chosen(parts, where=where, part=part)
     check_tensors(chosen.tensors, where=where)
-    entries = {str(entry): value for entry, value in dict.items(content)}
-    left_out = [entry for entry in entries if chosen.place and entry != chosen.place[0]] + chosen.beside
-    left_out += [f"objects of {name}" for name in sorted(set(classes_in(content)))]
-    others = [one.name for one in parts if one is not chosen]
-    return chosen.code_base, State(chosen.tensors, (chosen.name, *others), left_out, entries)
+    copies = [other.copies[0] for other in parts if other is not chosen]
+    return chosen._replace(copies=(*chosen.copies, *copies))
 
 
 def check_tensors(tensors: dict[str, Any], *, where: str) -> None:
     """Makes sure that what a file calls weights can be some, before anything is computed with them.
 
     Raises:
-        ValueError: whole numbers (as of a quantised network), other forms of storage, fewer numbers than they say, or
-            such as are not finite.
+        ValueError: whole numbers, as of quantised networks, other storage, fewer numbers than said, or infinite ones.
     """
     for name, tensor in tensors.items():
+        begin = f"{where}: {name[:100]}: "
         if not isinstance(tensor, Tensor):
-            raise ValueError(f"{where}: {name[:100]}: got {type(tensor).__name__}, expected a tensor of weights")
+            raise ValueError(f"{begin}got {type(tensor).__name__}, expected a tensor of weights")
         if not f".{name}".endswith(_WEIGHTS):
             continue
         if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in _FLOATS:
             form = f"{tensor.dtype}, {tensor.layout}, on {tensor.device.type}"
-            raise ValueError(f"{where}: {name[:100]}: got numbers of {form}, expected floating-point weights")
+            raise ValueError(f"{begin}got numbers of {form}, expected floating-point weights")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(f"{where}: {name[:100]}: damaged: says {tuple(tensor.shape)} and holds fewer numbers")
+            raise ValueError(f"{begin}damaged: says {tuple(tensor.shape)} and holds fewer numbers")
         if not tensor.isfinite().all():
-            raise ValueError(f"{where}: {name[:100]}: damaged: expected finite weights")
+            raise ValueError(f"{begin}damaged: expected finite weights")
 
 
-def _chosen(content: Any, *, where: str, part: str | None, expected: str) -> tuple[_Part, list[_Part]]:
-    """Raises: ValueError: as `read_state`."""
-    parts = list(_parts(content))
-    names = ", ".join(one.name or "the file itself" for one in parts)
+def _chosen(parts: Sequence[State], *, where: str, part: str | None) -> State:
+    """The part of a name, or without one the only part that is no average. Raises: ValueError: as `state_of`."""
+    names = ", ".join(name or "the file itself" for state in parts for name in state.copies)
     how = "init.part=NAME in training, --part NAME in tools/import_weights.py"
-    if not parts:
-        raise ValueError(f"{where}: {_what_else(content)}; expected {expected}")
     if part is not None:
-        named = [one for one in parts if one.name == part]
-        if not named:
-            raise ValueError(f"{where}: got the part {part!r}, expected one of its networks: {names}; choose by {how}")
-        return named[0], parts
-    plain = [one for one in parts if not (_AVERAGED.search(one.name) or _BESIDE.search(one.name))]
-    plain = plain if len(parts) > 1 else parts
+        for state in parts:
+            if state.copies == (part,):
+                return state
+        raise ValueError(f"{where}: got the part {part!r}, expected one of its networks: {names}; choose by {how}")
+    plain = parts if len(parts) == 1 else [state for state in parts if not _NO_WEIGHTS.search(state.copies[0])]
     if len(plain) != 1:
         raise ValueError(f"{where}: holds {len(parts)} networks: {names}; choose one by {how}")
-    return plain[0], parts
+    return plain[0]
 
 
-def _parts(content: Any) -> Iterator[_Part]:
-    """All networks in a file, by where they are."""
+def _parts(content: Any) -> Iterator[State]:
+    """All networks in a file, each with the one name by which it can be chosen."""
+    objects = [f"objects of {name}" for name in classes_in(content)]
     for place, tensors in _dictionaries(content):
         names = {name: _WRAPPERS.sub("", f".{name}").lstrip(".") for name in tensors}
         for own in names.values():
@@ -154,7 +163,10 @@ def _parts(content: Any) -> Iterator[_Part]:
                 prefix = own.removesuffix(landmark)
                 inner = {new.removeprefix(prefix): tensors[old] for old, new in names.items() if new.startswith(prefix)}
                 beside = [old for old, new in names.items() if not new.startswith(prefix)]
-                yield _Part(".".join([*place, *prefix.split(".")[:-1]]), place, code_base, inner, beside)
+                entries = {str(entry): value for entry, value in dict.items(content)}
+                left_out = [entry for entry in entries if place and entry != place[0]] + beside + objects
+                name = ".".join([*place, *prefix.split(".")[:-1]])
+                yield State(code_base, inner, (name,), left_out, entries)
 
 
 def _dictionaries(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
@@ -166,23 +178,22 @@ def _dictionaries(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Ten
         if not isinstance(here, dict) or id(here) in seen:  # Pickles can hold one thing in many places, and in itself.
             continue
         seen.add(id(here))
-        items = [(name, one) for name, one in dict.items(here) if isinstance(name, str)]
-        tensors = module_tensors(here) or {name: one for name, one in items if isinstance(one, Tensor)}
+        items = {name: value for name, value in dict.items(here) if isinstance(name, str)}
+        tensors = module_tensors(here) or {name: value for name, value in items.items() if isinstance(value, Tensor)}
         if tensors:
             yield place, tensors
         if len(place) < _MAX_DEPTH:
-            waiting += [((*place, name), one) for name, one in items]
+            waiting += [((*place, name), value) for name, value in items.items()]
 
 
 def _what_else(content: Any) -> str:
-    """What a file without a network that this project knows is."""
-    objects = ", ".join(sorted(set(classes_in(content)))[:3])
+    """Says what a file without a network that this project knows is."""
     for place, tensors in _dictionaries(content):
         if place[:1] != ("optimizer",):
             where = f" in {'.'.join(place)}" if place else ""
-            names = ", ".join(f"{name} {tuple(one.shape)}" for name, one in list(tensors.items())[:3])
+            names = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:3])
             return f"not a network that this project knows: there are {names}{where}"
-    if objects:
+    if objects := ", ".join(classes_in(content)[:3]):
         return f"not the weights of a network: it holds an object of {objects}, which is no dictionary"
     if not isinstance(content, dict):
         return f"not a dictionary of tensors but a {type(content).__name__}"
