@@ -24,9 +24,18 @@ from nonlocal_video.data.lists.kinds import ask_disk
 from nonlocal_video.data.lists.listing import format_list, listed_names
 from nonlocal_video.data.lists.manifest import FORMATS
 from nonlocal_video.data.prepare.encode import Encoding
-from nonlocal_video.data.prepare.outputs import beside, data_settings, format_preset, name_classes, name_lists
 from nonlocal_video.data.prepare.resize import plan_targets, reencode_all
-from nonlocal_video.data.prepare.sources import Source, read_folders, read_hmdb51, read_lists
+from nonlocal_video.data.prepare.sources import (
+    Source,
+    beside,
+    data_settings,
+    format_preset,
+    name_classes,
+    name_lists,
+    read_folders,
+    read_hmdb51,
+    read_lists,
+)
 from nonlocal_video.data.workers import num_cpus
 from nonlocal_video.settings.parts import check_name
 from nonlocal_video.system.files import whole_file

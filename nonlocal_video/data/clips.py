@@ -114,7 +114,7 @@ PLACEMENTS: dict[str, Callable[..., np.ndarray]] = {
     "mmaction2": _mmaction2,
     "centred": _centred,
 }
-"""Where testing clips lie among n frames, and what follows the last one."""
+"""Placements of testing clips among n frames, and what follows the last frame."""
 
 
 def at_rate(seconds: np.ndarray, fps: float | None) -> np.ndarray:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, Fit, Pick, decode
 from nonlocal_video.data.lists.labels import classes_of
-from nonlocal_video.data.transforms import Crops
 from nonlocal_video.types import Entry, Failure, Label, Sample, TestItem, Views
 
 TRAIN, PRECISE_BN, VALIDATE = 1, 3, 5
@@ -46,8 +45,8 @@ class SharedEntries(Sequence[Entry]):
 class TrainingVideos:
     """An endless stream of training clips: sample i is a pure function of (stream, seed, i).
 
-    The list is shuffled anew in every pass. A video that cannot be decoded is replaced by another,
-    drawn from (stream, seed, i, attempt), and reported in `Sample.failures`.
+    The list is shuffled anew in every pass. A video that cannot be decoded is replaced by another, drawn from (stream,
+    seed, i, attempt), and reported in `Sample.failures`.
     """
 
     entries: Sequence[Entry]
@@ -56,7 +55,7 @@ class TrainingVideos:
     pick: Callable[..., np.ndarray]
     """Frame indices (1, T) from the times of a video's frames and a generator `rng`."""
     fit: Callable[..., Callable[[Tensor], Tensor]]
-    """What becomes of each frame, from the height and width of its video and a generator `rng`."""
+    """A function for each frame, from the height and width of the video and a generator `rng`."""
     target: Target
     decode: Callable[..., Decoded] = decode
     stream: int = TRAIN
@@ -104,8 +103,7 @@ def _shuffled(num_entries: int, stream: int, seed: int, num_pass: int) -> np.nda
 class ValidationVideos:
     """The listed videos in order, each with one clip as in training (released code): pure functions of (seed, i).
 
-    Every validation sees the same clips. A video that cannot be decoded is a failure. The fields are as in
-    `TrainingVideos`.
+    Every validation sees the same clips. A video that cannot be decoded is a failure. Fields as in `TrainingVideos`.
     """
 
     entries: Sequence[Entry]
@@ -127,7 +125,6 @@ class ValidationVideos:
         return _sample(self, self.entries[index], np.random.default_rng((VALIDATE, self.seed, index)))
 
     def name(self, index: int, _attempt: int) -> str:
-        """The video of an item."""
         return self.entries[index].video
 
     def __len__(self) -> int:
@@ -143,9 +140,9 @@ class TestingVideos:
     pick: Pick
     """Frame indices (V', T) from the times of a video's frames."""
     fit: Fit
-    """What becomes of each frame, from the height and width of its video."""
-    crops: Callable[[int, int], Crops]
-    """What the views show of these frames, from their height and width."""
+    """A function for each frame, from the height and width of the video."""
+    crops: Callable[[int, int], tuple[tuple[tuple[int, int], ...], tuple[int, int]]]
+    """The corners and the size of what the views show of these frames, from their height and width."""
     flips: bool = False
     """Whether they are seen mirrored, too."""
     decode: Callable[..., Decoded] = decode
@@ -167,7 +164,6 @@ class TestingVideos:
         return TestItem(label, entry.video, Views(frames, rows, *self.crops(*frames.shape[1:3]), flips=self.flips))
 
     def name(self, index: int, _attempt: int) -> str:
-        """The video of an item."""
         return self.entries[index].video
 
 

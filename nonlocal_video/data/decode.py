@@ -9,22 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nonlocal_video.data.decoders.container import READ_ERRORS, cause_of, is_folder
+from nonlocal_video.data.decoders.container import READ_ERRORS
 from nonlocal_video.data.decoders.fallback import import_decord, import_torchcodec, open_decord, open_torchcodec
 from nonlocal_video.data.decoders.frames import open_frames
 from nonlocal_video.data.decoders.pyav import open_pyav
-from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source, size_fault
+from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source, cause_of, is_folder, size_fault
 
 Pick = Callable[[np.ndarray], np.ndarray]
 """From the presentation times (n,) of a video's frames, in seconds, to the indices (V, T) to read."""
 Fit = Callable[[int, int], Callable[[Tensor], Tensor]]
 """From the height and width of a video to what becomes of each frame: (H, W, 3) uint8 -> (h, w, 3) uint8."""
 
-DECODERS: dict[str, Callable[[str, Deadline], AbstractContextManager[Source]]] = {
-    "pyav": open_pyav,
-    "decord": open_decord,
-    "torchcodec": open_torchcodec,
-}
+Opener = Callable[[str, Deadline], AbstractContextManager[Source]]
+DECODERS: dict[str, Opener] = {"pyav": open_pyav, "decord": open_decord, "torchcodec": open_torchcodec}
 OPTIONAL: dict[str, tuple[Callable[[], object], str]] = {
     "decord": (import_decord, "It has wheels for x86-64 Linux and Windows only"),
     "torchcodec": (import_torchcodec, "It needs FFmpeg's shared libraries, and a version made for this torch"),
@@ -71,9 +68,8 @@ def decode(
         path: a video file, or a folder of frames.
         decoder: a key of `DECODERS`. "pyav" is exact on every file we know and reports damaged frames; the others
             hand the files that they are known to misread to it.
-        limit_s: seconds after which this gives up. A library that hangs in its own code is not interrupted; the
-            loader ends such a process.
-        frame_rate: of folders of frames, a second; None if nobody knows.
+        limit_s: seconds after which this gives up; the loader ends a process that hangs in a library's own code.
+        frame_rate: frames a second of a folder of frames; None if nobody knows.
 
     Raises:
         DecodeError: the file is damaged, is not a video, or holds fewer frames than it says.

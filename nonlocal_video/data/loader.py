@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nonlocal_video.data.dataset import Started, TestingVideos
 from nonlocal_video.data.decode import DecodeError
-from nonlocal_video.data.workers import START_METHOD, Attempt, Board, kill, watched
+from nonlocal_video.data.workers import START_METHOD, Board, kill, watched
 from nonlocal_video.system.signals import deaf_children, end_with_parent, ignore_stopping
 from nonlocal_video.types import Failure
 
@@ -26,7 +26,7 @@ MAX_IDLE_DEATHS = 3
 
 
 class Videos(Protocol):
-    """A source of items."""
+    """A source of items, and the names of the videos that attempts at them read."""
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Any: ...
     def name(self, index: int, attempt: int) -> str: ...
@@ -75,7 +75,10 @@ class Loader:
                     dead = {int(pid) for pid in re.findall(r"\d+", str(error))}
                     blamed = [attempt for attempt in board.attempts() if attempt.pid in dead]
                     for attempt in blamed:
-                        failure = self._failure(attempt, was_ended=attempt.pid in ended)
+                        video, cause = self.videos.name(attempt.item, attempt.number), "died"
+                        if attempt.pid in ended:
+                            cause = f"was ended after {self.limit_s} s (data.decode_limit_s) and more"
+                        failure = Failure(video, f"{video}: its loader process {cause}", by_chance=True)
                         lost.setdefault(attempt.item, {})[attempt.number] = failure
                     kill(board.pids())
                     idle_deaths += not blamed
@@ -99,11 +102,6 @@ class Loader:
             multiprocessing_context=START_METHOD if self.workers else None,
             worker_init_fn=_begin if self.workers else None,
         )
-
-    def _failure(self, attempt: Attempt, *, was_ended: bool) -> Failure:
-        video = self.videos.name(attempt.item, attempt.number)
-        cause = f"was ended after {self.limit_s} s (data.decode_limit_s) and more" if was_ended else "died"
-        return Failure(video, f"{video}: its loader process {cause}", by_chance=True)
 
 
 @dataclass
@@ -148,9 +146,6 @@ def shard_plan(num_videos: int, *, clips: int, rank: int, world_size: int) -> li
 
 
 def step_plan(*, first_step: int, last_step: int, clips_per_rank: int, rank: int, world_size: int) -> list[range]:
-    """For each step the stream's sample numbers that one rank trains on.
-
-    Step s holds samples s x global batch .. (s + 1) x global batch - 1; ranks take equal slices.
-    """
+    """A rank's equal slice of the samples s x global batch .. (s + 1) x global batch - 1 of each step s."""
     starts = [(step * world_size + rank) * clips_per_rank for step in range(first_step, last_step)]
     return [range(start, start + clips_per_rank) for start in starts]

@@ -80,7 +80,6 @@ class VideoPieces:
         return Piece(item)._replace(**facts)
 
     def name(self, index: int, _attempt: int) -> str:
-        """The video of an item."""
         return self.pieces[index][0].video
 
 

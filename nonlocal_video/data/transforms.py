@@ -1,10 +1,6 @@
-"""Frames resized and cropped as a network sees them; uint8 throughout.
-
-`training_crop` and `testing_frame` give what `decode` applies to every frame, once it knows the size of the video.
-"""
+"""Functions that `decode` applies to every frame, once it knows the size of the video; uint8 throughout."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,28 +40,19 @@ def testing_frame(height: int, width: int, *, short_side: int) -> Callable[[Tens
     return lambda frame: resize(frame, size)
 
 
-class Crops(NamedTuple):
-    """The parts of a frame that the views of a clip show."""
-
-    corners: tuple[tuple[int, int], ...]
-    """Top and left of each crop."""
-    size: tuple[int, int]
-    """Height and width of every crop."""
-
-
-def testing_crops(height: int, width: int, *, crops: str) -> Crops:
-    """The crops of a frame.
+def testing_crops(height: int, width: int, *, crops: str) -> tuple[tuple[tuple[int, int], ...], tuple[int, int]]:
+    """The crops of a frame that the views of a clip show: top and left of each, and the height and width of all.
 
     Args:
         crops: "full", the whole frame (Sec. 4.1); "1", the square in the centre; or "3", squares along the longer
             side at 0, floor((L - S) / 2) and twice that, as in the released code.
     """
     if crops == "full":
-        return Crops(((0, 0),), (height, width))
+        return ((0, 0),), (height, width)
     short_side = min(height, width)
     slack = [(size - short_side) // 2 for size in (height, width)]
     places = (1,) if crops == "1" else (0, 1, 2)
-    return Crops(tuple((k * slack[0], k * slack[1]) for k in places), (short_side, short_side))
+    return tuple((k * slack[0], k * slack[1]) for k in places), (short_side, short_side)
 
 
 def short_side_size(height: int, width: int, short_side: int) -> list[int]:

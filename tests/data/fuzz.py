@@ -162,7 +162,7 @@ def run(share: float) -> tuple[list[str], list[str]]:
             path.unlink(missing_ok=True)
     codecs = sorted({codec for _, codec in done})
     lines = [
-        f"{codec}: " + ", ".join(f"{container} ({n})" for (container, one), n in sorted(done.items()) if one == codec)
+        f"{codec}: " + ", ".join(f"{container} ({n})" for (container, made), n in sorted(done.items()) if made == codec)
         for codec in codecs
     ]
     return wrong, [*lines, f"{sum(done.values())} files, {len(done)} pairs of container and codec"]
@@ -170,7 +170,7 @@ def run(share: float) -> tuple[list[str], list[str]]:
 
 def main() -> None:
     wrong, lines = run(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
-    print("\n".join([*lines, *(f"WRONG {one}" for one in wrong), f"{len(wrong)} of them wrong"]))
+    print("\n".join([*lines, *(f"WRONG {case}" for case in wrong), f"{len(wrong)} of them wrong"]))
     sys.exit(bool(wrong))
 
 

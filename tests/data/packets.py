@@ -110,8 +110,8 @@ def rewrite(source: Path, target: Path, change: str) -> None:
         copy = out.add_stream_from_template(stream, opaque=True)
         packets = [packet for packet in container.demux(stream) if packet.size]
         stored = [Stored(bytes(p), p.is_keyframe, p.pts or p.dts, p.dts) for p in packets]
-        for one in CHANGES[change](stored):
-            packet = av.Packet(one.content)
+        for changed in CHANGES[change](stored):
+            packet = av.Packet(changed.content)
             packet.stream, packet.time_base = copy, stream.time_base
-            packet.pts, packet.dts, packet.is_keyframe = one.pts, one.dts, one.is_key
+            packet.pts, packet.dts, packet.is_keyframe = changed.pts, changed.dts, changed.is_key
             out.mux(packet)

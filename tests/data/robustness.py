@@ -125,7 +125,7 @@ def main() -> None:
             table_row(kind.__name__.replace("_", " "), cells)
         print(FUZZ_HEAD)
         wrong, lines = fuzz.run(1.0)
-        print("\n".join([*(f"- {line}" for line in lines), *(f"- **WRONG** {one}" for one in wrong)]))
+        print("\n".join([*(f"- {line}" for line in lines), *(f"- **WRONG** {case}" for case in wrong)]))
         print(f"- {len(wrong)} of them are read otherwise than a plain decode reads them")
         if sys.argv[1:]:
             print(REAL_HEAD)

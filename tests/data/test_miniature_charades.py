@@ -33,7 +33,9 @@ def test_kinds_and_answers_are_as_frequent_as_they_say() -> None:
 def test_actions_are_what_their_names_say() -> None:
     for scene in SCENES:
         labels = {action.label: frames_of(action) for action in scene.actions}
-        shapes = {shape: [one for one in scene.squares if one.shape == shape] for shape in ("disc", "square", "ring")}
+        shapes = {
+            shape: [square for square in scene.squares if square.shape == shape] for shape in ("disc", "square", "ring")
+        }
         assert len(shapes["disc"]) == (0 in labels)
         for shape, (same, other) in (("square", (1, 2)), ("ring", (3, 4))):
             pair = shapes[shape]
@@ -41,7 +43,7 @@ def test_actions_are_what_their_names_say() -> None:
             if pair:
                 assert (pair[0].colour == pair[1].colour) == (same in labels)
                 first, last = labels.get(same) or labels[other]
-                assert (min(one.first for one in pair), max(one.last for one in pair)) == (first, last + 1)
+                assert (min(square.first for square in pair), max(square.last for square in pair)) == (first, last + 1)
                 if shape == "ring":
                     assert pair[1].first - pair[0].last >= GAP
                 else:
@@ -61,7 +63,7 @@ def quarter(scene: Scene, index: int) -> tuple[bool, bool]:
 
 def test_squares_and_rings_have_quarters_of_their_own() -> None:
     for scene in SCENES:
-        quarters = [quarter(scene, index) for index, one in enumerate(scene.squares) if one.shape != "disc"]
+        quarters = [quarter(scene, index) for index, square in enumerate(scene.squares) if square.shape != "disc"]
         assert len(set(quarters)) == len(quarters)
 
 
@@ -89,7 +91,9 @@ def test_lists_are_in_the_form_of_charades(tmp_path: Path) -> None:
         decoded = decode(entry.path, lambda seconds: np.arange(len(seconds))[None], lambda _h, _w: lambda frame: frame)
         assert len(decoded.frames) == scene.num_frames
         assert decoded.seconds[0, -1] == pytest.approx((scene.num_frames - 1) / FPS, abs=1e-3)
-        for one in scene.squares:
-            if one.shape == "square":
-                middle = decoded.frames.numpy()[one.first + 2, one.top + one.side // 2, one.left + one.side // 2]
-                assert abs(middle.astype(int) - COLOURS[one.colour]).max() < 60
+        for square in scene.squares:
+            if square.shape == "square":
+                middle = decoded.frames.numpy()[
+                    square.first + 2, square.top + square.side // 2, square.left + square.side // 2
+                ]
+                assert abs(middle.astype(int) - COLOURS[square.colour]).max() < 60

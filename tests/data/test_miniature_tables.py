@@ -83,7 +83,7 @@ def test_every_64_frames_show_both_shapes() -> None:
     for scene in PAIRS:
         for start in range(scene.num_frames):
             window = (np.arange(64) + start) % scene.num_frames
-            assert all(((one.first <= window) & (window < one.last)).sum() >= 4 for one in scene.squares)
+            assert all(((square.first <= window) & (window < square.last)).sum() >= 4 for square in scene.squares)
 
 
 def test_shapes_cover_what_their_names_say() -> None:
@@ -103,6 +103,6 @@ def test_data_set_is_written_as_any_other(tmp_path: Path) -> None:
         decoded = decode(entry.path, lambda seconds: np.arange(len(seconds))[None], lambda _h, _w: lambda frame: frame)
         frames = decoded.frames.numpy().astype(int)
         assert len(frames) == scene.num_frames
-        for one in scene.squares:
-            corner = frames[one.first + 2, one.top + one.side // 2, one.left + 1 : one.left + 4]
-            assert (corner[:, 0] > corner[:, 2]).all() == (one.colour == 0)
+        for square in scene.squares:
+            corner = frames[square.first + 2, square.top + square.side // 2, square.left + 1 : square.left + 4]
+            assert (corner[:, 0] > corner[:, 2]).all() == (square.colour == 0)

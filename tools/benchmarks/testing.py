@@ -107,7 +107,7 @@ def one_view(file: File, *, number: int) -> Tensor:
 
     def fit(height: int, width: int) -> Callable[[Tensor], Tensor]:
         size = short_side_size(height, width, SHORT_SIDE)
-        top, left = testing_crops(*size, crops=CROPS).corners[crop]
+        top, left = testing_crops(*size, crops=CROPS)[0][crop]
         return lambda frame: resize(frame, size)[top : top + SHORT_SIDE, left : left + SHORT_SIDE]
 
     frames, rows, _ = decode(file.path, pick, fit)

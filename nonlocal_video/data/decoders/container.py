@@ -1,7 +1,6 @@
 """Video files opened as local files and as nothing else, and what can be said of them before their frames are read."""
 
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,11 @@ from av.format import Flags
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 
+from nonlocal_video.data.decoders.source import is_folder
+
 AvError = av.FFmpegError
 READ_ERRORS = (AvError, RuntimeError, OSError, ValueError, IndexError, MemoryError)
-"""What the libraries raise for files that they cannot read."""
-
+"""Errors that the libraries raise for files that they cannot read."""
 _HEAD_BYTES = 4096
 _TEXT_AS_PICTURES = ("tty", "bin", "xbin", "idf", "adf")
 """Formats in which libav draws text: it takes almost any text for one of them."""
@@ -48,20 +48,6 @@ def video_stream(container: Any) -> Any:
         raise ValueError("no decoder for the video stream")
     stream.codec_context.thread_count = 1
     return stream
-
-
-def cause_of(error: Exception) -> str:
-    """One line on why a file cannot be read."""
-    cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(cause.split())[:300]
-
-
-def is_folder(path: str) -> bool:
-    """Whether this is a folder of frames, and no video file; a ValueError if it is neither."""
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError("neither a regular file nor a folder of frames")  # Opening a fifo would wait for ever.
-    return stat.S_ISDIR(mode)
 
 
 def is_video(path: str) -> bool:

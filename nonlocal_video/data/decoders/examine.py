@@ -5,18 +5,10 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from nonlocal_video.data.decoders.container import (
-    READ_ERRORS,
-    AvError,
-    cause_of,
-    is_folder,
-    open_container,
-    orientation,
-    video_stream,
-)
+from nonlocal_video.data.decoders.container import READ_ERRORS, AvError, open_container, orientation, video_stream
 from nonlocal_video.data.decoders.frames import FRAME_FORMATS, list_frames, open_frames
 from nonlocal_video.data.decoders.index import Index, decode_all, index_frames, read_index, stated_index
-from nonlocal_video.data.decoders.source import Deadline, size_fault
+from nonlocal_video.data.decoders.source import Deadline, cause_of, is_folder, size_fault
 
 FOLDER = "folder of frames"
 _CHUNK_BYTES = 2**22
@@ -38,7 +30,6 @@ class Health(NamedTuple):
     width: int | None = None
     height: int | None = None
     fps: float | None = None
-    """The mean rate."""
     duration_s: float | None = None
     stated_s: float | None = None
     """The duration that the container states."""
@@ -70,28 +61,27 @@ def examine(path: str, *, limit_s: float, decode_all: bool) -> Health:
         limit_s: seconds after which this gives up; a call into a library that hangs is not interrupted.
         decode_all: decode every frame; packets are only counted otherwise, and what is whole "opens".
     """
-    found, deadline = Health("broken"), Deadline(limit_s)
+    health, deadline = Health("broken"), Deadline(limit_s)
     try:
         stages = _folder_stages if is_folder(path) else _file_stages
         for stage in stages(path, deadline, decode_all):
-            found = stage
+            health = stage
     except READ_ERRORS as error:
         if isinstance(error, TimeoutError):
-            return found._replace(state="timed out", cause=f"not examined within {limit_s:g} s (--limit)")
+            return health._replace(state="timed out", cause=f"not examined within {limit_s:g} s (--limit)")
         by_chance = isinstance(error, OSError | MemoryError) and not isinstance(error, AvError)
-        return found._replace(state="broken", cause=cause_of(error), by_chance=by_chance)
-    return found
+        return health._replace(state="broken", cause=cause_of(error), by_chance=by_chance)
+    return health
 
 
 def _folder_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Health]:
-    """What is known after each stage; the last one has the state, the others would be broken if they were the last."""
+    """Yields what is known after each stage; only the last one has the state, the others are broken until then."""
     names = list_frames(path)
-    found = _hashed([os.path.join(path, name) for name in names], deadline, named=True)
+    health = _hashed([os.path.join(path, name) for name in names], deadline, named=True)
     kinds = {FRAME_FORMATS[os.path.splitext(name)[1][1:].lower()].lower() for name in names}
-    found = found._replace(container=FOLDER, codec=", ".join(sorted(kinds)), frames=len(names))
-    yield found
+    health = health._replace(container=FOLDER, codec=", ".join(sorted(kinds)), frames=len(names))
+    yield health if every_frame else health._replace(state="opens")
     if not every_frame:
-        yield found._replace(state="opens")
         return
     sizes, causes = list[tuple[int, int]](), list[str]()
     with open_frames(path, deadline) as source:
@@ -103,19 +93,19 @@ def _folder_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator
                 continue
             sizes.append((image.shape[0], image.shape[1]))
             causes.append(size_fault(sizes[-1], sizes[0]))
-    yield _concluded(found, sizes, causes, damaged=len(names) - len(sizes), found=len(sizes))
+    yield _concluded(health, sizes, causes, damaged=len(names) - len(sizes), found=len(sizes))
 
 
 def _file_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Health]:
-    """What is known after each stage, as in `_folder_stages`."""
-    found = _hashed([path], deadline, named=False)
-    yield found
+    """Yields what is known after each stage; only the last one has the state, the others are broken until then."""
+    health = _hashed([path], deadline, named=False)
+    yield health
     with open_container(path) as container:
         stream = video_stream(container)
         promised = read_index(container, stream, deadline)
-        found = _indexed(found, promised or stated_index(container, stream))
-    yield found
-    yield _decoded_file(found, path, promised, deadline) if every_frame else found._replace(state="opens")
+        health = _indexed(health, promised or stated_index(container, stream))
+    yield health
+    yield _decoded_file(health, path, promised, deadline) if every_frame else health._replace(state="opens")
 
 
 def _hashed(paths: list[str], deadline: Deadline, *, named: bool) -> Health:
@@ -132,10 +122,10 @@ def _hashed(paths: list[str], deadline: Deadline, *, named: bool) -> Health:
     return Health("broken", size_bytes=size, content=content.hexdigest())
 
 
-def _indexed(found: Health, index: Index) -> Health:
+def _indexed(health: Health, index: Index) -> Health:
     count, last = len(index.seconds), float(index.seconds[-1]) if len(index.seconds) else 0.0
     fps = (count - 1) / last if last > 0 else None  # False for NaN as well.
-    return found._replace(
+    return health._replace(
         container=index.container,
         codec=index.codec,
         fps=None if fps is None else round(fps, 3),
@@ -147,7 +137,7 @@ def _indexed(found: Health, index: Index) -> Health:
     )
 
 
-def _decoded_file(found: Health, path: str, promised: Index | None, deadline: Deadline) -> Health:
+def _decoded_file(health: Health, path: str, promised: Index | None, deadline: Deadline) -> Health:
     """Decodes all frames, on one thread and without turning them to RGB; damage is judged as `open_pyav` does.
 
     A file that decodes to other frames than its packets promised is whole.
@@ -156,7 +146,7 @@ def _decoded_file(found: Health, path: str, promised: Index | None, deadline: De
     is_damaged, num_damaged, lost, turned = False, 0, 0, False
     with open_container(path) as container:
         stream = video_stream(container)
-        for frame in decode_all(container, stream, deadline):
+        for frame in decode_all(container.demux(stream), deadline):
             if frame is None:
                 is_damaged, lost = True, lost + 1
                 continue
@@ -167,12 +157,12 @@ def _decoded_file(found: Health, path: str, promised: Index | None, deadline: De
             causes.append(size_fault(sizes[-1], sizes[0]))
             num_damaged += is_damaged
         if promised is None or (ticks != promised.ticks and not num_damaged and not lost):
-            found = _indexed(found, index_frames(container, stream, ticks))
+            health = _indexed(health, index_frames(container, stream, ticks))
             promised = None
     if lost and (promised is None or ticks != promised.ticks):
         causes.append(f"{lost} packets cannot be decoded")
-    num_whole = len(sizes) - num_damaged
-    return _concluded(found, sizes, causes, damaged=num_damaged, found=num_whole)._replace(turned=turned)
+    health = _concluded(health, sizes, causes, damaged=num_damaged, found=len(sizes) - num_damaged)
+    return health._replace(turned=turned)
 
 
 def _concluded(health: Health, sizes: list[tuple[int, int]], causes: list[str], *, damaged: int, found: int) -> Health:
@@ -181,7 +171,5 @@ def _concluded(health: Health, sizes: list[tuple[int, int]], causes: list[str], 
     if damaged or found != health.frames:
         cause = f"{found} of {health.frames} frames can be decoded" + (f" ({cause})" if cause else "")
     height, width = sizes[0] if sizes else (None, None)
-    state = "broken" if cause else "ok"
-    return health._replace(
-        state=state, cause=cause, height=height, width=width, damaged=damaged, found=found, turned=False
-    )
+    health = health._replace(state="broken" if cause else "ok", cause=cause, damaged=damaged, found=found)
+    return health._replace(height=height, width=width, turned=False)

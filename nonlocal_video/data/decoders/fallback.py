@@ -18,6 +18,8 @@ CHUNK_BYTES = 2**26
 
 Frames = Callable[[list[int]], Iterator[np.ndarray]]
 """The frames of sorted indices, as another library gives them."""
+Reader = Callable[[str], tuple[int, Frames]]
+"""Opens a file with that library: the number of its frames, and what gives them."""
 
 
 def import_decord() -> Any:
@@ -80,18 +82,11 @@ def open_torchcodec(path: str, deadline: Deadline) -> AbstractContextManager[Sou
 
 @contextmanager
 def _open_or_pyav(
-    path: str,
-    index: Index,
-    deadline: Deadline,
-    *,
-    misread: bool,
-    reader: Callable[[str], tuple[int, Frames]],
-    error: type[Exception],
+    path: str, index: Index, deadline: Deadline, *, misread: bool, reader: Reader, error: type[Exception]
 ) -> Iterator[Source]:
-    """A file for a library, unless it is known to misread such files: its `reader` gives a number of frames, and these.
+    """A file for a library, unless it is known to misread such files.
 
-    Where the library raises `error`, PyAV reads the rest: it tells damaged files from those that the library does not
-    take.
+    Where it raises `error`, PyAV reads the rest, which tells damaged files from those that the library does not take.
     """
     num_frames, frames = 0, None
     if not misread and not _is_mirrored(path):

@@ -12,7 +12,6 @@ from nonlocal_video.data.decoders.source import Deadline, Source
 
 FRAME_FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP"}
 """The extensions of frames, and what Pillow calls their formats."""
-
 _FRAME = re.compile(rf"(?!\.)(.*?)(\d+)\.(?:{'|'.join(FRAME_FORMATS)})", re.IGNORECASE | re.DOTALL)
 
 

@@ -1,6 +1,4 @@
-"""What a packet of H.264 holds, as the headers of its units say."""
-
-from typing import NamedTuple
+"""Packets of H.264 looked at for pictures, by the headers of their units."""
 
 from nonlocal_video.data.decoders.picture import PERIOD, UNCERTAIN, Bits, Picture, order_of, plain, units
 
@@ -14,19 +12,6 @@ HEADER = 17
 """Bytes that hold a slice's header up to the order of its picture."""
 
 
-class SequenceSet(NamedTuple):
-    """What a sequence parameter set says (clause 7.3.2.1.1)."""
-
-    number_bits: int
-    """The size of the number of a picture."""
-    order_kind: int
-    """How a picture says when it is shown: 0 by a number, 2 by its place in the file."""
-    order_bits: int
-    """The size of the number that says when a picture is shown."""
-    progressive: bool
-    """Whether pictures have no fields, which may be stored in two packets."""
-
-
 class H264:
     """Looks at the packets of a file, each of which holds units behind their sizes."""
 
@@ -35,8 +20,8 @@ class H264:
         if len(extradata) < 9 or extradata[0] != 1 or extradata[5] & 31 != 1:
             raise ValueError("expected one sequence parameter set")
         self.sequence = read_sequence(extradata[8 : 8 + int.from_bytes(extradata[6:8], "big")])
-        number_bits, order_kind, order_bits, progressive = self.sequence
-        if not progressive or order_kind not in (0, 2) or max(number_bits, order_bits) > 16:
+        self.number_bits, order_kind, self.order_bits, progressive = self.sequence
+        if not progressive or order_kind not in (0, 2) or max(self.number_bits, self.order_bits) > 16:
             raise ValueError("pictures may have fields, or an order that their bits do not tell")
         self.length, self.alone = (extradata[4] & 3) + 1, extradata[1] not in FULL_COLOUR
         self.period = self.latest = 0
@@ -69,12 +54,12 @@ class H264:
         if is_idr:
             self.period += PERIOD
             self.latest = 0
-        size = self.sequence.order_bits
+        size = self.order_bits
         if not size:
             self.latest += 1
             return self.period + self.latest
         bits = Bits(plain(packet[place + 1 : place + HEADER]))
-        bits.take(1), bits.golomb(), bits.golomb(), bits.take(self.sequence.number_bits)
+        bits.take(1), bits.golomb(), bits.golomb(), bits.take(self.number_bits)
         if is_idr:
             bits.golomb()
         if bits.left < size:
@@ -102,8 +87,12 @@ def _recovers(message: bytes) -> bool:
     return False
 
 
-def read_sequence(unit: bytes) -> SequenceSet:
-    """What a sequence parameter set says; pictures have fields if it is cut off."""
+def read_sequence(unit: bytes) -> tuple[int, int, int, bool]:
+    """Facts of a sequence parameter set on pictures (clause 7.3.2.1.1); they have fields if it is cut off.
+
+    The bits of a picture's number; how it says when it is shown: 0 by another number, 2 by its place in the file; the
+    bits of that number; and whether pictures have no fields, which may be stored in two packets.
+    """
     content = plain(unit)
     bits = Bits(content[4:])
     bits.golomb()
@@ -122,7 +111,7 @@ def read_sequence(unit: bytes) -> SequenceSet:
         for _ in range(min(bits.golomb(), 255)):
             bits.golomb()
     bits.golomb(), bits.take(1), bits.golomb(), bits.golomb()
-    return SequenceSet(number_bits, kind, order_bits, bits.take(1) == 1)
+    return number_bits, kind, order_bits, bits.take(1) == 1
 
 
 def _skip_scaling(bits: Bits, size: int) -> None:

@@ -1,7 +1,6 @@
-"""What a packet of HEVC holds, as the headers of its units say."""
+"""Packets of HEVC looked at for pictures, by the headers of their units."""
 
 from collections.abc import Iterator
-from itertools import islice
 
 from nonlocal_video.data.decoders.picture import PERIOD, UNCERTAIN, Bits, Picture, order_of, plain, units
 
@@ -86,15 +85,12 @@ class Hevc:
 
 def _sets(extradata: bytes) -> Iterator[bytes]:
     """The units in what an MP4 or Matroska file says of a stream (ISO/IEC 14496-15, clause 8.3.3.1)."""
-    rest = iter(extradata[23:])
-
-    def take(count: int) -> bytes:
-        return bytes(islice(rest, count))
-
+    place = 23
     for _ in range(extradata[22]):
-        take(1)
-        for _ in range(int.from_bytes(take(2), "big")):
-            unit = take(int.from_bytes(take(2), "big"))
+        count, place = int.from_bytes(extradata[place + 1 : place + 3], "big"), place + 3
+        for _ in range(count):
+            size, place = int.from_bytes(extradata[place : place + 2], "big"), place + 2
+            unit, place = extradata[place : place + size], place + size
             if len(unit) > 2:
                 yield unit
 

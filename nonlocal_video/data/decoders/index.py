@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from nonlocal_video.data.decoders.source import Deadline
 TRUE_TIMES = frozenset(["mp4", "matroska"])
 """Containers that store when a picture is shown. AVI stores when it is decoded, MPEG-TS where it is in a broadcast."""
 CHANGES = ("new_extradata", "palette", "param_change")
-"""What a packet may bring beside its bytes that holds for later packets, too."""
+"""Side data of a packet that hold for later packets, too."""
 KEPT_BYTES = 2**24
 """The packets of a file that are held in memory while it is open, so that they are read once, have at most so many."""
 REMEMBERED_FRAMES = 2**20
@@ -41,7 +41,7 @@ class Index(NamedTuple):
     believed: bool = False
     """Whether the packets tell all this, and frames bear these times; all was decoded otherwise."""
     starts: Sequence[int] = ()
-    """Those of the times from which on a decode is exact, without what comes before; none if not believed."""
+    """Times from which on a decode is exact, without what comes before; none if not believed."""
     closed: bool = False
     """Whether no frame leans on another beyond a key frame, which is known of H.264 and HEVC only."""
 
@@ -50,7 +50,7 @@ class _Stored(NamedTuple):
     """A packet of a stream."""
 
     tick: int | None
-    """When it is shown."""
+    """When its picture is shown."""
     is_key: bool
     is_shown: bool
     """Whether no edit list leaves it out."""
@@ -81,16 +81,17 @@ def read_index(container: Any, stream: Any, deadline: Deadline, kept: list[Any] 
         if not packet.size or packet.is_corrupt:
             continue
         num_whole += 1
-        if packet.is_keyframe and any(map(packet.has_sidedata, CHANGES)):
-            look = None
+        look = None if packet.is_keyframe and any(map(packet.has_sidedata, CHANGES)) else look
         if look is not None:
             stored.append(_Stored(packet.pts, packet.is_keyframe, not packet.is_discard, look(bytes(packet))))
     if kept is not None and num_bytes > KEPT_BYTES:
         kept.clear()
     if not num_whole:
         raise ValueError("no frames")
-    if "mp4" in names:
-        _check_end(stream, num_whole)
+    if "mp4" in names and num_whole < len(stream.index_entries):  # The index of an MP4 file lists what it shows.
+        num_listed = sum(entry.size > 0 for entry in stream.index_entries)
+        if num_whole < num_listed:
+            raise ValueError(f"the file ends after {num_whole} of {num_listed} frames")
     ticks = _believed(stored, reorders=stream.codec_context.has_b_frames)
     if look is None or ticks is None:
         return None
@@ -102,14 +103,6 @@ def read_index(container: Any, stream: Any, deadline: Deadline, kept: list[Any] 
         starts=_starts(stored, index.codec),
         closed=all(packet.picture.closed and not packet.picture.tells for packet in stored if packet.is_key),
     )
-
-
-def _check_end(stream: Any, num_whole: int) -> None:
-    """Raises: ValueError: an MP4 file, whose index lists what it shows, ends before all of that."""
-    if num_whole < len(stream.index_entries):
-        num_listed = sum(entry.size > 0 for entry in stream.index_entries)
-        if num_whole < num_listed:
-            raise ValueError(f"the file ends after {num_whole} of {num_listed} frames")
 
 
 def _starts(stored: Sequence[_Stored], codec: str) -> list[int]:
@@ -146,7 +139,7 @@ def count_frames(path: str, deadline: Deadline) -> Index:
     """The index that a decode of the whole file tells; it is remembered, since it takes as long as that."""
     with open_container(path) as container:
         stream = video_stream(container)
-        ticks = [frame.pts for frame in decode_all(container, stream, deadline) if frame]
+        ticks = [frame.pts for frame in decode_all(container.demux(stream), deadline) if frame]
         index = index_frames(container, stream, ticks)
     remember(path, index)
     return index
@@ -165,21 +158,16 @@ def index_frames(container: Any, stream: Any, ticks: Sequence[int | None]) -> In
     return index._replace(seconds=(np.array(distinct) - distinct[0]) * float(stream.time_base), ticks=distinct)
 
 
-def decode_all(container: Any, stream: Any, deadline: Deadline) -> Iterator[Any]:
-    """The frames of a plain decode; None where something cannot be decoded."""
-    for packet in container.demux(stream):
+def decode_all(packets: Iterable[Any], deadline: Deadline) -> Iterator[Any]:
+    """The frames that come out of the decoder for packets; None where something cannot be decoded."""
+    for packet in packets:
         deadline.check()
-        yield from decode_packet(packet)
-
-
-def decode_packet(packet: Any) -> Sequence[Any]:
-    """The frames that come out of the decoder for a packet; None if it cannot be decoded."""
-    try:
-        frames: Sequence[Any] = packet.decode()
-    except AvError:
-        # An empty one repeats the frame before (Theora), and nothing comes out for it. The last of all has no buffer.
-        return () if not packet.size and packet.buffer_ptr else (None,)
-    return frames
+        try:
+            frames = packet.decode()
+        except AvError:
+            # An empty one repeats the frame before (Theora), and nothing comes out for it. The last has no buffer.
+            frames = () if not packet.size and packet.buffer_ptr else (None,)
+        yield from frames
 
 
 def stated_index(container: Any, stream: Any) -> Index:
@@ -189,9 +177,8 @@ def stated_index(container: Any, stream: Any) -> Index:
     return Index(container.format.name, codec, claimed=stream.frames, stated_s=float(stated) or None)
 
 
-# Indices that a process remembers, of files that are not changed; those that were used last are kept.
-
 _kept = OrderedDict[tuple[str, int, int], Index]()
+"""Indices that a process remembers, of files that are not changed; those that were used last are kept."""
 
 
 def remember(path: str, index: Index) -> None:

@@ -1,11 +1,11 @@
-"""What a compressed packet holds, in the words of all codecs, and the bits that say so."""
+"""Compressed packets in the words of all codecs, and the bits that say what they hold."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
 class Picture(NamedTuple):
-    """What a packet holds."""
+    """The content of a packet."""
 
     shown: int
     """Pictures that come out of the decoder; 2 where that is not certain."""
@@ -20,7 +20,7 @@ class Picture(NamedTuple):
 
 
 Look = Callable[[bytes], Picture]
-"""What looks at the packets of a stream, one after another in the order of the file."""
+"""A look at the packets of a stream, one after another in the order of the file."""
 
 ORDINARY, HIDDEN, UNCERTAIN = Picture(1), Picture(0), Picture(2, False, False)
 
@@ -56,7 +56,7 @@ def plain(content: bytes) -> bytes:
 
 
 def units(packet: bytes, length: int) -> Iterator[tuple[int, int]]:
-    """Where each unit of H.264 or HEVC begins and ends in a packet, in which `length` bytes before it say its size."""
+    """The places where units of H.264 or HEVC begin and end in a packet; `length` bytes before each say its size."""
     place, last = length, len(packet) - 1
     while place < last:
         end = place + int.from_bytes(packet[place - length : place], "big")

@@ -1,4 +1,4 @@
-"""What a compressed packet holds, by its first bits: whether packets can be taken for pictures without decoding.
+"""Compressed packets looked at by their first bits: whether they can be taken for pictures without decoding.
 
 Containers count packets, and state times that were copied from elsewhere; the bits of the pictures do not lie. Only
 codecs that are known here can be believed.
@@ -43,10 +43,7 @@ def look_for(context: Any) -> Look | None:
 
 
 class Mpeg4:
-    """Looks at pictures of MPEG-4 Part 2.
-
-    Packed streams hold two pictures in a packet, and tiny ones say "as before", which nothing is shown for.
-    """
+    """Looks at MPEG-4 Part 2: packed streams hold two pictures in a packet; tiny ones, "as before", show nothing."""
 
     def __init__(self) -> None:
         self.order = 0

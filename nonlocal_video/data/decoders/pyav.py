@@ -13,16 +13,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from nonlocal_video.data.decoders.container import AvError, open_container, orientation, upright, video_stream
-from nonlocal_video.data.decoders.index import (
-    Index,
-    count_frames,
-    decode_all,
-    decode_packet,
-    forget,
-    known,
-    read_index,
-    remember,
-)
+from nonlocal_video.data.decoders.index import Index, count_frames, decode_all, forget, known, read_index, remember
 from nonlocal_video.data.decoders.source import Deadline, MisreadError, Source
 
 
@@ -84,20 +75,19 @@ def _read_from(
     yield from _pick(behind, stream, ticks, deadline)
 
 
-def _decode(packets: Iterable[Any], stream: Any, ticks: list[int], deadline: Deadline) -> Iterator[Any]:
-    """The frames of these packets, but for H.264 that nothing refers to or wants; None where one cannot be decoded."""
-    context, wanted = stream.codec_context, set(ticks)
+def _sparing(packets: Iterable[Any], context: Any, ticks: list[int]) -> Iterator[Any]:
+    """The packets, told to the decoder: H.264 frames that nothing refers to are decoded only if they are wanted."""
+    wanted = set(ticks)
     for packet in packets:
-        deadline.check()
         if context.name == "h264":
             context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in wanted else "NONREF"
-        yield from decode_packet(packet)
+        yield packet
 
 
 def _pick(packets: Iterable[Any], stream: Any, ticks: list[int], deadline: Deadline) -> Iterator[np.ndarray]:
     """The frames that are shown at these times; a `_StrayError` if one is missing, misplaced or in a damaged group."""
     to_rgb, damage, left, latest = _ToRgb(), _Damage(), deque(ticks), None
-    for frame in _decode(packets, stream, ticks, deadline):
+    for frame in decode_all(_sparing(packets, stream.codec_context, ticks), deadline):
         if damage.in_group(frame, wanted=frame is not None and frame.pts == left[0]):
             raise _StrayError(f"the frame at {float((latest or left[0]) * stream.time_base):.2f} s is damaged")
         if frame is None:
@@ -117,7 +107,7 @@ def _read_counting(path: str, deadline: Deadline, wanted: list[int]) -> Iterator
     """The frames at these sorted indices, counted from the beginning of the file; a ValueError if one is damaged."""
     to_rgb, damage, rows, count = _ToRgb(), _Damage(), set(wanted), 0
     with open_container(path) as container:
-        for frame in decode_all(container, video_stream(container), deadline):
+        for frame in decode_all(container.demux(video_stream(container)), deadline):
             if damage.in_group(frame, wanted=frame is not None and count in rows):
                 raise ValueError(f"frame {count} is damaged")
             if frame is None:

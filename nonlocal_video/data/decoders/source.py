@@ -1,5 +1,7 @@
-"""What every decoder gives, what it refuses, and how long it may take."""
+"""An open video as every decoder gives it, what is refused, and how long that may take."""
 
+import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -18,9 +20,7 @@ class Source(NamedTuple):
     """(n,) float64: when each of its n frames is shown; NaN where nobody says."""
     read: Callable[[list[int]], Iterator[np.ndarray]]
     """Frames (H, W, 3) uint8 RGB, upright, of sorted indices, one after the other; ends early if they do not come.
-
-    Raises `MisreadError`, ValueError, or what the library raises.
-    """
+    Raises `MisreadError`, ValueError, or what the library raises."""
 
 
 class MisreadError(Exception):
@@ -47,3 +47,17 @@ def size_fault(size: tuple[int, int], first: tuple[int, int]) -> str:
     if max(size) > MAX_ASPECT * min(size):
         return f"frames of {size[1]} x {size[0]} pixels are longer than {MAX_ASPECT} : 1"
     return ""
+
+
+def cause_of(error: Exception) -> str:
+    """One line on why a file cannot be read."""
+    cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(cause.split())[:300]
+
+
+def is_folder(path: str) -> bool:
+    """Whether this is a folder of frames, and no video file; a ValueError if it is neither."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError("neither a regular file nor a folder of frames")  # Opening a fifo would wait for ever.
+    return stat.S_ISDIR(mode)

@@ -5,7 +5,6 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable
-from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,14 +20,14 @@ from nonlocal_video.data.decoders.source import Deadline
 
 UNFINISHED = ".unfinished"
 """How the names of half written videos end."""
+_RGB, _UNSPECIFIED = 0, 2
+"""libav's numbers for the colour space of a frame."""
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 30, gop: int = 30, crf: int = 20) -> None:
     """Writes RGB frames (H, W, 3) uint8 of equal, even size as H.264; equal frames give equal bytes.
 
-    Args:
-        gop: frames from one key frame to the next.
-        crf: x264's constant rate factor; lower is better.
+    A key frame comes every `gop` frames; of `crf`, x264's constant rate factor, a lower one is better.
     """
     with av.open(str(path), "w") as container:
         stream = None
@@ -61,16 +60,11 @@ class Encoding(NamedTuple):
     """x264's constant rate factor; lower is better."""
 
 
-_RGB, _UNSPECIFIED = 0, 2
-"""libav's numbers for the colour space of a frame."""
-
-
 def reencode(source: Path, target: Path, encoding: Encoding) -> bool:
     """Writes a video anew, small, as H.264 in MP4; the target appears only when it is whole and checked.
 
-    Frame k of the target is frame k of the source at the same time, as it is to be shown, in 8 bits (yuv420p),
-    without sound. Frames shrink by swscale's bicubic filter, which covers all the pixels that fall
-    into one; it is the ffmpeg program's own choice.
+    Frame k of the target is frame k of the source at the same time, as it is to be shown, in 8 bits (yuv420p), without
+    sound. Frames shrink by swscale's bicubic filter, the ffmpeg program's own choice, over all pixels that fall in one.
 
     Returns:
         Whether the times are the source's. Where nobody knows them, it is its average rate.
@@ -106,26 +100,26 @@ def reencode(source: Path, target: Path, encoding: Encoding) -> bool:
 def _convert(source: Path, target: Path, encoding: Encoding, index: Index) -> list[Fraction]:
     """Writes the target and returns the times of its frames, in seconds."""
     times, stream, reformatter = list[Fraction](), None, VideoReformatter()
-    with open_container(str(source)) as old, ExitStack() as stack:
+    with open_container(str(source)) as old:
         old_stream = video_stream(old)
         # The index in front spares a reader one seek to the end. Where the first frame is shown late, that is noted in
         # ticks of the movie: of thousandths of a second, unless it is said.
         options = {"movflags": "faststart", "movie_timescale": str(min(old_stream.time_base.denominator, 2**31 - 1))}
-        container = stack.enter_context(av.open(str(target), "w", format="mp4", options=options))
-        for number, frame in enumerate(decode_all(old, old_stream, Deadline(None))):
-            if frame is None:
-                raise ValueError(f"what follows frame {number - 1} cannot be decoded")
-            if number == 0:
-                size = small_size(frame.height, frame.width, encoding.short_side)
-            small = _converted(frame, size, reformatter)
-            small.pts, small.time_base = _time_of(number, old_stream, index)
-            times.append(small.pts * small.time_base)
+        with av.open(str(target), "w", format="mp4", options=options) as container:
+            for number, frame in enumerate(decode_all(old.demux(old_stream), Deadline(None))):
+                if frame is None:
+                    raise ValueError(f"what follows frame {number - 1} cannot be decoded")
+                if number == 0:
+                    size = small_size(frame.height, frame.width, encoding.short_side)
+                small = _converted(frame, size, reformatter)
+                small.pts, small.time_base = _time_of(number, old_stream, index)
+                times.append(small.pts * small.time_base)
+                if stream is None:
+                    stream = _add_stream(container, small, old_stream, encoding, transposed=orientation(frame)[0])
+                container.mux(stream.encode(small))
             if stream is None:
-                stream = _add_stream(container, small, old_stream, encoding, transposed=orientation(frame)[0])
-            container.mux(stream.encode(small))
-        if stream is None:
-            raise ValueError("no frames")
-        container.mux(stream.encode())
+                raise ValueError("no frames")
+            container.mux(stream.encode())
     return times
 
 

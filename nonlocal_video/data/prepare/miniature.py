@@ -1,19 +1,16 @@
 """The miniature: small real videos of scenes that are drawn at random, and the lists that go with them.
 
-Here are the two questions for newcomers, one for each idea of the paper; `miniature_tables.py` has the
-four for the tables of ablations.
-
-Every video shows a grey textured scene that drifts up or down, a coloured square in its first part
+Here are the two questions for newcomers, one for each idea of the paper; `miniature_tables.py` has the four for the
+tables of ablations. Every video shows a grey textured scene that drifts up or down, a coloured square in its first part
 and another, elsewhere in the frame, in its last part.
 
-relation: have the two squares the same colour? The squares never share a frame, nor the few frames
-    that temporal pooling joins, so a sum over local features cannot tell; comparing all pairs of
-    positions can.
-motion: does the scene drift up or down? Up is down played backwards, and C2D, which pools time but
-    never convolves it, cannot tell one from the other, with non-local blocks or without.
+relation: have the two squares the same colour? The squares never share a frame, nor the few frames that temporal
+    pooling joins, so a sum over local features cannot tell; comparing all pairs of positions can.
+motion: does the scene drift up or down? Up is down played backwards, and C2D, which pools time but never convolves it,
+    cannot tell one from the other, with non-local blocks or without.
 
-Everything else (sizes, length, places, times, colours, speed, texture) is drawn apart from both
-answers, and all four pairs of answers are equally frequent.
+Everything else (sizes, length, places, times, colours, speed, texture) is drawn apart from both answers, and all four
+pairs of answers are equally frequent.
 """
 
 import json
@@ -81,7 +78,7 @@ class Scene(NamedTuple):
     labels: dict[str, int]
     """The answer to each question, as an index into its classes."""
     actions: tuple[TimedLabel, ...] = ()
-    """What a scene that shows several things shows, and when."""
+    """The actions of a scene that shows several, with their times."""
     drifting: Span | None = None
     """The frames in which the scene drifts; None for all."""
 
@@ -174,32 +171,21 @@ class Series(NamedTuple):
 
 
 def write_questions(
-    folder: Path,
-    names: Sequence[str],
-    scenes: Sequence[Scene],
-    num_train: int,
-    *,
-    questions: Mapping[str, Sequence[str]],
+    folder: Path, names: Sequence[str], scenes: Sequence[Scene], num_train: int, *, classes: Mapping[str, Sequence[str]]
 ) -> None:
     """Writes `<question>_train.txt`, `_val.txt` (lines `videos/name.mp4 label`) and `_classes.txt`, a name a line."""
-    for question, classes in questions.items():
-        (folder / f"{question}_classes.txt").write_text("".join(f"{name}\n" for name in classes))
+    for question, answers in classes.items():
+        (folder / f"{question}_classes.txt").write_text("".join(f"{name}\n" for name in answers))
         lines = [f"{name} {scene.labels[question]}\n" for name, scene in zip(names, scenes, strict=True)]
         (folder / f"{question}_train.txt").write_text("".join(lines[:num_train]))
         (folder / f"{question}_val.txt").write_text("".join(lines[num_train:]))
 
 
-TWO_QUESTIONS = Series("two questions", draw_scene, partial(write_questions, questions=QUESTIONS))
+TWO_QUESTIONS = Series("two questions", draw_scene, partial(write_questions, classes=QUESTIONS))
 
 
 def make_miniature(
-    folder: Path,
-    series: Series = TWO_QUESTIONS,
-    *,
-    num_train: int = 1024,
-    num_val: int = 256,
-    seed: int = 0,
-    processes: int = 2,
+    folder: Path, series: Series = TWO_QUESTIONS, *, num_train: int, num_val: int, seed: int = 0, processes: int = 2
 ) -> None:
     """Writes `videos/*.mp4` and the lists of the series below `folder`; one made from the same arguments is kept.
 

@@ -1,14 +1,10 @@
 """The miniature of Charades: long videos with several actions that overlap, and lists in Charades' own form.
 
-Every video shows a grey textured scene, and some of these, each for a part of the time:
-
-a disc in the middle;
-two squares in different quarters of the frame, of one colour or of two;
-a ring in a quarter, and after a gap another in another quarter that echoes it, in its colour or in the other;
-the scene drifts, up or down.
-
-A disc is seen in any frame, squares take the comparison of two places, rings of two places and times, and the drift a
-convolution over time. Some videos show nothing, as some of Charades have no actions.
+Every video shows a grey textured scene, and some of these, each for a part of the time: a disc in the middle; two
+squares in different quarters of the frame, of one colour or of two; a ring in a quarter, and after a gap another in
+another quarter that echoes it, in its colour or in the other; the scene drifts, up or down. A disc is seen in any
+frame, squares take the comparison of two places, rings of two places and times, and the drift a convolution over time.
+Some videos show nothing, as some of Charades have no actions.
 """
 
 import csv

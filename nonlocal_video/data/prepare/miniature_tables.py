@@ -1,15 +1,11 @@
 """The miniature for tables of ablations: four questions in one data set, each video asks one.
 
-Every video shows a grey textured scene that drifts up or down. Three of four show two coloured shapes in it,
-and the question is whether these have the same colour:
-
-one frame: two squares at the same time, in different quarters of the frame;
-one place: two discs in the same place, one early and one late;
-across: two rings, in different quarters and one early, one late.
-
-The gap in time is more than temporal pooling joins, as in `miniature.py`. The fourth shows none, and the question is
-whether the scene drifts up or down. The shapes tell which question is asked, so that a network which can answer none of
-them still reaches 50%.
+Every video shows a grey textured scene that drifts up or down. Three of four show two coloured shapes in it, and the
+question is whether these have the same colour: two squares at the same time, in different quarters of the frame (one
+frame); two discs in the same place, one early and one late (one place); or two rings, in different quarters and one
+early, one late (across). The gap in time is more than temporal pooling joins, as in `miniature.py`. The fourth shows
+none, and the question is whether the scene drifts up or down. The shapes tell which question is asked, so that a
+network which can answer none of them still reaches 50%.
 """
 
 from collections.abc import Sequence
@@ -49,5 +45,5 @@ def _draw_pair(
     return tuple(square._replace(shape=SHAPES[kind]) for square in pair)
 
 
-_write = partial(base.write_questions, questions={"questions": CLASSES})
+_write = partial(base.write_questions, classes={"questions": CLASSES})
 FOUR_QUESTIONS = base.Series("four questions", draw_table_scene, _write)

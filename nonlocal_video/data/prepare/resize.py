@@ -20,8 +20,7 @@ from nonlocal_video.system.files import is_new, locked, whole_file
 from nonlocal_video.system.signals import end_with_parent
 
 STAMP = "prepare.json"
-"""What the videos of a folder were made from and how; the mark of a folder that is ours."""
-
+"""The file that says how the videos of a folder were made, and from what; the mark of a folder that is ours."""
 _CLASHES_SHOWN = 10
 
 

@@ -1,20 +1,22 @@
-"""What people have of a data set, as lists: class folders, folders of splits, split files, or lists in other forms."""
+"""A data set as people have it (class folders, folders of splits, split files, other lists), and as a run takes it."""
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 from nonlocal_video.data.lists import hmdb51
 from nonlocal_video.data.lists.classes import label_finder
+from nonlocal_video.data.lists.labels import times_of
 from nonlocal_video.data.lists.listing import Folder, read_folder, split_folders
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.types import Entry
 
 ONE = ""
 """The split of a list that comes out alone."""
-
 _SPLIT = re.compile(r"(?<![a-z])(train|val|test)(?:ing|id|idate|idation)?(?:list)?(?![a-z])")
 
 
@@ -49,7 +51,7 @@ def read_folders(folder: Path, *, classes: list[str] | None) -> Source:
     for split, name in _by_split(splits, where=f"{folder}: ").items():
         find = label_finder(classes or ())
         names = sorted(item.name for item in os.scandir(folder / name) if item.is_dir() and item.name[0] != ".")
-        unknown = [name for name in names if find(name) is None]
+        unknown = [class_name for class_name in names if find(class_name) is None]
         if classes is not None and unknown:
             raise ValueError(f"{folder / name}: got folders of no class of {expected}: {', '.join(unknown[:3])}")
         found = read_folder(folder / name, classes=classes)
@@ -136,3 +138,58 @@ def _by_split(names: Sequence[str], *, where: str) -> dict[str, str]:
     if "val" not in found and "test" in found:
         found["val"] = found.pop("test")
     return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
+def name_lists(out: Path, source: Source) -> dict[str, Path]:
+    """The lists to write, by their splits; a ValueError if `out` is a file for several lists, or a folder for one."""
+    if list(source.lists) == [ONE]:
+        if out.is_dir():
+            raise ValueError(f"--out: got {out}, a folder, expected a file such as {out / 'train.csv'}")
+        return {ONE: out}
+    if out.is_file() or out.suffix in (".csv", ".txt"):
+        made = ", ".join(f"{split}.csv" for split in source.lists)
+        raise ValueError(f"--out: got {out}, a file, expected a folder such as {out.with_suffix('')} for {made}")
+    return {split: out / f"{split}.csv" for split in source.lists}
+
+
+def name_classes(out: Path, source: Source, *, given: str | None) -> Path | None:
+    """The file of the classes: beside the lists, or the one that was given if a single list comes out."""
+    if list(source.lists) != [ONE]:
+        return out / "classes.txt" if source.classes is not None else None
+    if given is not None:
+        return Path(given)
+    return beside(out, "_classes.txt") if source.classes is not None else None
+
+
+def beside(out: Path, ending: str) -> Path:
+    """lists/train.csv -> lists/train_classes.txt, lists/train.csv.missing.txt"""
+    return out.with_name((out.stem if ending.startswith("_") else out.name) + ending)
+
+
+def data_settings(source: Source, outs: dict[str, Path], *, root: Path, classes: Path | None) -> dict[str, str | int]:
+    """The settings that tell a run of the data set, by the fields of configs/data/."""
+    lists = {split if split != ONE else "train": str(out) for split, out in outs.items() if split != "test"}
+    settings: dict[str, str | int] = {"root": str(root), **lists}
+    if classes is not None and source.classes is not None:
+        settings |= {"classes": str(classes), "num_classes": len(source.classes)}
+    labels = [entry.label for part in source.lists.values() for entry in part if entry.label]
+    if any(map(times_of, labels)):
+        settings |= {"labels": "clip"}
+    elif any(isinstance(label, tuple) for label in labels):
+        settings |= {"labels": "video", "format": "path_labels"}
+    return settings
+
+
+def format_preset(name: str, settings: Mapping[str, str | int]) -> str:
+    """The text of configs/data/local/NAME.yaml, whose paths do for every working directory; needs lists and classes."""
+    if not {"train", "val"} <= settings.keys():
+        raise ValueError(
+            "--name: got one list, expected one for training and one for evaluation, and a folder as --out"
+        )
+    if "classes" not in settings:
+        raise ValueError("--name: got no names of classes, expected --classes FILE")
+    paths = {key: os.path.abspath(str(settings[key])) for key in ("root", "train", "val", "classes")}
+    plain = {key: path.replace("${", r"\${") for key, path in paths.items()}  # Nothing in a path is evaluated.
+    values = {"name": name, **settings, **plain}
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1_000_000)
+    return f"# @package data\n# Made by tools/prepare_data.py; a run takes it with data=local/{name}.\n{text}"
