@@ -70,8 +70,7 @@ class ResNet3d(nn.Module):
     of each residual and non-local block only its input (activation checkpointing).
 
     Args:
-        places: for each stage the residual blocks that an added block follows,
-            for example {"res3": (1, 3), "res4": (1, 3, 5)}.
+        places: the residual blocks of each stage that an added block follows: {"res3": (1, 3), "res4": (1, 3, 5)}.
     """
 
     def __init__(self, options: NetworkOptions, *, places: Mapping[str, Sequence[int]]) -> None:
@@ -81,17 +80,16 @@ class ResNet3d(nn.Module):
         channels, kernel = options.stem_width or width, (1 if options.inflation == "none" else 5, 7, 7)
         self.conv1 = Convolution(3, channels, kernel, stride=(conv1_stride, 2, 2), bias=False)
         self.bn1 = make_norm(options.norm, channels, eps=options.bn_eps)
-        kernel, stride = (pool1_kernel, 3, 3), (pool1_stride, 2, 2)
-        padding = (0, options.pool1_padding, options.pool1_padding)
-        self.pool1 = MaxPool(kernel, stride, padding, rounds_up=options.pool1_rounds_up)
+        padding, rounds_up = (0, options.pool1_padding, options.pool1_padding), options.pool1_rounds_up
+        self.pool1 = MaxPool((pool1_kernel, 3, 3), (pool1_stride, 2, 2), padding, rounds_up=rounds_up)
         self.pool2: nn.Module = MaxPool((2, 1, 1)) if options.pool2 else nn.Identity()
         for number, (stage, num_blocks) in enumerate(zip(STAGES, blocks, strict=True)):
             layers: OrderedDict[str, nn.Module] = OrderedDict()
             inner = width * 2**number
             for i in range(num_blocks):
                 inflation = options.inflation if i in inflated_blocks(stage, num_blocks) else "none"
-                stride_ = 2 if number > 0 and i == 0 else 1
-                layers[f"block{i}"] = Bottleneck(channels, inner, options=options, inflation=inflation, stride=stride_)
+                stride = 2 if number > 0 and i == 0 else 1
+                layers[f"block{i}"] = Bottleneck(channels, inner, options=options, inflation=inflation, stride=stride)
                 channels = 4 * inner
                 if i in places.get(stage, ()):
                     layers[f"{options.added}{i}"] = _make_added(stage, channels, options)

@@ -23,9 +23,9 @@ def compare(function: object, oracle: object, inputs: list[Tensor], tolerance: f
     weights = torch.randn(z.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     actual = [y, *torch.autograd.grad(y, inputs, weights.to(y.dtype))]
     expected = [z, *torch.autograd.grad(z, exact, weights)]
-    for one, other in zip(actual, expected, strict=True):
-        assert one.dtype == inputs[0].dtype
-        assert (one.double() - other).abs().max() <= tolerance * other.abs().max()
+    for found, right in zip(actual, expected, strict=True):
+        assert found.dtype == inputs[0].dtype
+        assert (found.double() - right).abs().max() <= tolerance * right.abs().max()
 
 
 def naive_softmax(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:

@@ -195,8 +195,8 @@ def test_every_input_of_a_sum_has_second_derivatives(function: str) -> None:
         "softmax": lambda *x: attention.softmax_attention(*x, scale=0.5), "relu_sum": attention.relu_sum_attention
     }[function]  # fmt: skip
     for frozen in range(-1, 3):
-        for i, one in enumerate(inputs):
-            one.requires_grad_(i != frozen)
+        for i, x in enumerate(inputs):
+            x.requires_grad_(i != frozen)
         assert gradgradcheck(form, inputs, fast_mode=True)
 
 

@@ -49,11 +49,11 @@ def test_large_activations_keep_values_and_gradients(
     weights = torch.randn(z.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) / math.sqrt(N)
     actual = [y, *torch.autograd.grad(y, own, weights.to(y.dtype))]
     expected = [z, *torch.autograd.grad(z, exact, weights)]
-    for one, other in zip(actual, expected, strict=True):
-        assert one.dtype == dtype
-        assert one.isfinite().all()
+    for found, right in zip(actual, expected, strict=True):
+        assert found.dtype == dtype
+        assert found.isfinite().all()
         # Where one key takes all weight, the gradients of theta and phi vanish: anything below 1e-4 will do.
-        assert (one.double() - other).norm() <= tolerance * other.norm() + 1e-4
+        assert (found.double() - right).norm() <= tolerance * right.norm() + 1e-4
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

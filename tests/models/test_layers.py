@@ -36,9 +36,9 @@ def test_convolution_is_pytorchs_in_value_and_gradient(
     parameters = [conv.weight, conv.bias]
     found = gradients(conv, x, parameters)
     expected = gradients(lambda x: F.conv3d(x, conv.weight, conv.bias, stride, padding), x, parameters)
-    for one, other in zip(found, expected, strict=True):
-        assert one.shape == other.shape
-        assert torch.allclose(one, other, rtol=0, atol=1e-12 * max(1.0, other.abs().max().item()))
+    for got, oracle in zip(found, expected, strict=True):
+        assert got.shape == oracle.shape
+        assert torch.allclose(got, oracle, rtol=0, atol=1e-12 * max(1.0, oracle.abs().max().item()))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -65,8 +65,8 @@ def test_half_precision_gradients_of_kernels_longer_than_the_map_are_right(
     found = gradients(half, x, [conv.weight])
     padding = tuple(length // 2 for length in kernel)
     expected = gradients(lambda x: F.conv3d(x, conv.weight, None, 1, padding), x.float(), [conv.weight])
-    for one, other in zip(found[1:], expected[1:], strict=True):
-        assert (one.float() - other).norm() < 0.02 * other.norm()
+    for got, oracle in zip(found[1:], expected[1:], strict=True):
+        assert (got.float() - oracle).norm() < 0.02 * oracle.norm()
 
 
 def test_max_pool_keeps_half_precision() -> None:
@@ -105,7 +105,7 @@ def test_recomputing_changes_neither_gradients_nor_statistics() -> None:
         model.backbone.recompute = recompute
         outcomes.append(trained_once(model, clips))
     assert len(outcomes[0]) == len(outcomes[1])
-    assert all(torch.equal(one, other) for one, other in zip(*outcomes, strict=True))
+    assert all(torch.equal(kept, again) for kept, again in zip(*outcomes, strict=True))
     counts = [value for value in outcomes[1] if value.dtype == torch.int64]
     assert counts
     assert all(count == 1 for count in counts)

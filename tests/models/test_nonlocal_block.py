@@ -95,9 +95,9 @@ def check_definition(block: NonLocalBlock, shape: tuple[int, ...]) -> None:
 
 def assert_close(actual: list[Tensor], expected: list[Tensor], tolerance: float) -> None:
     """The output to a tolerance relative to its largest value, all gradients to one relative to their largest."""
-    for one, oracle in ((actual[:1], expected[:1]), (actual[1:], expected[1:])):
-        one, oracle = (torch.cat([tensor.double().flatten() for tensor in part]) for part in (one, oracle))
-        assert (one - oracle).abs().max() <= tolerance * oracle.abs().max()
+    for got, oracle in ((actual[:1], expected[:1]), (actual[1:], expected[1:])):
+        got, oracle = (torch.cat([tensor.double().flatten() for tensor in part]) for part in (got, oracle))
+        assert (got - oracle).abs().max() <= tolerance * oracle.abs().max()
 
 
 def outputs_and_gradients(

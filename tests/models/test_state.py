@@ -58,7 +58,7 @@ WRAPPED: dict[str, Callable[[State], Any]] = {
     "DDP": lambda s: prefixed("module.", s),
     "compiled": lambda s: prefixed("_orig_mod.", s),
     "DDP of a compiled one": lambda s: prefixed("module._orig_mod.", s),
-    "compiled stages": lambda s: {name.replace("layer1.", "layer1._orig_mod."): one for name, one in s.items()},
+    "compiled stages": lambda s: {name.replace("layer1.", "layer1._orig_mod."): tensor for name, tensor in s.items()},
     "FSDP": lambda s: prefixed("_fsdp_wrapped_module.", s),
     "torchvision's reference": lambda s: {"model": s, "optimizer": {"state": {}, "param_groups": []}, "epoch": 1},
     "the ImageNet example": lambda s: {"epoch": 90, "arch": "resnet50", "state_dict": prefixed("module.", s)},
@@ -82,7 +82,7 @@ def test_network_is_found_in_its_wrappings(
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}], ids=["bare", "timm"])
 def test_safetensors_of_anybody_is_read(metadata: dict[str, str] | None, image_state: State, tmp_path: Path) -> None:
-    save_file({name: one.contiguous() for name, one in image_state.items()}, tmp_path / "w.safetensors", metadata)
+    save_file({name: tensor.contiguous() for name, tensor in image_state.items()}, tmp_path / "w.safetensors", metadata)
     assert torch.equal(kernel_of(tmp_path / "w.safetensors"), image_state["layer2.1.conv2.weight"])
     weights = read_foreign("torchvision", f"{tmp_path}/w.safetensors").weights
     assert weights.keys() >= {"fc.weight", "backbone.conv1.weight"}
@@ -343,7 +343,7 @@ def test_pyslowfast_file_starts_a_network(tmp_path: Path) -> None:
     assert lines[-1].endswith("it is taken for model.pairwise=embedded_gaussian")
     settings = slowfast_settings("softmax") + "RESNET: {STRIDE_1X1: true}\n"
     torch.save({**content, "cfg": settings}, tmp_path / "w.pyth")
-    (note,) = [one for one in start_from(model, f"{tmp_path}/w.pyth") if "stride_in" in one]
+    (note,) = [line for line in start_from(model, f"{tmp_path}/w.pyth") if "stride_in" in line]
     assert note == f"note: model.stride_in is 3x3, but 1x1 in {tmp_path}/w.pyth"
 
 
@@ -394,12 +394,12 @@ def without(state: State, *names: str) -> State:
         (lambda s: {"epoch": 3, "lr": 0.1}, "it holds epoch, lr and no tensors by name"),
         (lambda s: {"state": {0: {"momentum_buffer": torch.ones(1)}}, "param_groups": []}, "the state of an optimiser"),
         (lambda s: {"stem.0.weight": torch.ones(4, 3)}, r"there are stem\.0\.weight \(4, 3\); expected a checkpoint"),
-        (lambda s: {name: one for name, one in s.items() if "3.weight" not in name}, "as ResNet-18 and -34"),
+        (lambda s: {name: tensor for name, tensor in s.items() if "3.weight" not in name}, "as ResNet-18 and -34"),
         (lambda s: {**without(s, "conv1."), "conv1.0.weight": torch.ones(3)}, "as that of ResNet-D"),
         (lambda s: {**s, "layer1.0.se.fc1.weight": torch.ones(3)}, "its residual blocks also have se"),
         (lambda s: {**s, "layer1.0.conv2.weight": torch.ones(16, 4, 3, 3)}, "in 4 groups, as in ResNeXt"),
         (lambda s: {**s, "layer1.0.conv3.weight": torch.ones(64, 32, 1, 1)}, "from 32 to 64 channels"),
-        (lambda s: {name: one[..., None] for name, one in s.items()}, "have 5 dimensions, not the 4"),
+        (lambda s: {name: tensor[..., None] for name, tensor in s.items()}, "have 5 dimensions, not the 4"),
         (lambda s: {**s, "layer2.2.conv1.weight": torch.ones(32, 128, 1, 1)}, "got 1, 3, 2, 1 residual blocks"),
         (lambda s: {**s, "layer2.1.conv2.bias": torch.ones(32)}, r"1 tensors of its residual .*such as .*conv2\.bias"),
     ],
