@@ -6,7 +6,6 @@ import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from nonlocal_video.cli.collect import Configs, Filled, cost_of, fill, tested_run
 from nonlocal_video.cli.compose import run_tool
@@ -16,11 +15,10 @@ from nonlocal_video.reports.tables.findings import FINDINGS, format_verdicts, ju
 from nonlocal_video.reports.tables.paper import table_records, table_sheets
 from nonlocal_video.reports.tables.pivot import grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.tables.plots import draw
-from nonlocal_video.reports.tables.runs import Found, Run, find_tests, left_out
+from nonlocal_video.reports.tables.runs import FoundTests, Run, find_tests, left_out
 from nonlocal_video.reports.tables.sheet import Report, format_markdown, format_sheet, write_files, write_into
 from nonlocal_video.reports.tables.varying import example, varying, varying_sheet
 from nonlocal_video.runs.folder import read_run
-from nonlocal_video.settings.identity import science
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +97,7 @@ def main() -> None:
     others = [run.test for run in tested if run.test not in configs]
     found = found._replace(left_out={**found.left_out, "with another protocol": others})
     if not arguments.rows and not arguments.tables:
-        print(_overview(runs, configs, found, arguments.folders))
+        print(_overview(runs, found, arguments.folders))
         return
     verdicts = ""
     if arguments.rows:
@@ -143,14 +141,9 @@ def _verdicts(tables: Sequence[Filled]) -> str:
     return format_verdicts([judge(finding, lines, ceilings=ceilings) for finding in FINDINGS])
 
 
-def _science(runs: Sequence[Run], configs: Configs) -> dict[Path, dict[str, Any]]:
-    """What makes each run what it is, by the folder of its test."""
-    return {run.test: {**science(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in runs}
-
-
-def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequence[Path]) -> str:
+def _overview(runs: Sequence[Run], found: FoundTests, folders: Sequence[Path]) -> str:
     """What there is to make tables of."""
-    differing = varying(runs, _science(runs, configs))
+    differing = varying(runs)
     sheet = varying_sheet(differing, num_tests=len(runs))
     parts = [f"# {sheet.title}", format_sheet(sheet, form="markdown") if sheet.rows else "nothing"]
     parts.append(
@@ -160,7 +153,7 @@ def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequ
     return "\n\n".join([*parts, *(["## Left out", "\n".join(f"- {line}" for line in left)] if left else [])])
 
 
-def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argparse.Namespace) -> Report:
+def _sweep(runs: Sequence[Run], configs: Configs, found: FoundTests, arguments: argparse.Namespace) -> Report:
     """A table over settings."""
     where = dict(one.split("=", 1) for one in arguments.where)
     kept = pick(runs, where)
@@ -171,7 +164,6 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argpa
         rows=arguments.rows,
         columns=arguments.cols,
         baseline=arguments.baseline,
-        science=_science(kept, configs),
         costs={run.test: cost_of(configs[run.test]) for run in kept},
     )
     keys = [key for key in (arguments.rows, arguments.cols) if key]

@@ -12,13 +12,13 @@ from torch._subclasses import FakeTensorMode
 from nonlocal_video.cli.tables import EVERY_START, Row, Table, row_config
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.nonlocal_block import Pairwise
-from nonlocal_video.reports.tables.lines import Line
+from nonlocal_video.reports.tables.lines import TableLine
 from nonlocal_video.reports.tables.rows import Expected, PaperRow, RowLine, row_lines
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.network import is_foreign, network_of, own_function
 from nonlocal_video.settings import ProtocolConfig, TrainConfig
-from nonlocal_video.settings.identity import flat, row_key
+from nonlocal_video.settings.identity import flat, row_key, science
 from nonlocal_video.settings.network import options_of
 from nonlocal_video.system.plain import read_json
 
@@ -30,7 +30,8 @@ ANYWHERE = (EVERY_START, "data.root=data")
 
 def tested_run(test: Path, config: TrainConfig) -> Run:
     """A run with these settings, and one test of it."""
-    return Run(test.parent.parent, test, read_json(test / REPORT), flat(asdict(config)))
+    identity = {**science(config), "optim.steps": config.optim.steps}
+    return Run(test.parent.parent, test, read_json(test / REPORT), flat(asdict(config)), identity)
 
 
 class Filled(NamedTuple):
@@ -41,7 +42,7 @@ class Filled(NamedTuple):
     tests: set[Path]
     """All that belong to it, those of its parents too."""
 
-    def rows(self) -> dict[str, Line]:
+    def rows(self) -> dict[str, TableLine]:
         """What was run as the rows ask for it, by table2a/ROW."""
         short = self.table.name.rpartition("/")[2]
         return {f"{short}/{one.row.name}": one.line for one in self.lines if not one.marks}

@@ -78,7 +78,8 @@ def made_run(
     write_predictions(test, predictions, classes=NAMES)
     write_classes(test, class_results(count_confusions(predictions, 8)), classes=NAMES)
     (test / "report.json").write_text(json.dumps(report))
-    return Run(folder, test, report, used)
+    identity = {key: value for key, value in used.items() if not key.startswith("choices")}
+    return Run(folder, test, report, used, identity)
 
 
 def add_records(folder: Path, *, steps: Sequence[int], top1: Sequence[float]) -> None:

@@ -23,9 +23,8 @@ def sweep(folder: Path, *, seeds: tuple[int, ...] = (0, 1), **settings: Any) -> 
 
 
 def table(runs: list[Run], *, rows: str, columns: str | None = None, baseline: str | None = None) -> Grid:
-    science = {run.test: {k: v for k, v in run.settings.items() if not k.startswith("choices")} for run in runs}
     costs = {run.test: Cost(1000, 2000, 3000, 4000) for run in runs}
-    return grid(runs, rows=rows, columns=columns, baseline=baseline, science=science, costs=costs)
+    return grid(runs, rows=rows, columns=columns, baseline=baseline, costs=costs)
 
 
 def test_any_setting_is_set_against_any_other(tmp_path: Path) -> None:

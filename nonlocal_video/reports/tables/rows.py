@@ -1,19 +1,19 @@
 """A table of the paper, filled with runs: which row a run belongs to is known, here it is what it may be mixed with."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mode
 from typing import Any, NamedTuple
 
 from nonlocal_video.models.complexity import Cost
-from nonlocal_video.reports.tables.lines import Line, by_seed
+from nonlocal_video.reports.tables.lines import TableLine, by_seed
 from nonlocal_video.reports.tables.runs import Run
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a run of a row has, besides its scientific settings; anything else marks it."""
+    """The properties of a row's runs besides their scientific settings; a run with others is marked."""
 
     steps: int
     milestones: tuple[int, ...]
@@ -23,7 +23,7 @@ class Expected:
     num_classes: int
     protocol: str
     cost: Cost | None
-    """Of the network, where it is known."""
+    """What the network costs, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class PaperRow:
     name: str
     label: str
     paper: Mapping[str, float]
-    """Its metrics in percent."""
+    """The paper's metrics, in percent."""
     baseline: str | None
     """The row that it is compared with."""
     expected: Expected | None
-    """None of other people's numbers, which are cited only."""
+    """None for other people's numbers, which are cited only."""
 
 
 class RowLine(NamedTuple):
@@ -45,11 +45,11 @@ class RowLine(NamedTuple):
 
     row: PaperRow
     marks: tuple[str, ...]
-    line: Line
+    line: TableLine
 
 
 class Usual(NamedTuple):
-    """What most runs of a table were tested and trained on; others are marked."""
+    """The protocol and the lists of most runs of a table; other runs are marked."""
 
     protocol: Mapping[str, Any]
     listed: frozenset[str]
@@ -59,29 +59,29 @@ class Usual(NamedTuple):
 def row_lines(rows: Sequence[PaperRow], runs: Mapping[str, Sequence[Run]]) -> list[RowLine]:
     """The lines of a table: for each row its own, run or not, then marked ones.
 
+    A line's baseline has the same marks, so that quarter schedules are compared with quarter schedules.
+
     Args:
-        runs: those of each row, by its name.
+        runs: the runs of each row, by its name.
 
     Raises:
         ValueError: a row has two tests with one seed and the same marks.
     """
-    usual, found = _usual(rows, runs), dict[tuple[str, tuple[str, ...]], RowLine]()
+    usual, found = _usual(rows, runs), dict[tuple[str | None, tuple[str, ...]], RowLine]()
     for row in rows:
         groups: dict[tuple[str, ...], list[Run]] = {(): []}
         for run in runs.get(row.name, ()):
             assert row.expected is not None, "a row that is only cited has no runs"
-            groups.setdefault(marks_of(run, row.expected, usual), []).append(run)
+            groups.setdefault(_marks(run, row.expected, usual), []).append(run)
         for marks, group in sorted(groups.items()):
             name = f"{row.label}: {', '.join(marks)}" if marks else row.label
             cost = row.expected.cost if row.expected else None
-            found[row.name, marks] = RowLine(row, marks, Line(name, by_seed(row.name, group, what="row"), cost))
-    return [_compared(one, found) for one in found.values()]
-
-
-def _compared(one: RowLine, found: Mapping[tuple[str, tuple[str, ...]], RowLine]) -> RowLine:
-    """With its baseline: that with the same marks, so that quarter schedules are compared with quarter schedules."""
-    base = found.get((one.row.baseline, one.marks)) if one.row.baseline else None
-    return one if base is None else one._replace(line=replace(one.line, baseline=base.line))
+            found[row.name, marks] = RowLine(row, marks, TableLine(name, by_seed(row.name, group, what="row"), cost))
+    lines = []
+    for row_line in found.values():
+        base = found.get((row_line.row.baseline, row_line.marks))
+        lines.append(row_line._replace(line=replace(row_line.line, baseline=base and base.line)))
+    return lines
 
 
 def _usual(rows: Sequence[PaperRow], runs: Mapping[str, Sequence[Run]]) -> Usual | None:
@@ -90,15 +90,12 @@ def _usual(rows: Sequence[PaperRow], runs: Mapping[str, Sequence[Run]]) -> Usual
         run
         for row in rows
         for run in runs.get(row.name, ())
-        if row.expected is not None and not marks_of(run, row.expected, None)
+        if row.expected is not None and not _marks(run, row.expected, None)
     ]
     if not plain:
         return None
-    protocols = Counter(tuple(sorted(run.report["protocol"].items())) for run in plain)
-    (protocol, _), *_ = protocols.most_common(1)
-    (listed, _), *_ = Counter(run.listed for run in plain).most_common(1)
-    (train_listed, _), *_ = Counter(_train_listed(run) for run in plain).most_common(1)
-    return Usual(dict(protocol), listed, train_listed)
+    protocol = mode(tuple(sorted(run.report["protocol"].items())) for run in plain)
+    return Usual(dict(protocol), mode(run.listed for run in plain), mode(map(_train_listed, plain)))
 
 
 def _train_listed(run: Run) -> int | None:
@@ -106,29 +103,33 @@ def _train_listed(run: Run) -> int | None:
     return None if census is None else int(census["listed"])
 
 
-def marks_of(run: Run, expected: Expected, usual: Usual | None) -> tuple[str, ...]:
+def _marks(run: Run, expected: Expected, usual: Usual | None) -> tuple[str, ...]:
     """How a run differs from what its row asks for, in words; nothing if it may stand in the row."""
-    return (*_schedule(run, expected), *_data(run, expected, usual), *_protocol(run, expected, usual))
+    protocol = run.report["protocol"]
+    marks = [*_schedule_marks(run, expected), *_data_marks(run, expected, usual)]
+    if protocol["name"] != expected.protocol:
+        marks.append(f"protocol {protocol['name']}")
+    elif usual is not None:
+        changed = [key for key, value in usual.protocol.items() if protocol.get(key) != value]
+        marks += [f"protocol {protocol['name']} with {key} {protocol.get(key)}" for key in changed]
+    return tuple(marks)
 
 
-def _schedule(run: Run, expected: Expected) -> list[str]:
+def _schedule_marks(run: Run, expected: Expected) -> list[str]:
     steps, milestones = run.settings["optim.steps"], tuple(run.settings["optim.milestones"])
     marks = []
     if steps != expected.steps:
         words = {4: "quarter", 2: "half"}.get(expected.steps / steps, "another")
         marks.append(f"{words} schedule: {steps:,} of {expected.steps:,} steps")
     elif milestones != expected.milestones:
-        marks.append(f"another schedule: milestones {_numbers(milestones)} instead of {_numbers(expected.milestones)}")
+        ours, theirs = (" and ".join(f"{m:,}" for m in side) or "none" for side in (milestones, expected.milestones))
+        marks.append(f"another schedule: milestones {ours} instead of {theirs}")
     if run.report["step"] != run.report["steps"]:
         marks.append(f"unfinished: step {run.report['step']:,} of {run.report['steps']:,}")
     return marks
 
 
-def _numbers(values: Sequence[int]) -> str:
-    return " and ".join(f"{value:,}" for value in values) or "none"
-
-
-def _data(run: Run, expected: Expected, usual: Usual | None) -> list[str]:
+def _data_marks(run: Run, expected: Expected, usual: Usual | None) -> list[str]:
     trained, tested, subset = run.settings["data.name"], run.report["data"], run.settings.get("data.subset")
     marks = []
     if trained != expected.data:
@@ -142,13 +143,3 @@ def _data(run: Run, expected: Expected, usual: Usual | None) -> list[str]:
     if not marks and usual is not None and _train_listed(run) != usual.train_listed:
         marks.append(f"other training videos: {_train_listed(run)} listed, usually {usual.train_listed}")
     return marks
-
-
-def _protocol(run: Run, expected: Expected, usual: Usual | None) -> list[str]:
-    protocol = run.report["protocol"]
-    if protocol["name"] != expected.protocol:
-        return [f"protocol {protocol['name']}"]
-    if usual is None:
-        return []
-    changed = [key for key, value in usual.protocol.items() if protocol.get(key) != value]
-    return [f"protocol {protocol['name']} with {key} {protocol.get(key)}" for key in changed]

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from nonlocal_video.metrics import classes as by_class
 from nonlocal_video.metrics.intervals import wilson_interval
-from nonlocal_video.reports.markdown import class_name, interval, number, table
 from nonlocal_video.reports.test.pictures import draw_clips, draw_confusions
 from nonlocal_video.reports.test.predictions import label_ranks_of, write_classes
 from nonlocal_video.reports.test.published import compare_published
+from nonlocal_video.reports.texts import class_name, interval, number, table
 from nonlocal_video.types import Prediction
 
 CONFUSIONS, CLIPS = PICTURES = ("confusion.png", "clips.png")

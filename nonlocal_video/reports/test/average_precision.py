@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from nonlocal_video.metrics.average_precision import MeanAp, map_interval, mean_ap, multi_hot
-from nonlocal_video.reports.markdown import class_name, interval, number, table
 from nonlocal_video.reports.test.pictures import draw_precisions
 from nonlocal_video.reports.test.predictions import CLASSES, scores_and_targets
+from nonlocal_video.reports.texts import class_name, interval, number, table
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Prediction
 

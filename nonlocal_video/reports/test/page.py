@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nonlocal_video.data.census.usable import format_census
-from nonlocal_video.reports.markdown import table
 from nonlocal_video.reports.test.accuracy import accuracy_page
 from nonlocal_video.reports.test.average_precision import precision_page
+from nonlocal_video.reports.texts import table
 
 UNLABELLED = "the list has no labels: predictions only, no accuracies"
 SHOWN = 20
