@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -37,6 +38,16 @@ def interval(ends: Sequence[float] | None) -> str:
 def class_name(label: int, name: str | None) -> str:
     """The number of a class without a name."""
     return str(label) if name is None else name
+
+
+def classes_table(classes: Sequence[Mapping[str, Any]], *, key: str, words: str) -> str:
+    """Classes with their videos and a percentage.
+
+    Args:
+        key: that of the percentage, and `words` for it.
+    """
+    rows = [[class_name(c["class"], c["name"]), str(c["videos"]), number(c[key])] for c in classes]
+    return table(["class", "videos", words], rows)
 
 
 def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
