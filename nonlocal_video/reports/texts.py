@@ -14,11 +14,7 @@ from nonlocal_video.system.files import whole_file
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Collection[int] = (0,), form: str = "pipe"
 ) -> str:
-    """A table in Markdown (`pipe`) or another form of tabulate's, its cells escaped.
-
-    Args:
-        texts: the columns that stand at the left; others are numbers.
-    """
+    """A table in Markdown (`pipe`) or another form of tabulate's; columns of `texts` are left-aligned, others right."""
     sides = ["left" if column in texts else "right" for column in range(len(header))]
     if form == "pipe":
         header, *rows = ([cell.replace("|", "\\|") for cell in line] for line in (header, *rows))
@@ -41,11 +37,7 @@ def class_name(label: int, name: str | None) -> str:
 
 
 def classes_table(classes: Sequence[Mapping[str, Any]], *, key: str, words: str) -> str:
-    """Classes with their videos and a percentage.
-
-    Args:
-        key: that of the percentage, and `words` for it.
-    """
+    """Classes with their videos and a percentage, its key and the words for it."""
     rows = [[class_name(c["class"], c["name"]), str(c["videos"]), number(c[key])] for c in classes]
     return table(["class", "videos", words], rows)
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from nonlocal_video.data.census.usable import format_census
 from nonlocal_video.data.lists.manifest import hash_entries
-from nonlocal_video.reports.test.page import protocol_words
+from nonlocal_video.reports.test.report import protocol_words
 from nonlocal_video.reports.versions import versions
 from nonlocal_video.runs.loading import Loaded
 from nonlocal_video.runs.videos import Found

@@ -9,7 +9,7 @@ import torch
 
 from nonlocal_video.metrics.classes import class_results
 from nonlocal_video.models.complexity import Cost
-from nonlocal_video.reports.tables.rows import Expected, PaperRow
+from nonlocal_video.reports.tables.paper import Expected, PaperRow
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.test.accuracy import count_confusions
 from nonlocal_video.reports.test.predictions import write_classes, write_predictions

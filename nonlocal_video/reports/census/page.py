@@ -42,11 +42,7 @@ def build_census(
     checked: str,
     facts: dict[str, Any],
 ) -> dict[str, Any]:
-    """The contents of census.json.
-
-    Args:
-        facts: where it comes from: `list`, `root`, `command`, `date` and what else there is.
-    """
+    """The contents of census.json; `facts` say where it comes from: `list`, `root`, `command`, `date` and more."""
     return {
         "format": 1,
         **facts,
@@ -102,12 +98,7 @@ def format_summary(census: dict[str, Any], problems: Sequence[Problem], folder: 
 
 
 def format_page(census: dict[str, Any], problems: Sequence[Problem], folder: Path, notes: Sequence[str]) -> str:
-    """The page that people read.
-
-    Args:
-        folder: where the census is, as the user calls it.
-        notes: what else is to be said.
-    """
+    """The page that people read, with further `notes`; `folder` is that of the census, as the user calls it."""
     counts, states = census["census"], census["states"]
     good = "good.csv" if (folder / "good.csv").exists() else ""
     rows = [["listed", str(counts["listed"]), ""], ["usable", str(states.get("ok", 0) + states.get("opens", 0)), good]]

@@ -77,11 +77,7 @@ class Panel(NamedTuple):
 
 
 def curves_figure(lines: Sequence[Look], values: Sequence[Values], *, rows: str = "") -> Figure | None:
-    """A figure of the lines that logged these values; None if none did.
-
-    Args:
-        rows: the setting whose values the lines are named by, if they are.
-    """
+    """A figure of the lines that logged these values, None if none did; `rows` is the setting of their names."""
     panels = []
     for kind in values:
         curves = [Curve(look, *read_curves(look.line.runs, kind)) for look in lines]

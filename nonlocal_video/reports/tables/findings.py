@@ -86,12 +86,7 @@ class Verdict(NamedTuple):
 
 
 def judge(finding: PaperFinding, lines: Mapping[str, TableLine], *, ceilings: Mapping[str, float]) -> Verdict:
-    """Whether the runs of these rows show a finding.
-
-    Args:
-        lines: all rows, by TABLE/ROW.
-        ceilings: the accuracy in percent that a row's network can reach at all, where that is less than 100.
-    """
+    """Whether rows, by TABLE/ROW, show a finding; ceilings are accuracies (%) that a row's network can reach at all."""
     words, numbers = [], []
     for row, over in (*finding.better, *combinations(finding.alike, 2)):
         line, base = lines[row], lines[over]

@@ -52,11 +52,7 @@ class TableLine:
 
 
 def by_seed(name: str, runs: Sequence[Run], *, what: str) -> tuple[Run, ...]:
-    """The runs of one line, in the order of their seeds.
-
-    Raises:
-        ValueError: two have one seed: which of them should count?
-    """
+    """The runs of one line by their seeds. Raises ValueError where two have one seed: which of them should count?"""
     ordered = sorted(runs, key=lambda run: run.seed)
     for run, following in pairwise(ordered):
         if run.seed == following.seed:
@@ -85,8 +81,7 @@ def has_interval(metric: str) -> bool:
 def gain_of(line: TableLine, metric: str) -> Gain | None:
     """The gain over the baseline; None where no seed has a run in both.
 
-    Raises:
-        ValueError: the two were tested on videos of other classes or labels, or share none.
+    Raises ValueError where the two were tested on videos of other classes or labels, or share none.
     """
     pairs = _pairs(line)
     if pairs and metric == "map":
@@ -157,11 +152,7 @@ def _differences(pairs: Sequence[tuple[Run, Run]], metric: str) -> Tensor:
 
 
 def _shared_rows(runs: Sequence[Run]) -> dict[Path, Tensor]:
-    """For the test of each run the rows (N,) of the videos that all have, in one order.
-
-    Raises:
-        ValueError: they are of other classes, a video has other labels, or they share no video.
-    """
+    """For the test of each run the rows (N,) of the videos that all have, in one order."""
     first = runs[0]
     places = {run.test: {video: row for row, video in enumerate(run.scored.videos)} for run in runs}
     common = sorted(set.intersection(*(set(place) for place in places.values())))

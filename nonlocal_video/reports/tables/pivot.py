@@ -47,11 +47,7 @@ class Grid:
 
 
 def pick(runs: Sequence[Run], where: Mapping[str, str]) -> list[Run]:
-    """The runs whose settings have these values.
-
-    Raises:
-        ValueError: no such setting, or no run has the value; says which values there are.
-    """
+    """The runs whose settings have these values. Raises ValueError where no run has one, and says which there are."""
     kept = list(runs)
     for key, value in where.items():
         values = {run.test: value_of(run, key) for run in kept}
@@ -64,11 +60,7 @@ def pick(runs: Sequence[Run], where: Mapping[str, str]) -> list[Run]:
 
 
 def value_of(run: Run, key: str) -> str:
-    """The value of a setting, or of a fact of the test, as on the command line.
-
-    Raises:
-        ValueError: the run has no such setting; names similar ones.
-    """
+    """A setting, or a fact of the test, as on the command line. Raises ValueError that names similar ones."""
     known = {**run.settings, **run.facts}
     if key not in known:
         near = get_close_matches(key, known, n=5, cutoff=0.4) or ["model.pairwise", "data.name", "protocol.name"]
@@ -79,11 +71,9 @@ def value_of(run: Run, key: str) -> str:
 def grid(
     runs: Sequence[Run], *, rows: str, columns: str | None, baseline: str | None, costs: Mapping[Path, Cost | None]
 ) -> Grid:
-    """Sorts runs into rows and columns; the runs of a cell differ in their seed only.
+    """Sorts runs into rows and columns, the values of these settings; the runs of a cell differ in their seed only.
 
     Args:
-        rows: the setting whose values are the rows.
-        columns: the setting of the columns; None for a single one.
         baseline: the row that others are compared with.
         costs: the cost of each run's network, by the folder of its test.
 

@@ -22,11 +22,7 @@ SMOOTHED = 0.05
 
 
 def draw(lines: Sequence[TableLine], *, metric: str, rows: str = "") -> list[Picture]:
-    """All plots that these runs have something for.
-
-    Args:
-        rows: the setting whose values the lines are named by, if they are.
-    """
+    """All plots that these runs have something for; `rows` is the setting that the lines are named by, if they are."""
     drawn = looks.looks_of(lines)
     several = any(run.report.get("multi_label") for line in lines for run in line.runs)
     key, words = ("clip_map", "single-clip mAP (%)") if several else ("clip_top1", "single-clip top-1 (%)")

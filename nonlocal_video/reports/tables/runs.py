@@ -68,11 +68,7 @@ class Run:
 
     @cached_property
     def scored(self) -> Scored:
-        """The test's videos, read when they are needed.
-
-        Raises:
-            ValueError: the files of the test do not fit each other.
-        """
+        """The test's videos, read when they are needed. Raises ValueError where its files do not fit each other."""
         test = read_predictions(self.test)
         predictions, classes = test.predictions, tuple(test.classes) if test.classes else None
         videos = tuple(prediction.video for prediction in predictions)
@@ -99,8 +95,7 @@ class Run:
     def value(self, metric: str) -> float | None:
         """A metric of the report in percent; of all listed videos where the report has it so. None if it is not known.
 
-        Raises:
-            ValueError: the report has no such metric; lists those that it has.
+        Raises ValueError where the report has no such metric, and lists those that it has.
         """
         known = [
             key
@@ -122,11 +117,7 @@ class FoundTests(NamedTuple):
 
 
 def find_tests(folders: Sequence[Path]) -> FoundTests:
-    """The tests of runs in these folders or below, each once.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The tests of runs in these folders or below, each once. Raises ValueError where there is none."""
     tests, others = list[Path](), dict[str, list[Path]]()
     reports = {path.resolve(): path for folder in folders for path in sorted(folder.rglob(REPORT))}
     for path in reports.values():

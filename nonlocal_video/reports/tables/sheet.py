@@ -73,11 +73,7 @@ def format_sheet(sheet: Sheet, *, form: str) -> str:
 
 
 def format_markdown(report: Report, *, pictures: bool) -> str:
-    """The report for people.
-
-    Args:
-        pictures: whether to show them, from the files beside.
-    """
+    """The report for people; its pictures are shown from the files beside."""
     parts = [f"# {report.title}"]
     for sheet in report.all_sheets:
         parts += [f"## {sheet.title}", format_sheet(sheet, form="markdown"), *([sheet.note] if sheet.note else [])]
@@ -115,11 +111,7 @@ def _format_html(report: Report) -> str:
 
 
 def write_files(folder: Path, report: Report) -> list[Path]:
-    """Writes NAME.md, .csv, .tex, .html and the pictures; where they are, the page that people open first.
-
-    Raises:
-        ValueError: the folder cannot be written.
-    """
+    """Writes the page that people open first, NAME.html, then .md, .tex, .csv and the pictures; returns their paths."""
     columns = list(dict.fromkeys(key for record in report.records for key in record))
     texts = {
         ".html": _format_html(report),
@@ -135,14 +127,10 @@ def write_files(folder: Path, report: Report) -> list[Path]:
 
 
 def write_into(path: Path, reports: Sequence[Report], *, block: str, first: str = "") -> None:
-    """Puts tables into a Markdown file; several have headings, and plots in a folder of the file's name beside it.
+    """Puts tables into a Markdown file, below `first`, between the lines that `block` names.
 
-    Args:
-        block: the name of the lines between which they go.
-        first: what stands above them.
-
-    Raises:
-        ValueError: the file has no such lines, or the folder cannot be written.
+    Several tables have headings, and plots in a folder of the file's name beside it. Raises ValueError where the file
+    has no such lines, or the folder cannot be written.
     """
     parts = [first] if first else []
     if len(reports) == 1:
@@ -171,11 +159,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def replace_block(path: Path, *, name: str, text: str) -> None:
-    """Puts text between the lines `<!-- name -->` and `<!-- /name -->` of a file.
-
-    Raises:
-        ValueError: the file has no such lines.
-    """
+    """Puts text between the lines `<!-- name -->` and `<!-- /name -->` of a file. Raises ValueError if it has none."""
     content = path.read_text()
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     if start not in content or end not in content:

@@ -25,12 +25,9 @@ def write_failure(folder: Path, error: BaseException) -> None:
 
 
 def unfinished_runs(folders: Iterable[Path], *, tested: set[Path]) -> dict[str, list[Path]]:
-    """The runs in these folders or below that are not tested, by the reason; those that failed first.
+    """The runs in these folders or below that are not `tested` (resolved folders), by the reason; failed ones first.
 
     A run has settings, a failure, or nothing but a lock; the locks of tests lie below a run's folder.
-
-    Args:
-        tested: resolved folders of the runs that are.
     """
     runs: dict[Path, Path] = {}
     for folder in folders:

@@ -26,9 +26,7 @@ def facts(
 ) -> dict[str, Any]:
     """The entries of report.json: `top1`, `clip_top1` and their like, in percent, as `build_report` says.
 
-    Args:
-        listed: videos, those that could not be scored too.
-        names: of the classes.
+    Videos that could not be scored are `listed`, too; `names` are those of the classes.
     """
     ranks, ks = label_ranks_of(predictions), (1, 5) if num_classes > 5 else (1,)
     found: dict[str, Any] = {}
@@ -87,11 +85,7 @@ def _class_facts(confusions: Tensor, names: Sequence[str] | None) -> dict[str, A
 def write_files(
     folder: Path, report: Mapping[str, Any], predictions: Sequence[Prediction], *, classes: Sequence[str] | None
 ) -> None:
-    """Writes classes.csv and the pictures.
-
-    Args:
-        classes: their names.
-    """
+    """Writes classes.csv and the pictures."""
     confusions = count_confusions(predictions, report["num_classes"])
     write_classes(folder, by_class.class_results(confusions), classes=classes)
     if report["labels"]:

@@ -23,9 +23,7 @@ def facts(
 ) -> dict[str, Any]:
     """The entries of report.json: `map` and `weighted_map` of the decoded videos, `*_of_listed` with the lost ones.
 
-    Args:
-        lost: the classes of each video without a prediction, which are never found.
-        names: of the classes.
+    The classes of each `lost` video, which has no prediction, are never found; `names` are those of the classes.
     """
     scores, targets = scores_and_targets(predictions)
     found = mean_ap(scores, targets)
@@ -51,11 +49,7 @@ def facts(
 def write_files(
     folder: Path, report: Mapping[str, Any], predictions: Sequence[Prediction], *, classes: Sequence[str] | None
 ) -> None:
-    """Writes classes.csv, the picture, and submission.txt as the official evaluation of Charades reads it.
-
-    Args:
-        classes: their names.
-    """
+    """Writes classes.csv, the picture, and submission.txt as the official evaluation of Charades reads it."""
     num_classes = report["num_classes"]
     found = MeanAp(torch.full((num_classes,), torch.nan), torch.zeros(num_classes, dtype=torch.int64))
     if report["labels"]:

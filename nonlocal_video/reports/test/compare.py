@@ -8,8 +8,8 @@ import torch
 from nonlocal_video.metrics.average_precision import map_difference_interval, mean_ap
 from nonlocal_video.metrics.intervals import MeanDifference, PairedDifference, paired_difference
 from nonlocal_video.reports.test.accuracy import one_class_words
-from nonlocal_video.reports.test.page import title
 from nonlocal_video.reports.test.predictions import Tested, label_ranks_of, scores_and_targets, stacked_scores
+from nonlocal_video.reports.test.report import title
 from nonlocal_video.types import Prediction
 
 FACTS = (
@@ -32,8 +32,7 @@ class Shared(NamedTuple):
 def share(tests: Sequence[Tested]) -> Shared:
     """Puts the predictions of several tests side by side.
 
-    Raises:
-        ValueError: they are for other classes, a video has other labels, or they share no video.
+    Raises ValueError where they are for other classes, a video has other labels, or they share no video.
     """
     first = tests[0]
     by_name = [{prediction.video: prediction for prediction in test.predictions} for test in tests]
@@ -91,11 +90,7 @@ class Comparison(NamedTuple):
 
 
 def compare_tests(a: Tested, b: Tested) -> Comparison:
-    """Compares two tests on the videos that both have.
-
-    Raises:
-        ValueError: as in `share`.
-    """
+    """Compares two tests on the videos that both have. Raises ValueError as `share` does."""
     shared, labelled = share([a, b]), a.report["labels"] and b.report["labels"]
     several = labelled and a.report.get("multi_label", False)
     ours, theirs = (stacked_scores(side) for side in shared.predictions)  # (N, K)
@@ -165,11 +160,7 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
 
 
 def format_comparison(a: Tested, b: Tested, found: Comparison, *, top: int) -> str:
-    """The comparison in words.
-
-    Args:
-        top: how many of the classes that gained and that lost are named.
-    """
+    """The comparison in words; of the classes that gained and that lost, `top` are named."""
     count, tests = len(found.shared.predictions[0]), (("A", a), ("B", b))
     lines = [f"{name}: {title(test.report)}, {test.folder}" for name, test in tests]
     lines.append(f"{count} videos in both")

@@ -15,10 +15,7 @@ def average(tests: Sequence[Tested], *, weights: Sequence[float], common: bool) 
 
     Args:
         weights: one for each test, which add up to 1.
-        common: a video that some test lacks is left out, and told as a failure; else it is an error.
-
-    Raises:
-        ValueError: tests of other classes, labels or videos.
+        common: a video that some test lacks is left out, and told as a failure; else it is a ValueError, as in `share`.
     """
     shared = share(tests)
     for test, only in zip(tests, shared.only, strict=True):

@@ -62,11 +62,7 @@ def write_classes(folder: Path, results: Sequence[ClassResult], *, classes: Sequ
 
 
 def read_predictions(folder: Path) -> Tested:
-    """The files that a finished test left in its folder.
-
-    Raises:
-        ValueError: a file is missing, cut off, or does not fit the others.
-    """
+    """The files of a finished test. Raises ValueError where one is missing, cut off, or does not fit the others."""
     for name in (REPORT, PREDICTIONS, CLASSES):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: no {name}; expected the folder of a finished test (tools/test.py)")

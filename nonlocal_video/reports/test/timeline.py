@@ -60,11 +60,7 @@ def draw_timeline(path: Path, timeline: Timeline, *, title: str, classes: Sequen
 
 
 def timeline_figure(timeline: Timeline, *, title: str, classes: Sequence[str], top: int) -> Figure:
-    """The scores of the leading classes at the middle of each window, above frames at their own times.
-
-    Args:
-        title: the video; of a path its last part is shown.
-    """
+    """The scores of the leading classes at the middle of each window, above frames at their own times."""
     leading = timeline.leading(min(top, MAX_CURVES))
     legend = 0.185 * len(leading) + 0.45  # Inches: the lines of the legend, and the title.
     wide, image = WIDTH - 2 * MARGIN, timeline.stills[0].image
