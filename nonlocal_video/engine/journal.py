@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nonlocal_video.engine.task import Outcome
-from nonlocal_video.system.plain import json_object
+from nonlocal_video.system.plain import differences, json_object
 
 AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
@@ -58,7 +58,7 @@ def read_journals(
     for path in journals(folder):
         lines = _whole_lines(path)
         header = next(lines, {"test": test})
-        changed = _differences(header.get("test", {}), json.loads(json.dumps(test)))
+        changed = sorted(differences(header.get("test", {}), json.loads(json.dumps(test))))
         if changed:
             raise ValueError("; ".join(changed))
         for plain in lines:
@@ -80,7 +80,3 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if line.endswith(b"\n"):
                 yield json_object(line, where=str(path))
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return [f"{k}: was {old.get(k)}, now {new.get(k)}" for k in sorted(old | new) if old.get(k) != new.get(k)]

@@ -12,7 +12,7 @@ from nonlocal_video.runs.network import plain_model
 from nonlocal_video.settings import RUNS, TrainConfig, settings_of
 from nonlocal_video.settings.identity import flat, science
 from nonlocal_video.system.files import whole_file
-from nonlocal_video.system.plain import check_folder, read_json, read_yaml
+from nonlocal_video.system.plain import check_folder, differences, read_json, read_yaml
 
 MOVED = ("short_side", "num_clips", "num_crops")
 """What the clips of earlier runs said, and protocols say now."""
@@ -66,8 +66,7 @@ def check_run(config: TrainConfig, folder: Path) -> None:
     """
     if not list_checkpoints(folder / "checkpoints"):
         return
-    old, new = science(read_run(folder)), science(config)
-    changed = [f"{k}: was {old.get(k)}, now {new.get(k)}" for k in sorted(old | new) if old.get(k) != new.get(k)]
+    changed = sorted(differences(science(read_run(folder)), science(config)))
     if changed:
         raise ValueError(
             f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed) + "\n"

@@ -17,6 +17,7 @@ from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.recipe import Recipe
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.system.distributed import local_device
+from nonlocal_video.system.plain import differences
 
 NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "threads")
 """Settings of the runtime that change the rounding."""
@@ -124,9 +125,6 @@ def resume(
             "the number of processes changed: batch normalisation sees other clips together, dropout is another"
         )
     old, new = before.get("config", {}).get("runtime", {}), facts["config"]["runtime"]
-    changed = [
-        f"runtime.{name}: was {old[name]}, now {new[name]}"
-        for name in NUMERICAL
-        if old.get(name, new[name]) != new[name]
-    ]
-    return lines + [f"{change}: from here on rounding differs" for change in changed]
+    names = [name for name in NUMERICAL if name in old]
+    changed = differences({name: old[name] for name in names}, {name: new[name] for name in names})
+    return lines + [f"runtime.{change}: from here on rounding differs" for change in changed]
