@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def test_settings_that_differ_are_listed_with_their_values_the_seed_last(tmp_pat
     assert [one.key for one in found] == ["model.nonlocal_blocks", "optim.lr", "seed"]
     assert found[0].values == {"1": 1, "[res3.0,res3.1]": 2}
     assert found[1].values == {"0.1": 1, "null": 2}
-    text = format_sheet(varying_sheet(found, num_tests=3), form="markdown")
+    text = re.sub(" +", " ", format_sheet(varying_sheet(found, num_tests=3), form="markdown"))
     assert "| model.nonlocal_blocks | 1 (1), [res3.0,res3.1] (2) |" in text
     assert example(found, [Path("my runs")]) == (
         "python tools/report.py --rows model.nonlocal_blocks --cols optim.lr 'my runs'"

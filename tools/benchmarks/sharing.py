@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.costs import table
 from benchmarks.testspeed import build, pictures
 from nonlocal_video.data.clips import uniform_clips
 from nonlocal_video.data.transforms import short_side_size
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.resnet3d import STAGES, ResNet3d
+from nonlocal_video.reports.texts import table
 from nonlocal_video.types import Views
 
 NUM_CLIPS = 10
@@ -65,7 +65,7 @@ def sharing(names: Sequence[str], *, repeats: int) -> Iterator[str]:
                 kept |= {(name, number): most} if placement == "released" else {}
                 cells = [f"{count.computed} / {count.distinct}" for count in found]
                 rows.append([placement, str(number), *cells, f"{100 * most:.1f}%"])
-        yield table(["clips", "frames of the video", *WITHIN, "to save"], rows) + "\n"
+        yield table(["clips", "frames of the video", *WITHIN, "to save"], rows) + "\n\n"
         if model.options.stem == "dense":
             yield from _prototype(model, repeats=repeats)
     yield _verdict(kept)
@@ -77,7 +77,7 @@ def _prototype(model: Classifier, *, repeats: int) -> Iterator[str]:
     for number in (max(LENGTHS), min(LENGTHS)):
         alone, together = prototype(model, num_frames=number, repeats=repeats)
         rows.append([str(number), f"{alone:.2f}", f"{together:.2f}", f"{alone / together:.2f}"])
-    yield table(["frames of the video", "each clip by itself, s", "shared, s", "shared is faster by"], rows) + "\n"
+    yield table(["frames of the video", "each clip by itself, s", "shared, s", "shared is faster by"], rows) + "\n\n"
 
 
 def _verdict(kept: dict[tuple[str, int], float]) -> str:
