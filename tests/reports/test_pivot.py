@@ -118,8 +118,8 @@ def test_what_follows_from_rows_and_columns_may_differ(tmp_path: Path) -> None:
             }  # fmt: skip
             runs.append(made_run(tmp_path / f"{model}_{data}", [0, 1, 0], settings=used))
     found = table(runs, rows="choices.model", columns="data.name")
-    assert (found.rows, found.columns) == (["c2d", "nl_c2d"], ["motion", "relation"])
-    assert table(pick(runs, {"test.data": "motion"}), rows="choices.model").columns == [""]
+    assert (list(found.rows), list(found.columns)) == (["c2d", "nl_c2d"], ["motion", "relation"])
+    assert table(pick(runs, {"test.data": "motion"}), rows="choices.model").columns == {"": ""}
     with pytest.raises(ValueError, match=r"\n  model\.nonlocal_blocks: 0, 5\n"):
         table(runs, rows="data.name")
     used = {**runs[0].settings, "seed": 1, "model.nonlocal_blocks": 7}

@@ -81,17 +81,15 @@ class Problem(NamedTuple):
 
 
 class Context(NamedTuple):
-    """The lists and names that a list is compared with."""
+    """The names of classes, the official list and the list of another split that a list is compared with."""
 
     window: int
     """Frames that a clip spans."""
     classes: Sequence[str] | None
     official: Sequence[tuple[str, Label]] | None
-    """The official list."""
     other: Sequence[tuple[str, Label]] | None
-    """The list of another split."""
     other_records: Sequence[Record]
-    """The survey of that one, if there is one."""
+    """The survey of the other list, if there is one."""
 
 
 def find_problems(entries: Sequence[Entry], records: Sequence[Record], context: Context) -> list[Problem]:

@@ -18,13 +18,14 @@ GAIN = (
 COSTS = ("parameters (M)", "GFLOPs")
 
 
-def title_of(metric: str) -> str:
-    """first_clip_top1 -> first clip top-1, weighted_map -> weighted mAP."""
+def title_of(metric: str, *, column: str = "") -> str:
+    """first_clip_top1 -> first clip top-1, weighted_map -> weighted mAP; after the words of a column, if there are."""
+    before = f"{column}: " if column else ""
     if metric.endswith("map"):
-        return f"{metric.removesuffix('map').replace('_', ' ')}mAP"
+        return f"{before}{metric.removesuffix('map').replace('_', ' ')}mAP"
     kind, _, k = metric.rpartition("top")
     words = {"train_": "training ", "mean_class_": "mean of classes "}.get(kind, kind.replace("_", " "))
-    return f"{words}top-{k.replace('_', ' ')}"
+    return f"{before}{words}top-{k.replace('_', ' ')}"
 
 
 def seeds_words(runs: Sequence[Run]) -> str:
@@ -48,8 +49,7 @@ def one_class_note(lines: Iterable[TableLine]) -> str:
 
 def gain_header(metric: str, *, column: str = "") -> list[str]:
     """The names of the columns of a gain."""
-    interval = ["95% over videos"] if has_interval(metric) else []
-    return [f"{column}: {title_of(metric)}" if column else title_of(metric), *interval]
+    return [title_of(metric, column=column), *(["95% over videos"] if has_interval(metric) else [])]
 
 
 def gain_cells(line: TableLine, gain: Gain | None, metric: str) -> list[str]:

@@ -16,14 +16,10 @@ from nonlocal_video.reports.tables import looks
 from nonlocal_video.reports.tables.looks import COLOURS, Look
 from nonlocal_video.reports.tables.runs import Run
 
-BANDS = 3
-"""Up to so many lines with bands share a panel."""
-BARS = len(COLOURS)
-"""Up to so many lines with bars beside each other share one."""
-FEW_STEPS = 6
-"""Up to so many steps have their points side by side, with bars instead of bands."""
-MARKED_STEPS = 20
-"""Up to so many have markers."""
+BANDS, BARS = 3, len(COLOURS)
+"""Up to so many lines share a panel: with bands, and with bars beside each other."""
+FEW_STEPS, MARKED_STEPS = 6, 20
+"""Up to so many steps have their points side by side, with bars instead of bands; up to so many have markers."""
 SPREAD, BESIDE = 0.5, 0.08
 """How much of the room between two steps the points of one step take at most, and how much each of them does."""
 COLUMNS = (4, 3)
@@ -37,7 +33,6 @@ class Values(NamedTuple):
     """metrics.jsonl or validation.jsonl."""
     key: str
     words: str
-    """The words at the axis."""
     smoothed: float = 0.0
     """The share of the records that a value is the mean of."""
 
@@ -55,10 +50,6 @@ class Curve(NamedTuple):
     values: np.ndarray
     """(R, N), a row a seed."""
 
-    @property
-    def mean(self) -> np.ndarray:
-        return np.asarray(self.values.mean(axis=0))
-
 
 class Panel(NamedTuple):
     """The curves of one kind of values."""
@@ -68,7 +59,6 @@ class Panel(NamedTuple):
 
     @property
     def steps(self) -> list[int]:
-        """The steps of any curve, in order."""
         return sorted({int(step) for curve in self.curves for step in curve.steps})
 
     @property
@@ -115,8 +105,8 @@ def _together(panels: Sequence[Panel], rows: str) -> Figure:
         for place, curve in enumerate(curves):
             look, steps = curve.look, curve.steps + (place - (len(curves) - 1) / 2) * apart
             axes.plot(
-                steps, curve.mean, color=look.colour, linestyle=look.dash, markersize=6, markerfacecolor="none",
-                marker=look.marker if len(steps) <= MARKED_STEPS else "", label=look.line.name,
+                steps, curve.values.mean(axis=0), color=look.colour, linestyle=look.dash, markersize=6,
+                markerfacecolor="none", marker=look.marker if len(steps) <= MARKED_STEPS else "", label=look.line.name,
             )  # fmt: skip
             low, high = curve.values.min(axis=0), curve.values.max(axis=0)
             if len(curve.values) > 1 and panel.few_steps:
@@ -163,11 +153,13 @@ def _draw_one(axes: Axes, curve: Curve, curves: Sequence[Curve]) -> None:
         if other is not curve:
             is_base = line.baseline is not None and other.look.line.name == line.baseline.name
             axes.plot(
-                other.steps, other.mean, color="0.3" if is_base else "0.8", linestyle="dashed" if is_base else "solid",
-                linewidth=1.2 if is_base else 0.8, zorder=2 if is_base else 1,
+                other.steps, other.values.mean(axis=0), color="0.3" if is_base else "0.8",
+                linestyle="dashed" if is_base else "solid", linewidth=1.2 if is_base else 0.8,
+                zorder=2 if is_base else 1,
             )  # fmt: skip
     marker = "o" if len(curve.steps) <= MARKED_STEPS else ""
-    axes.plot(curve.steps, curve.mean, color=COLOURS[0], marker=marker, markersize=4, zorder=3, label=line.name)
+    mean = curve.values.mean(axis=0)
+    axes.plot(curve.steps, mean, color=COLOURS[0], marker=marker, markersize=4, zorder=3, label=line.name)
     if len(curve.values) > 1:
         low, high = curve.values.min(axis=0), curve.values.max(axis=0)
         axes.fill_between(curve.steps, low, high, color=COLOURS[0], alpha=0.25, linewidth=0, zorder=2.5)
@@ -188,7 +180,7 @@ def _name_axes(axes: Axes, panel: Panel, words: str) -> None:
 
 
 def _note(panels: Sequence[Panel], *, bars: bool) -> str:
-    """What lines and bands are."""
+    """The meaning of lines and bands."""
     curves = [curve for panel in panels for curve in panel.curves]
     seeds = looks.shared_seeds([curve.look.line for curve in curves])
     if all(len(curve.values) == 1 for curve in curves):

@@ -46,8 +46,7 @@ FINDINGS = (
         ),
     ),
     PaperFinding(
-        "More blocks help (Table 2c)",
-        better=(("table2c/nl_5", "table2c/nl_1"), ("table2c/nl_10", "table2c/nl_5")),
+        "More blocks help (Table 2c)", better=(("table2c/nl_5", "table2c/nl_1"), ("table2c/nl_10", "table2c/nl_5"))
     ),
     PaperFinding(
         "Residual blocks in place of non-local ones bring nothing (Sec. 4.1)",
@@ -56,10 +55,8 @@ FINDINGS = (
     PaperFinding(
         "Space alone and time alone help, spacetime helps more (Table 2d)",
         better=(
-            ("table2d/space", "table2d/c2d"),
-            ("table2d/time", "table2d/c2d"),
-            ("table2d/spacetime", "table2d/space"),
-            ("table2d/spacetime", "table2d/time"),
+            *((f"table2d/{axes}", "table2d/c2d") for axes in ("space", "time")),
+            *(("table2d/spacetime", f"table2d/{axes}") for axes in ("space", "time")),
         ),
     ),
     PaperFinding(

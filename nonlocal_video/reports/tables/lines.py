@@ -1,5 +1,6 @@
 """A line of a table: runs that differ in their seed only, what they reach, and what they gain over other runs."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +14,7 @@ from torch import Tensor
 from nonlocal_video.metrics.average_precision import map_difference_interval, mean_ap
 from nonlocal_video.metrics.intervals import MeanDifference, mean_difference
 from nonlocal_video.models.complexity import Cost
-from nonlocal_video.reports.tables.runs import Run, Scored, is_of_videos
+from nonlocal_video.reports.tables.runs import Run, Scored
 
 
 class Spread(NamedTuple):
@@ -41,9 +42,7 @@ class TableLine:
     name: str
     runs: tuple[Run, ...] = ()
     cost: Cost | None = None
-    """What the network costs."""
     baseline: "TableLine | None" = None
-    """The line that this one is compared with."""
 
     def accuracy(self, metric: str) -> Spread | None:
         """The percents of the seeds; None if nothing was run, or the metric is not known."""
@@ -74,8 +73,8 @@ class Gain(NamedTuple):
 
 
 def has_interval(metric: str) -> bool:
-    """Whether the interval over the videos is known for this metric."""
-    return is_of_videos(metric) or metric == "map"
+    """Whether the interval over the videos is known for this metric: the mean over them, or mAP."""
+    return re.fullmatch(r"(clip_|first_clip_)?top\d+|map", metric) is not None
 
 
 def gain_of(line: TableLine, metric: str) -> Gain | None:
@@ -85,17 +84,17 @@ def gain_of(line: TableLine, metric: str) -> Gain | None:
     """
     pairs = _pairs(line)
     if pairs and metric == "map":
-        ours, theirs = _sides(pairs, lambda scored: scored.scores)
-        targets = _labels(pairs)
+        ours, theirs, targets = _sides(pairs, lambda scored: scored.scores)
         gained = [mean_ap(a, targets).mean - mean_ap(b, targets).mean for a, b in zip(ours, theirs, strict=True)]
         low, high = map_difference_interval(ours, theirs, targets)
         return Gain(spread(gained), MeanDifference(fmean(gained), low, high), len(targets))
-    if pairs and is_of_videos(metric):
-        by_video = _differences(pairs, metric)
+    if pairs and has_interval(metric):
+        ours, theirs, _ = _sides(pairs, lambda scored: scored.right(metric))
+        by_video = ours - theirs
         over_seeds = spread((100 * by_video.mean(dim=1)).tolist())
         return Gain(over_seeds, mean_difference(by_video.mean(dim=0)), by_video.shape[1])
     reached = [(run.value(metric), base.value(metric)) for run, base in pairs]
-    gained = [ours - theirs for ours, theirs in reached if ours is not None and theirs is not None]
+    gained = [value - other for value, other in reached if value is not None and other is not None]
     return Gain(spread(gained)) if gained else None
 
 
@@ -112,13 +111,13 @@ def class_gains(line: TableLine) -> list[ClassGain]:
     pairs = _pairs(line)
     if not pairs:
         return []
-    labels, names = _labels(pairs), pairs[0][0].scored.classes
-    if pairs[0][0].report.get("multi_label"):
-        sides = zip(*_sides(pairs, lambda scored: scored.scores), strict=True)
-        percents = torch.stack([mean_ap(a, labels).classes - mean_ap(b, labels).classes for a, b in sides]).mean(dim=0)
-        counts = labels.sum(dim=0).tolist()
+    several, names = pairs[0][0].report.get("multi_label"), pairs[0][0].scored.classes
+    ours, theirs, labels = _sides(pairs, lambda scored: scored.scores if several else scored.right("top1"))
+    if several:
+        seeds = [mean_ap(a, labels).classes - mean_ap(b, labels).classes for a, b in zip(ours, theirs, strict=True)]
+        percents, counts = torch.stack(seeds).mean(dim=0), labels.sum(dim=0).tolist()
     else:
-        by_video, counts = _differences(pairs, "top1"), labels.bincount().tolist()
+        by_video, counts = ours - theirs, labels.bincount().tolist()
         percents = torch.stack([100 * by_video[:, labels == label].mean() for label in range(len(counts))])
     return [
         ClassGain(names[label] if names else f"class {label}", float(percents[label]), count)
@@ -133,22 +132,12 @@ def _pairs(line: TableLine) -> list[tuple[Run, Run]]:
     return [(run, baseline[run.seed]) for run in line.runs if run.seed in baseline]
 
 
-def _sides(pairs: Sequence[tuple[Run, Run]], part: Callable[[Scored], Tensor]) -> tuple[Tensor, Tensor]:
-    """A part of our tests and of theirs, (S, N, ...) each for S pairs, of the N videos that all have."""
+def _sides(pairs: Sequence[tuple[Run, Run]], part: Callable[[Scored], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """A part of our S tests and of theirs, (S, N, ...) each, of the N videos that all have; and their labels."""
     rows = _shared_rows([run for pair in pairs for run in pair])
     ours, theirs = ([part(run.scored)[rows[run.test]] for run in side] for side in zip(*pairs, strict=True))
-    return torch.stack(ours), torch.stack(theirs)
-
-
-def _labels(pairs: Sequence[tuple[Run, Run]]) -> Tensor:
-    """The labels of the videos that all have."""
-    return _sides(pairs, lambda scored: scored.labels)[0][0]
-
-
-def _differences(pairs: Sequence[tuple[Run, Run]], metric: str) -> Tensor:
-    """How much more right each video that all have is, (S, N) for S pairs."""
-    ours, theirs = _sides(pairs, lambda scored: scored.right(metric))
-    return ours - theirs
+    first = pairs[0][0]
+    return torch.stack(ours), torch.stack(theirs), first.scored.labels[rows[first.test]]
 
 
 def _shared_rows(runs: Sequence[Run]) -> dict[Path, Tensor]:

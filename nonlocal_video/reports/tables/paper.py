@@ -30,7 +30,6 @@ class Expected:
     num_classes: int
     protocol: str
     cost: Cost | None
-    """What the network costs, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class PaperRow:
     paper: Mapping[str, float]
     """The paper's metrics, in percent."""
     baseline: str | None
-    """The row that it is compared with."""
     expected: Expected | None
     """None for other people's numbers, which are cited only."""
 
@@ -53,6 +51,10 @@ class RowLine(NamedTuple):
     row: PaperRow
     marks: tuple[str, ...]
     line: TableLine
+
+    def paper(self, metric: str) -> float | None:
+        """The paper's number; none for marked runs, which are not what it is of."""
+        return None if self.marks else self.row.paper.get(metric)
 
 
 class Usual(NamedTuple):
@@ -164,9 +166,9 @@ def _accuracies(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
         row, _, line = row_line
         shown = [line.name]
         for metric in metrics:
-            reached, paper = line.accuracy(metric), paper_value(row_line, metric)
+            reached, paper = line.accuracy(metric), row_line.paper(metric)
             shown.append(f"{reached}" if reached else "not run" if row.expected else "")
-            shown += [_number(paper, ".1f")] if metric in PAPER else []
+            shown += ["" if paper is None else f"{paper:.1f}"] if metric in PAPER else []
             if metric in PAPER and comparable:
                 shown.append(f"{reached.mean - paper:+.1f}" if reached and paper is not None else "")
         rows.append([*shown, *cells.cost_cells(line), str(len(line.runs)) if row.expected else "cited"])
@@ -177,20 +179,11 @@ def _accuracies(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
     return Sheet("Accuracy", [*header, *cells.COSTS, "seeds"], rows, note)
 
 
-def paper_value(row_line: RowLine, metric: str) -> float | None:
-    """The paper's number; none for marked runs, which are not what it is of."""
-    return None if row_line.marks else row_line.row.paper.get(metric)
-
-
-def paper_gain(row_line: RowLine, lines: Sequence[RowLine], metric: str) -> float | None:
+def _paper_gain(row_line: RowLine, lines: Sequence[RowLine], metric: str) -> float | None:
     """The gain over the baseline in the paper."""
     base = next((base for base in lines if base.row.name == row_line.row.baseline and not base.marks), None)
-    ours, theirs = paper_value(row_line, metric), base and paper_value(base, metric)
+    ours, theirs = row_line.paper(metric), base and base.paper(metric)
     return None if ours is None or theirs is None else round(ours - theirs, 2)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
 
 
 def _gains(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
@@ -206,7 +199,8 @@ def _gains(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
         shown = [line.name, labels[row.baseline]]
         for metric, gain in zip(metrics, gains, strict=True):
             shown += cells.gain_cells(line, gain, metric)
-            shown += [_number(paper_gain(row_line, lines, metric), "+.1f")] if metric in PAPER else []
+            paper = _paper_gain(row_line, lines, metric)
+            shown += ["" if paper is None else f"{paper:+.1f}"] if metric in PAPER else []
         known = next((gain for gain in gains if gain is not None), None)
         rows.append([*shown, *([str(known.seeds.seeds), str(known.num_videos)] if known else ["", ""])])
     note = f"Differences in percent to the baseline {cells.GAIN} The one tells of training again, the other of other "
@@ -221,8 +215,8 @@ def table_records(lines: Sequence[RowLine], *, metrics: Sequence[str]) -> list[d
         record: dict[str, Any] = {"row": row.name, "label": row.label, "marks": "; ".join(marks)}
         record["baseline"] = row.baseline
         for metric in metrics:
-            record[f"{metric}_paper"] = paper_value(row_line, metric)
-            record[f"{metric}_paper_gain"] = paper_gain(row_line, lines, metric)
+            record[f"{metric}_paper"] = row_line.paper(metric)
+            record[f"{metric}_paper_gain"] = _paper_gain(row_line, lines, metric)
             record |= cells.gain_record(line, metric)
         records.append(record | cells.line_record(line, metrics=metrics))
     return records

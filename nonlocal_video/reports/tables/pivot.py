@@ -32,18 +32,10 @@ class Grid:
     rows_key: str
     lines: Mapping[tuple[str, str], TableLine]
     """By the values of row and column, in the order of the table."""
-    row_labels: Mapping[str, str]
-    """The words for the value of a row, beside the name of the setting."""
-    headings: Mapping[str, str]
-    """The words for the value of a column, alone."""
-
-    @property
-    def rows(self) -> list[str]:
-        return list(self.row_labels)
-
-    @property
-    def columns(self) -> list[str]:
-        return list(self.headings)
+    rows: Mapping[str, str]
+    """The words for the values of the rows, beside the name of the setting."""
+    columns: Mapping[str, str]
+    """The words for the values of the columns, alone."""
 
 
 def pick(runs: Sequence[Run], where: Mapping[str, str]) -> list[Run]:
@@ -152,18 +144,16 @@ def grid_sheets(found: Grid, *, metrics: Sequence[str]) -> list[Sheet]:
 
 def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
     header = [found.rows_key]
-    for column in found.columns:
-        before = "" if column == ALONE else f"{found.headings[column]}: "
-        header += [f"{before}{cells.title_of(metric)}" for metric in metrics]
+    header += [cells.title_of(metric, column=words) for words in found.columns.values() for metric in metrics]
     rows = []
-    for row in found.rows:
+    for row, words in found.rows.items():
         lines = [found.lines[row, column] for column in found.columns]
         reached = [line.accuracy(metric) for line in lines for metric in metrics]
         seeds = dict.fromkeys(", ".join(str(run.seed) for run in line.runs) or "none" for line in lines)
         costs = dict.fromkeys(tuple(cells.cost_cells(line)) for line in lines if line.runs)
         both = [" / ".join(dict.fromkeys(numbers)) for numbers in zip(*costs, strict=True)]
         shown = ["not run" if accuracy is None else f"{accuracy}" for accuracy in reached]
-        rows.append([found.row_labels[row], *shown, *both, " / ".join(seeds)])
+        rows.append([words, *shown, *both, " / ".join(seeds)])
     note = f"{cells.ACCURACY}.{cells.one_class_note(found.lines.values())}"
     return Sheet("Accuracy", [*header, *cells.COSTS, "seeds"], rows, note)
 
@@ -172,15 +162,16 @@ def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
     parts = [(column, metric) for column in found.columns for metric in metrics]
     header, rows = [found.rows_key], []
     for column, metric in parts:
-        header += cells.gain_header(metric, column=found.headings[column])
-    for row in found.rows[1:]:
-        shown = [found.row_labels[row]]
+        header += cells.gain_header(metric, column=found.columns[column])
+    (_, base), *others = found.rows.items()
+    for row, words in others:
+        shown = [words]
         for column, metric in parts:
             line = found.lines[row, column]
             shown += cells.gain_cells(line, gain_of(line, metric), metric)
         rows.append(shown)
     note = f"Differences in percent over the baseline {cells.GAIN}"
-    return Sheet(f"Gain over {found.row_labels[found.rows[0]]}", header, rows, note)
+    return Sheet(f"Gain over {base}", header, rows, note)
 
 
 def grid_records(found: Grid, *, metrics: Sequence[str]) -> list[dict[str, Any]]:

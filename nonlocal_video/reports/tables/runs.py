@@ -38,11 +38,6 @@ class Scored(NamedTuple):
         return (ranks < int(k)).double().mean(dim=1)
 
 
-def is_of_videos(metric: str) -> bool:
-    """Whether a metric is a mean over the videos, so that these can be set side by side."""
-    return re.fullmatch(r"(clip_|first_clip_)?top\d+", metric) is not None
-
-
 @dataclass(frozen=True)
 class Run:
     """A trained network and one test of it."""
@@ -97,11 +92,8 @@ class Run:
 
         Raises ValueError where the report has no such metric, and lists those that it has.
         """
-        known = [
-            key
-            for key, value in self.report.items()
-            if re.search("top[0-9]|map", key) and isinstance(value, float | int | None)
-        ]
+        metrics = filter(re.compile("top[0-9]|map").search, self.report)
+        known = [name for name in metrics if isinstance(self.report[name], float | int | None)]
         if metric not in known:
             raise ValueError(f"{self.test / REPORT}: has no {metric}; expected one of {', '.join(known)}")
         return self.report.get(f"{metric}_of_listed", self.report[metric])

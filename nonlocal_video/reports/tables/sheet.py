@@ -50,9 +50,8 @@ class Report:
     title: str
     sheets: Sequence[Sheet]
     origin: Sheet
-    """Where the numbers come from."""
     notes: Sequence[str]
-    """What is left out, and why."""
+    """The runs that are left out, and why."""
     records: Sequence[dict[str, Any]]
     """The lines of the table for programs, with all digits."""
     pictures: Sequence[Picture]
@@ -84,14 +83,6 @@ def format_markdown(report: Report, *, pictures: bool) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _format_latex(report: Report) -> str:
-    """All tables, for papers."""
-    parts = ["% needs \\usepackage{booktabs}"]
-    for sheet in report.all_sheets:
-        parts.append(f"% {report.title}: {sheet.title}\n{format_sheet(sheet, form='latex')}")
-    return "\n\n".join(parts) + "\n"
-
-
 def _format_html(report: Report) -> str:
     """One page that holds everything, its pictures too."""
     title = html.escape(report.title)
@@ -113,10 +104,11 @@ def _format_html(report: Report) -> str:
 def write_files(folder: Path, report: Report) -> list[Path]:
     """Writes the page that people open first, NAME.html, then .md, .tex, .csv and the pictures; returns their paths."""
     columns = list(dict.fromkeys(key for record in report.records for key in record))
+    latex = [f"% {report.title}: {sheet.title}\n{format_sheet(sheet, form='latex')}\n" for sheet in report.all_sheets]
     texts = {
         ".html": _format_html(report),
         ".md": format_markdown(report, pictures=True),
-        ".tex": _format_latex(report),
+        ".tex": "\n".join(["% needs \\usepackage{booktabs}\n", *latex]),
         ".csv": csv_text(columns, ([record.get(column) for column in columns] for record in report.records)),
     }
     contents = {folder / f"{report.name}{end}": text.encode("utf-8", "surrogateescape") for end, text in texts.items()}

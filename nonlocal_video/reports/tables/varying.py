@@ -5,7 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nonlocal_video.reports.tables.pivot import follows
 from nonlocal_video.reports.tables.runs import Run
@@ -29,10 +29,14 @@ class Varying(NamedTuple):
 def varying(runs: Sequence[Run]) -> list[Varying]:
     """The settings and facts of their tests in which runs differ, but for those that follow from others."""
     known = [{**run.settings, **run.facts} for run in runs]
+
+    def differs(key: str) -> bool:
+        return len({json.dumps(settings.get(key)) for settings in known}) > 1
+
     choices = sorted({key for run in runs for key in run.settings if key.startswith("choices.")})
-    different = [key for key in dict.fromkeys(key for run in runs for key in run.facts) if _differs(known, key)]
+    different = [key for key in dict.fromkeys(key for run in runs for key in run.facts) if differs(key)]
     names = [key for key in different if key.endswith(".name")]
-    sources = [key for key in (*choices, *names) if _differs(known, key)]
+    sources = [key for key in (*choices, *names) if differs(key)]
     source_of: dict[str, str] = {}
     for key in different:
         by = next((by for by in sources if by != key and by not in source_of and follows(runs, key, by)), None)
@@ -49,10 +53,6 @@ def varying(runs: Sequence[Run]) -> list[Varying]:
         followers = [other for other, by in source_of.items() if by == key]
         found.append(Varying(key, {value: counts[value] for value in ordered(counts)}, followers))
     return sorted(found, key=lambda setting: setting.key == "seed")
-
-
-def _differs(known: Sequence[Mapping[str, Any]], key: str) -> bool:
-    return len({json.dumps(settings.get(key)) for settings in known}) > 1
 
 
 def varying_sheet(found: Sequence[Varying], *, num_tests: int) -> Sheet:

@@ -24,7 +24,6 @@ class Shared(NamedTuple):
     """The videos that several tests share, in one order."""
 
     predictions: list[list[Prediction]]
-    """The predictions of each test."""
     only: list[list[str]]
     """The videos that each test has and not all others."""
 

@@ -26,14 +26,13 @@ HEADER = ["class", "name", "videos", "top1", "confused_with", "confused_with_nam
 
 
 class Tested(NamedTuple):
-    """The contents of a test's folder."""
+    """The contents of a test's folder; `classes` are their names."""
 
     folder: Path
     report: dict[str, Any]
     predictions: list[Prediction]
     """In the order of the videos' names."""
     classes: list[str] | None
-    """Their names."""
 
     @property
     def num_classes(self) -> int:
@@ -117,13 +116,12 @@ def _check(predictions: Sequence[Prediction], report: dict[str, Any], *, where: 
     if without:
         raise ValueError(f"{where}: {without[0]} has no label, {REPORT} says that all have")
     key = "map" if report.get("multi_label") else "top1"
-    value = mean_ap(*scores_and_targets(predictions)).mean if key == "map" else _top1(predictions)
+    if key == "map":
+        value = mean_ap(*scores_and_targets(predictions)).mean
+    else:
+        value = 100 * int((label_ranks_of(predictions) < 1).sum()) / expected
     if abs(value - report[key]) > 1e-9:
         raise ValueError(f"{where}: its scores give {key} {value:.4f}, {REPORT} says {report[key]:.4f}")
-
-
-def _top1(predictions: Sequence[Prediction]) -> float:
-    return 100 * int((label_ranks_of(predictions) < 1).sum()) / len(predictions)
 
 
 def label_ranks_of(predictions: Sequence[Prediction]) -> Tensor:

@@ -20,16 +20,10 @@ UNLABELLED = "the list has no labels: predictions only, no accuracies"
 SHOWN = 20
 """Failures on the page; report.json has all."""
 SOURCES = {
-    "run": "run",
-    "seed": "seed",
-    "weights_hash": "hash of the weights",
-    "config_hash": "hash of the settings",
-    "recipe_hash": "hash of the recipe",
-    "batch_norm": "batch normalisation",
-    "precision": "precision",
-    "processes": "processes",
-    "chunk": "views at a time",
-}
+    "run": "run", "seed": "seed", "weights_hash": "hash of the weights", "config_hash": "hash of the settings",
+    "recipe_hash": "hash of the recipe", "batch_norm": "batch normalisation", "precision": "precision",
+    "processes": "processes", "chunk": "views at a time",
+}  # fmt: skip
 """Facts that the page shows as they are, with their names there."""
 
 
@@ -217,7 +211,7 @@ def format_page(report: Mapping[str, Any]) -> str:
 
 
 def _origin(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Where the number comes from: what there is of it, since an ensemble has only what its members share."""
+    """The origin of the number, as far as there is one: an ensemble has only what its members share."""
     videos, time = report["videos"], report["time"]
     rows = [("videos", ", ".join(f"{videos[key]} {key}" for key in ("listed", "missing", "failed", "decoded")))]
     rows += [(words, str(report[key])) for key, words in SOURCES.items() if report.get(key) is not None]
