@@ -22,7 +22,7 @@ def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 def rows(page: str, section: str) -> dict[str, list[str]]:
     """The lines of the first table of a section, by their first cells."""
-    table = re.search(rf"## {section}.*?\n\|[^\n]*\n\|---[^\n]*\n((?:\|[^\n]*\n)+)", page, re.DOTALL)
+    table = re.search(rf"## {section}.*?\n\|[^\n]*\n\|[-:|]+\n((?:\|[^\n]*\n)+)", page, re.DOTALL)
     assert table, f"no table in {section}"
     lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].strip().split("\n")]
     return {line[0]: line[1:] for line in lines}

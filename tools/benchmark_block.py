@@ -8,6 +8,7 @@ import itertools
 import multiprocessing
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,7 @@ from benchmarks.block_before import before
 from torch import Tensor, nn
 
 from nonlocal_video.models import NonLocalBlock
+from nonlocal_video.reports.texts import table
 
 FUNCTIONS = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
 SIZES = {
@@ -197,11 +199,13 @@ def main() -> None:
     others = [name for name in BLOCKS if name != "ours"]
     head = ["function", "map", "keys pooled", "pass", "ours, ms", *(f"ours / {name}" for name in others)]
     head += [f"MiB {name}" for name in BLOCKS]
-    print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|", flush=True)
+    rows = []
     for case in itertools.starmap(
         Case, itertools.product(arguments.functions, arguments.sizes, (True, False), (False, True))
     ):
-        print("| " + " | ".join(row(case, arguments)) + " |", flush=True)
+        rows.append(row(case, arguments))
+        print(*rows[-1], sep=", ", file=sys.stderr, flush=True)  # The table is made of all; that takes long.
+    print(table(head, rows, texts=range(4)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import av
 import torch
-from benchmarks.costs import against, table
+from benchmarks.costs import against
 from benchmarks.page import machine, tell
 from benchmarks.precision import precision
 from benchmarks.testspeed import (
@@ -34,6 +34,7 @@ from benchmarks.testspeed import (
 from benchmarks.videos import TIMED, File, describe, make_videos
 
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.reports.texts import table
 
 SECTIONS = ("speed", "wait", "precision")
 NETWORKS = ("nl_c2d_small_32x2", "nl_i3d_r50_8x8", "c2d_r50_8x8")
@@ -94,8 +95,8 @@ def speed(files: Sequence[File], arguments: argparse.Namespace) -> Iterator[str]
                 rows.append([name, file.name, protocol, *_beside(own, other, num_videos=len(entries)), goal])
             crops.append([name, file.name, *_full(found["10x3", "ours"], found["full_10", "ours"])])
     head = ["ours, videos/s", "view by view, videos/s", "ours is faster by", "wait, ours", "wait, view by view"]
-    yield table(["network", "videos", "protocol", *head, ""], rows) + "\n"
-    yield CROPS + table(["network", "videos", "pixels, 10x3 / full_10", "time, 10x3 / full_10"], crops) + "\n"
+    yield table(["network", "videos", "protocol", *head, ""], rows) + "\n\n"
+    yield CROPS + table(["network", "videos", "pixels, 10x3 / full_10", "time, 10x3 / full_10"], crops) + "\n\n"
 
 
 def _measure(tests: dict[str, Test], *, repeats: int) -> dict[tuple[str, str], Speed]:
@@ -140,7 +141,7 @@ def wait(files: Sequence[File], arguments: argparse.Namespace) -> Iterator[str]:
         }
         for number, found in in_turn(ways, repeats=arguments.repeats).items():
             rows.append([name, str(number), f"{len(entries) / found.seconds:.3g}", f"{100 * found.wait:.1f}%"])
-    yield table(["network", "loader processes", "videos/s", "data wait"], rows) + "\n"
+    yield table(["network", "loader processes", "videos/s", "data wait"], rows) + "\n\n"
 
 
 def pages(arguments: argparse.Namespace) -> Iterator[str]:

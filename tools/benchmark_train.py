@@ -18,6 +18,8 @@ from benchmarks.networks import Way
 from benchmarks.page import machine, tell
 from benchmarks.steps import Sizes, Step, flops_of_step, fresh, matrix_rate, measured, scaling
 
+from nonlocal_video.reports.texts import table
+
 SECTIONS = ("step", "options", "ranks", "rate", "beside")
 OPTIONS: dict[str, dict[str, bool]] = {
     "default": {},
@@ -59,65 +61,68 @@ def steps(sizes: Sizes, *, clips: Sequence[str], precisions: Sequence[str]) -> I
         frames, stride = map(int, clip.split("x"))
         own = sizes._replace(batch=max(1, sizes.batch * 8 // frames))
         yield f"\n## {clip}, batch {own.batch}, {sizes.crop} x {sizes.crop}\n\n"
-        yield row("network", "precision", "layout", "s a step", "clips/s", "MiB", "ours / it") + rule(7)
+        rows = []
         for precision in precisions:
             found = measured(step_ways(frames, stride, precision, slowfast=sizes.slowfast is not None), own)
             ours = next(iter(found.values())).seconds
             for way, step in found.items():
                 rate, ratio = f"{own.batch / step.seconds:.2f}", f"{ours / step.seconds:.2f}"
-                yield row(
-                    title(way), precision, layout(way), f"{step.seconds:.3f}", rate, f"{step.peak_mib:.0f}", ratio
-                )
+                cells = (f"{step.seconds:.3f}", rate, f"{step.peak_mib:.0f}", ratio)
+                rows.append([title(way), precision, layout(way), *cells])
             if frames == 8:
-                yield from verdict(found, precision)
+                rows += verdict(found, precision)
+        head = ["network", "precision", "layout", "s a step", "clips/s", "MiB", "ours / it"]
+        yield table(head, rows, texts=range(3)) + "\n"
 
 
-def verdict(found: Mapping[Way, Step], precision: str) -> Iterator[str]:
+def verdict(found: Mapping[Way, Step], precision: str) -> Iterator[list[str]]:
     """Against the fastest layout of PySlowFast's network."""
     peers = [step.seconds for way, step in found.items() if way.network == "pyslowfast"]
     if peers:
         ratio = min(peers) / next(iter(found.values())).seconds
         met = "MET" if ratio >= TARGET else "MISSED"
-        yield row(f"**PySlowFast's fastest / ours, {precision}: {ratio:.2f}** (asked {TARGET}: {met})", *[""] * 6)
+        yield [f"**PySlowFast's fastest / ours, {precision}: {ratio:.2f}** (asked {TARGET}: {met})", *[""] * 6]
 
 
 def options(sizes: Sizes, *, precisions: Sequence[str], chosen: Sequence[str]) -> Iterator[str]:
     yield f"\n## What each option costs: nl_i3d_r50_8x8, batch {sizes.batch}\n\n"
-    yield row("option", *(f"{p}: {unit}" for p in precisions for unit in ("s a step", "ratio", "MiB"))) + rule(
-        1 + 3 * len(precisions)
-    )
     changes = {name: OPTIONS[name] for name in chosen}
     columns = []
     for precision in precisions:
         ways = [Way("nl_i3d_r50_8x8", 8, precision)._replace(**change) for change in changes.values()]
         columns.append(list(measured(ways, sizes).values()))
+    rows = []
     for number, name in enumerate(changes):
         cells = []
         for column in columns:
             step, base = column[number], column[0]
             cells += [f"{step.seconds:.3f}", f"{step.seconds / base.seconds:.2f}", f"{step.peak_mib:.0f}"]
-        yield row(name, *cells)
+        rows.append([name, *cells])
+    head = ["option", *(f"{p}: {unit}" for p in precisions for unit in ("s a step", "ratio", "MiB"))]
+    yield table(head, rows) + "\n"
 
 
 def ranks(sizes: Sizes, *, numbers: Sequence[int]) -> Iterator[str]:
     yield f"\n## Ranks: nl_i3d_r50_8x8, fp32, {sizes.batch} clips each, {sizes.threads} threads together\n\n"
-    yield row("ranks", "clips/s", "against one") + rule(3)
-    first = 0.0
+    first, rows = 0.0, []
     for number, rate in scaling("nl_i3d_r50_8x8", 8, sizes, ranks=numbers):
         first = first or rate
-        yield row(str(number), f"{rate:.2f}", f"{rate / first:.2f}")
+        rows.append([str(number), f"{rate:.2f}", f"{rate / first:.2f}"])
+    yield table(["ranks", "clips/s", "against one"], rows) + "\n"
 
 
 def rate(sizes: Sizes, *, precisions: Sequence[str]) -> Iterator[str]:
     """The share of the rate of a large matrix product that a step reaches."""
     yield "\n## Share of the matrix rate\n\n"
-    yield row("network", "precision", "GFLOP a step", "reached, GFLOP/s", "matrix product, GFLOP/s", "share") + rule(6)
+    rows = []
     for precision in precisions:
         way = Way("nl_i3d_r50_8x8", 8, precision)
         flops, best = fresh(flops_of_step, way, sizes), fresh(matrix_rate_of, precision, sizes)
         reached = flops / next(iter(measured([way], sizes).values())).seconds
         cells = (f"{value / 1e9:.0f}" for value in (flops, reached, best))
-        yield row(way.network, precision, *cells, f"{100 * reached / best:.0f}%")
+        rows.append([way.network, precision, *cells, f"{100 * reached / best:.0f}%"])
+    head = ["network", "precision", "GFLOP a step", "reached, GFLOP/s", "matrix product, GFLOP/s", "share"]
+    yield table(head, rows, texts=range(2)) + "\n"
 
 
 def matrix_rate_of(precision: str, sizes: Sizes) -> float:
@@ -132,14 +137,6 @@ def title(way: Way) -> str:
 
 def layout(way: Way) -> str:
     return "channels last" if way.channels_last else "channels first"
-
-
-def row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |\n"
-
-
-def rule(columns: int) -> str:
-    return "|" + "---|" * columns + "\n"
 
 
 def pages(arguments: argparse.Namespace) -> Iterator[str]:

@@ -7,9 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from nonlocal_video.reports.test.compare import compare
+from nonlocal_video.reports.test.compare import compare_tests, format_comparison
 from nonlocal_video.reports.test.predictions import read_predictions
-from nonlocal_video.reports.test.verdict import format_comparison
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
         parser.error("--top: expected 0 or more")
     try:
         a, b = read_predictions(arguments.a), read_predictions(arguments.b)
-        print(format_comparison(a, b, compare(a, b), top=arguments.top))
+        print(format_comparison(a, b, compare_tests(a, b), top=arguments.top))
     except ValueError as error:
         sys.exit(f"error: {error}")
 

@@ -13,6 +13,7 @@ from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.placement import format_places
+from nonlocal_video.reports.texts import table
 from nonlocal_video.runs.network import composed_network, plain_model
 from nonlocal_video.settings.network import NetworkOptions, options_of
 
@@ -32,7 +33,7 @@ def main(cfg: DictConfig) -> None:
         costs, c2d_costs = costs_of(model), costs_of(c2d)
     print(f"{options.name}: {options.clip_length}x{options.crop}x{options.crop}, {options.num_classes} classes")
     print(format_places(model))
-    print(table(costs))
+    print(cost_table(costs))
     total, base = sum(costs.values(), Cost()), sum(c2d_costs.values(), Cost())
     ours = total.weights / base.weights, total.macs / base.macs
     print(f"relative to {name}: {ours[0]:.2f}x weights, {ours[1]:.2f}x FLOPs{paper(options)}")
@@ -43,13 +44,14 @@ def costs_of(model: Classifier) -> dict[str, Cost]:
     return complexity(model, length=options.clip_length, height=options.crop, width=options.crop)
 
 
-def table(costs: dict[str, Cost]) -> str:
+def cost_table(costs: dict[str, Cost]) -> str:
     """Markdown, a row a stage."""
-    lines = ["| stage | weights, M | parameters, M | GFLOPs | GFLOPs executed |", "|---|---|---|---|---|"]
+    rows = []
     for stage, cost in (*costs.items(), ("all", sum(costs.values(), Cost()))):
-        cells = f"{cost.weights / 1e6:.2f} | {cost.parameters / 1e6:.2f} | {cost.macs / 1e9:.2f} | "
-        lines.append(f"| {stage} | {cells}{cost.executed_macs / 1e9:.2f} |")
-    return "\n".join([*lines, "weights: of convolutions and fc; FLOPs: multiply-adds, as the paper counts them"])
+        sizes = (cost.weights / 1e6, cost.parameters / 1e6, cost.macs / 1e9, cost.executed_macs / 1e9)
+        rows.append([stage, *(f"{size:.2f}" for size in sizes)])
+    text = table(["stage", "weights, M", "parameters, M", "GFLOPs", "GFLOPs executed"], rows)
+    return f"{text}\nweights: of convolutions and fc; FLOPs: multiply-adds, as the paper counts them"
 
 
 def paper(options: NetworkOptions) -> str:

@@ -101,10 +101,10 @@ def compare_precisions(tests: Sequence[Tested], ensemble: Tested) -> str:
     reached = [mean_ap(*scores_and_targets(member)).mean for member in members]
     lines = [f"mAP {value:6.2f}  {test.folder}" for value, test in zip(reached, tests, strict=True)]
     best = reached.index(max(reached))
-    one = precisions(members[best], averaged)
-    lines.append(f"mAP {one.b:6.2f}  the ensemble")
+    _, value, gain = precisions(members[best], averaged)
+    lines.append(f"mAP {value:6.2f}  the ensemble")
     lines.append(
-        f"against the best member, {tests[best].folder}: {one.b - one.a:+.2f} (95%: {one.low:+.2f} to {one.high:+.2f})"
+        f"against the best member, {tests[best].folder}: {gain.percent:+.2f} (95%: {gain.low:+.2f} to {gain.high:+.2f})"
     )
     return "\n".join(lines)
 

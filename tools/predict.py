@@ -26,7 +26,7 @@ from nonlocal_video.cli.jobs import one_job
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import read_model_file
 from nonlocal_video.models.weights.given import SOURCES, check_network
-from nonlocal_video.reports.test.page import protocol_words
+from nonlocal_video.reports.test.report import protocol_words
 from nonlocal_video.reports.test.timeline import draw_timeline, write_timeline
 from nonlocal_video.runs.network import function_for
 from nonlocal_video.runs.predict import Predictor, Result

@@ -7,18 +7,17 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from nonlocal_video.cli.collect import Configs, Filled, cost_of, fill
 from nonlocal_video.cli.compose import run_tool
 from nonlocal_video.cli.tables import CONFIGS, read_table
 from nonlocal_video.reports.tables.cells import origin_sheet
 from nonlocal_video.reports.tables.findings import FINDINGS, format_verdicts, judge
-from nonlocal_video.reports.tables.lines import Line
+from nonlocal_video.reports.tables.lines import TableLine
 from nonlocal_video.reports.tables.paper import table_records, table_sheets
 from nonlocal_video.reports.tables.pivot import grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.tables.plots import draw
-from nonlocal_video.reports.tables.runs import Found, Run, find_tests, left_out
+from nonlocal_video.reports.tables.runs import FoundTests, Run, find_tests, left_out
 from nonlocal_video.reports.tables.sheet import Report, format_markdown, format_sheet, write_files, write_into
 from nonlocal_video.reports.tables.varying import example, varying, varying_sheet
 from nonlocal_video.reports.test.predictions import REPORT
@@ -95,7 +94,13 @@ def main() -> None:
     found = find_tests(arguments.folders)
     configs = {test: read_run(test.parent.parent) for test in found.tests}
     tested = [
-        Run(test.parent.parent, test, read_json(test / REPORT), flat(asdict(config)))
+        Run(
+            test.parent.parent,
+            test,
+            read_json(test / REPORT),
+            flat(asdict(config)),
+            {**identity(config), "optim.steps": config.optim.steps},
+        )
         for test, config in configs.items()
     ]
     runs = [run for run in tested if arguments.protocol in (None, run.report["protocol"]["name"])]
@@ -106,7 +111,7 @@ def main() -> None:
     others = [run.test for run in tested if run.test not in configs]
     found = found._replace(left_out={**found.left_out, "with another protocol": others})
     if not arguments.rows and not arguments.tables:
-        print(_overview(runs, configs, found, arguments.folders))
+        print(_overview(runs, found, arguments.folders))
         return
     verdicts = ""
     if arguments.rows:
@@ -145,7 +150,7 @@ def _paper_report(filled: Filled, left: list[str], metrics: list[str] | None) ->
 
 
 def _verdicts(tables: Sequence[Filled]) -> str:
-    lines, ceilings = dict[str, Line](), dict[str, float]()
+    lines, ceilings = dict[str, TableLine](), dict[str, float]()
     for filled in tables:
         short = filled.table.name.rpartition("/")[2]
         lines |= {f"{short}/{line.row.name}": line.line for line in filled.lines if not line.marks}
@@ -154,14 +159,9 @@ def _verdicts(tables: Sequence[Filled]) -> str:
     return format_verdicts([judge(finding, lines, ceilings=ceilings) for finding in FINDINGS])
 
 
-def _identities(runs: Sequence[Run], configs: Configs) -> dict[Path, dict[str, Any]]:
-    """The settings that make each run what it is, by the folder of its test."""
-    return {run.test: {**identity(configs[run.test]), "optim.steps": run.settings["optim.steps"]} for run in runs}
-
-
-def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequence[Path]) -> str:
+def _overview(runs: Sequence[Run], found: FoundTests, folders: Sequence[Path]) -> str:
     """The runs that tables can be made of."""
-    differing = varying(runs, _identities(runs, configs))
+    differing = varying(runs)
     sheet = varying_sheet(differing, num_tests=len(runs))
     parts = [f"# {sheet.title}", format_sheet(sheet, form="markdown") if sheet.rows else "nothing"]
     parts.append(
@@ -171,7 +171,7 @@ def _overview(runs: Sequence[Run], configs: Configs, found: Found, folders: Sequ
     return "\n\n".join([*parts, *(["## Left out", "\n".join(f"- {line}" for line in left)] if left else [])])
 
 
-def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argparse.Namespace) -> Report:
+def _sweep(runs: Sequence[Run], configs: Configs, found: FoundTests, arguments: argparse.Namespace) -> Report:
     """A table over settings."""
     where = dict(pair.split("=", 1) for pair in arguments.where)
     kept = pick(runs, where)
@@ -182,7 +182,6 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: Found, arguments: argpa
         rows=arguments.rows,
         columns=arguments.cols,
         baseline=arguments.baseline,
-        science=_identities(kept, configs),
         costs={run.test: cost_of(configs[run.test]) for run in kept},
     )
     keys = [key for key in (arguments.rows, arguments.cols) if key]

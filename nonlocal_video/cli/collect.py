@@ -12,7 +12,7 @@ from torch._subclasses import FakeTensorMode
 from nonlocal_video.cli.tables import EVERY_START, row_config
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.nonlocal_block import Pairwise
-from nonlocal_video.reports.tables.rows import Expected, PaperRow, RowLine, row_lines
+from nonlocal_video.reports.tables.paper import Expected, PaperRow, RowLine, row_lines
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.runs.network import is_foreign, network_of, own_function
 from nonlocal_video.settings import ProtocolConfig, RowConfig, TableConfig, TrainConfig

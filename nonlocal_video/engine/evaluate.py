@@ -13,7 +13,7 @@ from nonlocal_video.engine.meter import Timed
 from nonlocal_video.engine.task import Judge, Outcome
 from nonlocal_video.system.distributed import is_main
 from nonlocal_video.system.files import keep_lines
-from nonlocal_video.system.plain import json_lines
+from nonlocal_video.system.plain import differences, json_lines
 
 AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
@@ -76,8 +76,7 @@ def read_journals(
         keep_lines(path)
         lines = json_lines(path, dict, refusal="{path}: {error}")
         old = next(lines, {"test": new}).get("test", {})
-        changed = [f"{k}: was {old.get(k)}, now {new.get(k)}" for k in sorted(old | new) if old.get(k) != new.get(k)]
-        if changed:
+        if changed := sorted(differences(old, new)):
             raise ValueError("; ".join(changed))
         for plain in lines:
             try:

@@ -1,1 +1,1 @@
-"""What people read: the report of one test, and tables over many."""
+"""Reports for people: of one test, of a census, and tables over many tests."""

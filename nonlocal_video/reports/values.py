@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 NOT_SET = "not set"
-"""What null is shown as."""
+"""The word for null."""
 PARTS = " + "
-"""Between the elements of a list, which may stand beside commas."""
+"""Stands between the elements of a list, which may stand beside commas."""
 
 
 def spelled(value: Any) -> str:
-    """As it is given on the command line: `[res3.0,res3.1]`, `null`, `true`, 0.1, dot_product."""
+    """A value as it is given on the command line: `[res3.0,res3.1]`, `null`, `true`, 0.1, dot_product."""
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):
@@ -23,18 +23,17 @@ def spelled(value: Any) -> str:
 
 def found_in(text: str, values: Iterable[str]) -> str | None:
     """Which of these spelled values somebody means who wrote quotes, or took it from a table; None if there is none."""
-    values = list(dict.fromkeys(values))
+
+    def plain(value: str) -> str:
+        return re.sub(r"""["'\s]""", "", value)
+
+    values = list(values)
     shown = {label: value for value, label in labels(values).items()}
-    plain = {_plain(value): value for value in values}
-    return text if text in values else shown.get(text) or plain.get(_plain(text))
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"""["'\s]""", "", text)
+    return text if text in values else shown.get(text) or {plain(v): v for v in values}.get(plain(text))
 
 
 def labels(values: Iterable[str]) -> dict[str, str]:
-    """What tables and legends show for spelled values: lists without brackets, of paths the names if these differ."""
+    """Spelled values in the words of tables and legends: lists without brackets, of paths the names if these differ."""
     shown = {value: _label(value) for value in values}
     names = {value: os.path.basename(value.rstrip("/")) for value in shown if _is_path(value)}
     others = [label for value, label in shown.items() if value not in names]
@@ -43,15 +42,10 @@ def labels(values: Iterable[str]) -> dict[str, str]:
     return shown
 
 
-def named_labels(key: str, values: Iterable[str]) -> dict[str, str]:
-    """The same where nothing else says which setting they are of: `seed 0`, but `motion`."""
-    name = key.rpartition(".")[2]
-    return {value: f"{name} {label}" if _says_nothing(value) else label for value, label in labels(values).items()}
-
-
-def _says_nothing(value: str) -> bool:
-    """Whether a value alone does not tell what it is of: numbers, yes and no, nothing."""
-    return value in ("null", "true", "false", "[]") or re.fullmatch(r"\[?[-+.\d][-+.\deE,]*\]?", value) is not None
+def _label(value: str) -> str:
+    if re.fullmatch(r"\[.*\]", value):
+        return value[1:-1].replace(",", PARTS) or "none"
+    return NOT_SET if value == "null" else value
 
 
 def _is_path(value: str) -> bool:
@@ -59,12 +53,11 @@ def _is_path(value: str) -> bool:
     return "/" in value and (value.startswith(("/", "./", "../", "~")) or bool(os.path.splitext(value)[1]))
 
 
-def _label(value: str) -> str:
-    if value == "null":
-        return NOT_SET
-    if re.fullmatch(r"\[.*\]", value):
-        return value[1:-1].replace(",", PARTS) or "none"
-    return value
+def named_labels(key: str, values: Iterable[str]) -> dict[str, str]:
+    """`labels` for places where nothing else names the setting: `seed 0`, `lr not set`, but `motion`."""
+    says_nothing = re.compile(r"null|true|false|\[\]|\[?[-+.\d][-+.\deE,]*\]?")
+    name = key.rpartition(".")[2]
+    return {v: f"{name} {label}" if says_nothing.fullmatch(v) else label for v, label in labels(values).items()}
 
 
 def shorten(text: str, length: int = 30) -> str:

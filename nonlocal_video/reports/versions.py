@@ -1,4 +1,4 @@
-"""What a report was made with."""
+"""Versions of packages and of this code, for reports and checkpoints."""
 
 import importlib.metadata
 import platform
@@ -10,7 +10,7 @@ PACKAGES = ("torch", "torchvision", "av", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that numbers depend on."""
+    """The versions of Python and of the packages that numbers depend on."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
@@ -19,9 +19,7 @@ def commit() -> str | None:
     """The commit of this code in 12 characters, with "+changes" if files differ from it; None without a repository."""
 
     def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.check_output(["git", *words], cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True)
 
     try:
         changes = git("status", "--porcelain", "--untracked-files=no")

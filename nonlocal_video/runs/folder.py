@@ -10,9 +10,9 @@ from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.network import plain_model
 from nonlocal_video.settings import TrainConfig, settings_of
-from nonlocal_video.settings.identity import changes, flat
+from nonlocal_video.settings.identity import flat, identity
 from nonlocal_video.system.files import whole_file
-from nonlocal_video.system.plain import check_folder, read_json, read_yaml
+from nonlocal_video.system.plain import check_folder, differences, read_json, read_yaml
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -43,7 +43,7 @@ def check_run(config: TrainConfig, folder: Path) -> None:
     """Raises ValueError where a folder holds a trained run with other settings than these; says which."""
     if not list_checkpoints(folder / "checkpoints"):
         return
-    changed = [f"{key}: was {old}, now {new}" for key, old, new in changes(read_run(folder), config)]
+    changed = sorted(differences(identity(read_run(folder)), identity(config)))
     if changed:
         raise ValueError(
             f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed) + "\n"

@@ -20,6 +20,7 @@ from nonlocal_video.runs.folder import run_folder
 from nonlocal_video.runs.recipe import Recipe
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.system.distributed import local_device
+from nonlocal_video.system.plain import differences
 
 NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "threads")
 """Settings of the runtime that change the rounding."""
@@ -112,7 +113,6 @@ def _resume(
             "the number of processes changed: batch normalisation sees other clips together, dropout is another"
         )
     old, new = before.get("config", {}).get("runtime", {}), facts["config"]["runtime"]
-    changed = [name for name in NUMERICAL if old.get(name, new[name]) != new[name]]
-    return lines + [
-        f"runtime.{name}: was {old[name]}, now {new[name]}: from here on rounding differs" for name in changed
-    ]
+    names = [name for name in NUMERICAL if name in old]
+    changed = differences({name: old[name] for name in names}, {name: new[name] for name in names})
+    return lines + [f"runtime.{change}: from here on rounding differs" for change in changed]

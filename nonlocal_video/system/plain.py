@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,3 +122,8 @@ def check_folder(folder: Path) -> None:
 def one_line(text: str) -> str:
     """A text with words from a file, for a terminal: signs that are not shown are written out."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`name: was X, now Y` for each value in which two mappings differ; None stands for one that is missing."""
+    return [f"{key}: was {old.get(key)}, now {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)]

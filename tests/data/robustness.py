@@ -16,6 +16,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from nonlocal_video.data.decode import DECODERS, check_decoder, decode
 from nonlocal_video.data.decoders.fallback import import_decord, import_torchcodec
+from nonlocal_video.reports.texts import table
 from tests.conftest import numbers_in
 from tests.data import fuzz
 from tests.data.bad_videos import BROKEN, LIMIT_S, ODD, flipped, no_permission, outcome, whole
@@ -113,7 +114,7 @@ def main() -> None:
                 return f"{type(error).__name__}"
 
         columns = [column for name in decoders for column in (name, f"{name} alone") if column != "pyav alone"]
-        table_head("video", columns)
+        rows = []
         for kind in KINDS:
             place = Path(folder) / kind.__name__
             place.mkdir()
@@ -122,26 +123,30 @@ def main() -> None:
                 run(count_wrong, str(path), shown, column) if path.is_file() or column in DECODERS else "-"
                 for column in columns
             ]
-            table_row(kind.__name__.replace("_", " "), cells)
+            rows.append([kind.__name__.replace("_", " "), *cells])
+        print(table(["video", *columns], rows))
         print(FUZZ_HEAD)
         wrong, lines = fuzz.run(1.0)
         print("\n".join([*(f"- {line}" for line in lines), *(f"- **WRONG** {case}" for case in wrong)]))
         print(f"- {len(wrong)} of them are read otherwise than a plain decode reads them")
         if sys.argv[1:]:
             print(REAL_HEAD)
-            table_head("file", ["frames", *decoders])
+            rows = []
             for name in sys.argv[1:]:
                 cells = [run(real, name, decoder, limit_s=10 * LIMIT_S) for decoder in decoders]
-                table_row(Path(name).name, [str(run(count_pictures, name)), *cells])
+                rows.append([Path(name).name, str(run(count_pictures, name)), *cells])
+            print(table(["file", "frames", *decoders], rows))
         print(BROKEN_HEAD)
-        table_head("file", decoders)
+        rows = []
         for make in (*BROKEN, *ODD):
             if make is no_permission and os.geteuid() == 0:
                 continue  # Root may read it.
             path = Path(folder) / make.__name__ / "video.mp4"
             path.parent.mkdir()
             make(path)
-            table_row(make.__name__.replace("_", " "), [cell(run(outcome, str(path), name)) for name in decoders])
+            cells = [cell(run(outcome, str(path), name)) for name in decoders]
+            rows.append([make.__name__.replace("_", " "), *cells])
+        print(table(["file", *decoders], rows))
         print(FLIPPED_HEAD)
         flips(Path(folder), decoders, run)
 
@@ -171,9 +176,8 @@ def flips(folder: Path, decoders: list[str], run: Callable[..., Any]) -> None:
             else:
                 counts[name]["right clip" if found[2] == right[name] else "wrong clip"] += 1
     kinds = ["error", "right clip", "wrong clip", *sorted({k for c in counts.values() for k in c if "*" in k})]
-    table_head("decoder", kinds)
-    for name, count in counts.items():
-        table_row(name, [str(count[kind]) for kind in kinds])
+    rows = [[name, *(str(count[kind]) for kind in kinds)] for name, count in counts.items()]
+    print(table(["decoder", *kinds], rows))
 
 
 def usable(decoder: str) -> bool:
@@ -186,14 +190,6 @@ def usable(decoder: str) -> bool:
 
 def cell(found: Any) -> str:
     return found if isinstance(found, str) else f"{found[0]}, {found[1]:.1f} s"
-
-
-def table_head(first: str, columns: list[str]) -> None:
-    print("| " + " | ".join([first, *columns]) + " |\n" + "|---" * (len(columns) + 1) + "|")
-
-
-def table_row(name: str, cells: list[str]) -> None:
-    print("| " + " | ".join([name, *cells]) + " |", flush=True)
 
 
 if __name__ == "__main__":

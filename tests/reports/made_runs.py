@@ -9,7 +9,7 @@ import torch
 
 from nonlocal_video.metrics.classes import class_results
 from nonlocal_video.models.complexity import Cost
-from nonlocal_video.reports.tables.rows import Expected, PaperRow
+from nonlocal_video.reports.tables.paper import Expected, PaperRow
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.test.accuracy import count_confusions
 from nonlocal_video.reports.test.predictions import write_classes, write_predictions
@@ -78,7 +78,8 @@ def made_run(
     write_predictions(test, predictions, classes=NAMES)
     write_classes(test, class_results(count_confusions(predictions, 8)), classes=NAMES)
     (test / "report.json").write_text(json.dumps(report))
-    return Run(folder, test, report, used)
+    identity = {key: value for key, value in used.items() if not key.startswith("choices")}
+    return Run(folder, test, report, used, identity)
 
 
 def add_records(folder: Path, *, steps: Sequence[int], top1: Sequence[float]) -> None:

@@ -10,14 +10,14 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from nonlocal_video.reports.tables.curves import Values, curves_figure, read_curves
-from nonlocal_video.reports.tables.lines import Line
+from nonlocal_video.reports.tables.lines import TableLine
 from nonlocal_video.reports.tables.looks import looks_of, names_of
 from tests.reports.made_runs import add_records, made_run
 
 TOP1 = Values("validation.jsonl", "clip_top1", "single-clip top-1 (%)")
 
 
-def line(folder: Path, *, seeds: Sequence[int], steps: Sequence[int], baseline: Line | None = None) -> Line:
+def line(folder: Path, *, seeds: Sequence[int], steps: Sequence[int], baseline: TableLine | None = None) -> TableLine:
     """Runs whose accuracies are those of the steps and the seed."""
     runs = []
     for seed in seeds:
@@ -25,7 +25,7 @@ def line(folder: Path, *, seeds: Sequence[int], steps: Sequence[int], baseline: 
         records = [{"step": step, "clip_top1": step / 10 + seed} for step in steps]
         (run.folder / "validation.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in records))
         runs.append(run)
-    return Line(folder.name, tuple(runs), None, baseline)
+    return TableLine(folder.name, tuple(runs), None, baseline)
 
 
 def drawn(folder: Path, names: Sequence[str], *, seeds: Sequence[int], steps: Sequence[int]) -> Figure:

@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.cli.tables import read_table
-from nonlocal_video.reports.tables.findings import FINDINGS, Finding, format_verdicts, judge
-from nonlocal_video.reports.tables.lines import Line
+from nonlocal_video.reports.tables.findings import FINDINGS, PaperFinding, format_verdicts, judge
+from nonlocal_video.reports.tables.lines import TableLine
 from tests.reports.made_runs import EXPECTED, made_run
 
 
-def line(folder: Path, name: str, *right: int) -> Line:
+def line(folder: Path, name: str, *right: int) -> TableLine:
     """Of a run a seed, which gets so many of 40 videos right, the first ones."""
     runs = [
         made_run(folder / f"{name}{seed}", [0] * count + [1] * (40 - count), settings={"seed": seed})
         for seed, count in enumerate(right)
     ]
-    return Line(name, tuple(runs), EXPECTED.cost)
+    return TableLine(name, tuple(runs), EXPECTED.cost)
 
 
-BETTER = Finding("b is better", better=(("b", "a"),))
+BETTER = PaperFinding("b is better", better=(("b", "a"),))
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,20 @@ def test_ceiling_is_that_of_the_network_which_should_gain(tmp_path: Path) -> Non
 
 def test_rows_are_alike_unless_a_gain_between_two_is_shown(tmp_path: Path) -> None:
     lines = {"a": line(tmp_path, "a", 20, 22), "b": line(tmp_path, "b", 21, 21), "c": line(tmp_path, "c", 35, 36)}
-    verdict = judge(Finding("alike", alike=("a", "b")), lines, ceilings={})
+    verdict = judge(PaperFinding("alike", alike=("a", "b")), lines, ceilings={})
     # Two videos differ by half, and Agresti-Min's pairs: 1.96 sqrt(2 x 0.25 + 2 x 0.5) / 42 = 5.7%.
     assert (verdict.word, verdict.numbers) == ("shown", ("a over b +0.0 ± 3.5 (-5.7 to +5.7)",))
-    assert judge(Finding("alike", alike=("a", "b", "c")), lines, ceilings={}).word == "not shown"
-    assert judge(Finding("alike", alike=("c", "b", "a")), lines, ceilings={}).word == "not shown"
+    assert judge(PaperFinding("alike", alike=("a", "b", "c")), lines, ceilings={}).word == "not shown"
+    assert judge(PaperFinding("alike", alike=("c", "b", "a")), lines, ceilings={}).word == "not shown"
     # One seed of d is far better, the other is not: no gain that every seed has, but not alike either.
     lines["d"] = line(tmp_path, "d", 36, 20)
-    assert judge(Finding("better", better=(("d", "b"),)), lines, ceilings={}).word == "not shown"
-    assert judge(Finding("alike", alike=("b", "d")), lines, ceilings={}).word == "not shown"
+    assert judge(PaperFinding("better", better=(("d", "b"),)), lines, ceilings={}).word == "not shown"
+    assert judge(PaperFinding("alike", alike=("b", "d")), lines, ceilings={}).word == "not shown"
 
 
 def test_fewer_flops_are_counted(tmp_path: Path) -> None:
     lines = {"a": line(tmp_path, "a", 20), "b": line(tmp_path, "b", 20)}
-    verdict = judge(Finding("cheaper", cheaper=(("a", "b"),)), lines, ceilings={})
+    verdict = judge(PaperFinding("cheaper", cheaper=(("a", "b"),)), lines, ceilings={})
     assert (verdict.word, verdict.numbers) == ("not shown", ("a needs 1.00 of the FLOPs of b",))
     assert "- **cheaper: not shown.** a needs 1.00 of the FLOPs of b." in format_verdicts([verdict])
 

@@ -5,20 +5,19 @@ import pytest
 import torch
 
 from nonlocal_video.metrics.intervals import paired_difference
-from nonlocal_video.reports.tables.lines import Line, by_seed, class_gains, gain_of, spread
+from nonlocal_video.reports.tables.lines import TableLine, by_seed, class_gains, gain_of, spread
 from tests.reports.made_runs import made_run
 
 
-def line(folder: Path, *ranks: list[int], baseline: Line | None = None) -> Line:
+def line(folder: Path, *ranks: list[int], baseline: TableLine | None = None) -> TableLine:
     """A run for each seed."""
     runs = [made_run(folder / str(seed), one, settings={"seed": seed}) for seed, one in enumerate(ranks)]
-    return Line(folder.name, tuple(runs), baseline=baseline)
+    return TableLine(folder.name, tuple(runs), baseline=baseline)
 
 
 def test_spread_is_mean_and_sample_deviation() -> None:
-    assert str(spread([70.0, 72.0])) == "71.0 ± 1.4"  # sqrt(2)
-    assert str(spread([70.0])) == "70.0"
-    assert spread([]) is None
+    assert f"{spread([70.0, 72.0])}" == "71.0 ± 1.4"  # sqrt(2)
+    assert f"{spread([70.0]):+}" == "+70.0"
 
 
 def test_gain_tells_seeds_and_videos_apart(tmp_path: Path) -> None:
@@ -47,17 +46,17 @@ def test_gain_of_one_seed_is_the_paired_difference(tmp_path: Path) -> None:
 
 
 def test_gain_is_of_the_seeds_and_videos_that_both_have(tmp_path: Path) -> None:
-    base = Line("base", (made_run(tmp_path / "a", [0, 1, 1, 1], settings={"seed": 1}),))
+    base = TableLine("base", (made_run(tmp_path / "a", [0, 1, 1, 1], settings={"seed": 1}),))
     runs = (
         made_run(tmp_path / "b", [1, 1, 1, 1]),
         made_run(tmp_path / "c", [0, 0, 1], first=1, settings={"seed": 1}),
     )
-    gain = gain_of(Line("line", runs, baseline=base), "top1")
+    gain = gain_of(TableLine("line", runs, baseline=base), "top1")
     assert gain is not None
     assert (gain.seeds.seeds, gain.num_videos) == (1, 3)
     assert gain.seeds.mean == pytest.approx(200 / 3)
-    assert gain_of(Line("line", runs[:1], baseline=base), "top1") is None
-    assert gain_of(Line("line", runs), "top1") is None
+    assert gain_of(TableLine("line", runs[:1], baseline=base), "top1") is None
+    assert gain_of(TableLine("line", runs), "top1") is None
 
 
 def test_gain_of_clips_counts_clips_and_that_of_classes_has_no_interval(tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def test_videos_with_other_labels_are_not_compared(tmp_path: Path) -> None:
     labels = run.scored._replace(labels=torch.tensor([0, 5]))
     run.__dict__["scored"] = labels
     with pytest.raises(ValueError, match="has other classes or labels than"):
-        gain_of(Line("other", (run,), baseline=base), "top1")
+        gain_of(TableLine("other", (run,), baseline=base), "top1")
 
 
 def test_class_gains_are_means_over_seeds_and_videos_of_a_class(tmp_path: Path) -> None:

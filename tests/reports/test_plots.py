@@ -4,16 +4,16 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from nonlocal_video.reports.tables.lines import ClassGain, Line
+from nonlocal_video.reports.tables.lines import ClassGain, TableLine
 from nonlocal_video.reports.tables.looks import looks_of
 from nonlocal_video.reports.tables.plots import _extremes, classes_figure, cost_figure, draw, side_by_side
 from tests.reports.made_runs import EXPECTED, add_records, made_run
 
 
 def test_all_plots_are_drawn_of_runs_and_none_without(tmp_path: Path) -> None:
-    base = Line("base", (made_run(tmp_path / "a", [0, 1, 1, 0]),), EXPECTED.cost)
-    other = Line("$other", (made_run(tmp_path / "b", [0, 0, 0, 1]),), EXPECTED.cost, base)
-    lines = [base, other, Line("not run", (), EXPECTED.cost, base)]
+    base = TableLine("base", (made_run(tmp_path / "a", [0, 1, 1, 0]),), EXPECTED.cost)
+    other = TableLine("$other", (made_run(tmp_path / "b", [0, 0, 0, 1]),), EXPECTED.cost, base)
+    lines = [base, other, TableLine("not run", (), EXPECTED.cost, base)]
     assert [picture.name for picture in draw(lines, metric="top1")] == ["cost", "classes"], "nothing was logged"
     for name in "ab":
         add_records(tmp_path / name, steps=[10, 20, 30], top1=[50, 60, 70])
@@ -21,7 +21,7 @@ def test_all_plots_are_drawn_of_runs_and_none_without(tmp_path: Path) -> None:
     assert [picture.name for picture in pictures] == ["validation", "training", "cost", "classes"]
     for picture in pictures:
         assert imread(io.BytesIO(picture.png)).std() > 0.05, f"{picture.name} is blank"
-    assert draw([Line("not run")], metric="top1") == []
+    assert draw([TableLine("not run")], metric="top1") == []
 
 
 def test_points_of_one_cost_stand_side_by_side_and_others_at_their_own() -> None:
@@ -34,9 +34,9 @@ def test_points_of_one_cost_stand_side_by_side_and_others_at_their_own() -> None
 
 
 def test_a_gain_over_several_baselines_names_none(tmp_path: Path) -> None:
-    bases = [Line(name, (made_run(tmp_path / name, [0, 1, 1, 0]),)) for name in ("1, seed 0", "1, seed 1")]
+    bases = [TableLine(name, (made_run(tmp_path / name, [0, 1, 1, 0]),)) for name in ("1, seed 0", "1, seed 1")]
     lines = [
-        Line(base.name.replace("1, ", "2, "), (made_run(tmp_path / f"{number}", [0, 0, 0, 1]),), None, base)
+        TableLine(base.name.replace("1, ", "2, "), (made_run(tmp_path / f"{number}", [0, 0, 0, 1]),), None, base)
         for number, base in enumerate(bases)
     ]
     classes = classes_figure(lines, rows="model.nonlocal_blocks, seed")
@@ -46,8 +46,8 @@ def test_a_gain_over_several_baselines_names_none(tmp_path: Path) -> None:
 
 
 def test_points_over_cost_and_gains_of_classes_say_which_seeds_they_are_of(tmp_path: Path) -> None:
-    base = Line("base", (made_run(tmp_path / "a", [0, 1, 1, 0]),), EXPECTED.cost)
-    other = Line("other", (made_run(tmp_path / "b", [0, 0, 0, 1]),), EXPECTED.cost, base)
+    base = TableLine("base", (made_run(tmp_path / "a", [0, 1, 1, 0]),), EXPECTED.cost)
+    other = TableLine("other", (made_run(tmp_path / "b", [0, 0, 0, 1]),), EXPECTED.cost, base)
     cost, classes = (
         cost_figure(looks_of([base, other]), "top1", rows="optim.lr"),
         classes_figure([other], rows="optim.lr"),

@@ -41,13 +41,15 @@ def before(files: Sequence[tuple[str, str]], *, checkout: Path, rounds: int) -> 
     Raises:
         RuntimeError: a process ends.
     """
+    from nonlocal_video.reports.texts import table  # As a program this file runs with the package of another checkout.
+
     yield EXPLANATION.format(clips=CLIPS, rounds=rounds)
     found = [_round([path for _, path in files], checkout, number) for number in range(rounds)]
-    lines = ["| file | before: CPU ms | now: CPU ms | now / before |", "|---|---|---|---|"]
+    rows = []
     for name, path in files:
-        was, now = ([one[path][which] for one in found] for which in (0, 1))
-        lines.append(f"| {name} | {_cell(was)} | {_cell(now)} | {_ratio(was, now)} |")
-    yield "\n".join(lines) + "\n"
+        was, now = ([times[path][which] for times in found] for which in (0, 1))
+        rows.append([name, _cell(was), _cell(now), _ratio(was, now)])
+    yield table(["file", "before: CPU ms", "now: CPU ms", "now / before"], rows) + "\n"
 
 
 def _round(paths: Sequence[str], checkout: Path, number: int) -> Round:

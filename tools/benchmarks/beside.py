@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nonlocal_video.reports.texts import table
+
 HERE = Path(__file__).parent.parent.parent
 STEPS, FIRST = 60, 20
 """Of a run; its first ones are not counted."""
@@ -34,7 +36,7 @@ def beside(data: Path, *, before: Path, busy: int, rounds: int) -> Iterator[str]
         subprocess.CalledProcessError: a training fails.
     """
     yield EXPLANATION.format(rounds=rounds, steps=STEPS, busy=busy, counted=STEPS - FIRST)
-    yield "| | before: clips/s | now: clips/s | now / before |\n|---|---|---|---|\n"
+    rows = []
     for title, number in (("alone", 0), (f"beside {busy} busy processes", busy)):
         found: list[tuple[float, float]] = []
         with _busy(number):
@@ -45,7 +47,8 @@ def beside(data: Path, *, before: Path, busy: int, rounds: int) -> Iterator[str]
         was, now = (statistics.median(column) for column in zip(*found, strict=True))
         ratios = [after / earlier for earlier, after in found]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        yield f"| {title} | {was:.1f} | {now:.1f} | {ratio} |\n"
+        rows.append([title, f"{was:.1f}", f"{now:.1f}", ratio])
+    yield table(["", "before: clips/s", "now: clips/s", "now / before"], rows) + "\n"
 
 
 @contextmanager

@@ -28,9 +28,8 @@ after {warm_ups} that are not timed; "compiled" is `torch.compile` for this size
 "now / before": the median of the ratios of two steps after one another, and the quartiles; MiB: by how much the steps
 raise the peak of the process.
 
-| function | input | step | before: ms | now: ms | now / before | before: MiB | now: MiB |
-|---|---|---|---|---|---|---|---|
 """
+HEADER = ("function", "input", "step", "before: ms", "now: ms", "now / before", "before: MiB", "now: MiB")
 
 
 def before(
@@ -45,7 +44,10 @@ def before(
     Raises:
         EOFError: a process fails.
     """
+    from nonlocal_video.reports.texts import table  # As a program this file runs with the package of another checkout.
+
     yield EXPLANATION.format(repeats=repeats, threads=threads, warm_ups=WARM_UPS)
+    rows = []
     for name, shape in sizes.items():
         for function in functions:
             for step, options in {
@@ -55,12 +57,12 @@ def before(
                 was, now = _in_turn(case, (checkout, HERE), WARM_UPS + repeats)
                 ratios = [b["ms"] / a["ms"] for a, b in zip(was, now, strict=True)][WARM_UPS:]
                 low, middle, high = statistics.quantiles(ratios, n=4)
-                ms = [statistics.median(one["ms"] for one in found[WARM_UPS:]) for found in (was, now)]
+                ms = [statistics.median(figures["ms"] for figures in found[WARM_UPS:]) for found in (was, now)]
                 mib = [found[-1]["mib"] for found in (was, now)]
-                cells = (
-                    f"{ms[0]:.1f} | {ms[1]:.1f} | {middle:.3f} ({low:.3f} to {high:.3f}) | {mib[0]:.0f} | {mib[1]:.0f}"
-                )
-                yield f"| {function} | {name} | {step} | {cells} |\n"
+                ratio = f"{middle:.3f} ({low:.3f} to {high:.3f})"
+                figures = [f"{ms[0]:.1f}", f"{ms[1]:.1f}", ratio, f"{mib[0]:.0f}", f"{mib[1]:.0f}"]
+                rows.append([function, name, step, *figures])
+    yield table(HEADER, rows, texts=range(3)) + "\n"
 
 
 def _in_turn(case: dict[str, Any], roots: Sequence[Path], steps: int) -> list[list[dict[str, float]]]:

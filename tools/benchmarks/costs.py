@@ -107,14 +107,6 @@ def _hands_over(decoder: str, path: str) -> bool:
         return bool(spy.called)
 
 
-# Markdown
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
-    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]]) + "\n"
-
-
 def against(target: float | None, value: float, *, at_least: bool) -> str:
     """A target and whether it was reached."""
     if target is None:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.costs import table
 from benchmarks.testspeed import Test, build, copies, plan, videos_of
 from benchmarks.videos import File
+from nonlocal_video.reports.texts import table
 from nonlocal_video.system.distributed import local_device
 from nonlocal_video.tasks.views import Scorer
 from nonlocal_video.types import Views
@@ -42,7 +42,7 @@ def precision(name: str, files: Sequence[File], *, precisions: Sequence[str], re
         for key, one in found.items()
     ]
     head = ["precision", "views", "s a view", "fp32 / it", "largest difference", "another best class"]
-    yield table(head, rows) + "\n"
+    yield table(head, rows) + "\n\n"
 
 
 class Effect(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.costs import table, why_absent
+from benchmarks.costs import why_absent
 from benchmarks.videos import File
 from benchmarks.ways import CROP, JITTER, LENGTH, STRIDE
 from nonlocal_video.data.clips import random_clip, uniform_clips
@@ -19,6 +19,7 @@ from nonlocal_video.data.dataset import TestingVideos, TrainingVideos
 from nonlocal_video.data.decode import DECODERS, decode
 from nonlocal_video.data.loader import Loader, step_plan
 from nonlocal_video.data.transforms import testing_crops, testing_frame, training_crop
+from nonlocal_video.reports.texts import table
 from nonlocal_video.tasks.single_label import single_label, target
 from nonlocal_video.types import Entry, Views
 
@@ -131,7 +132,7 @@ def memory(files: Sequence[File], *, long: File, num_items: int) -> Iterator[str
         cells += [" ".join(str(one.descriptors) for one in found), " ".join(str(one.threads) for one in found)]
         rows.append([f"ours, {decoder}", *cells])
     head = ["before", *(f"after {mark}" for mark in marks)]
-    yield table(["decoder", *head, "peak", "descriptors", "threads"], rows)
+    yield table(["decoder", *head, "peak", "descriptors", "threads"], rows) + "\n"
     before, made, cut = fresh(test_long, long)
     yield (
         f"30 views of 128 frames of {long.name}: {before.resident_mib:.0f} MiB before; peak {made.peak_mib:.0f} "
@@ -151,7 +152,7 @@ def loader(file: File, *, workers: Sequence[int]) -> Iterator[str]:
         rate = _clips_a_second(file, workers=number)
         rows.append([str(number), f"{rate:.1f}", f"{rate / float(rows[0][1]):.2f}" if rows else "1.00"])
     yield f"{file.name}:\n"
-    yield table(["workers", "clips a second", "x"], rows)
+    yield table(["workers", "clips a second", "x"], rows) + "\n"
 
 
 def _clips_a_second(file: File, *, workers: int) -> float:

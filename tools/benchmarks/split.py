@@ -11,11 +11,11 @@ from unittest import mock
 
 import av
 
-from benchmarks.costs import table
 from benchmarks.videos import File
 from benchmarks.ways import get, spread, training_videos
 from nonlocal_video.data import decode as decoding
 from nonlocal_video.data.decoders import pyav
+from nonlocal_video.reports.texts import table
 
 EXPLANATION = """## Where the time of a training clip goes
 
@@ -123,4 +123,4 @@ def split(files: Sequence[File], *, num_clips: int, repeats: int) -> Iterator[st
         whole = sum(parts.values())
         cells = [f"{1000 * seconds:.1f} ({100 * seconds / whole:.0f})" for seconds in parts.values()]
         rows.append([file.name, *cells, f"{1000 * whole:.1f}"])
-    yield table(["videos", *PARTS, "all"], rows)
+    yield table(["videos", *PARTS, "all"], rows) + "\n"

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.costs import Cost, Turn, against, ffmpeg, ffmpeg_version, interleaved, median, table, why_absent
+from benchmarks.costs import Cost, Turn, against, ffmpeg, ffmpeg_version, interleaved, median, why_absent
 from benchmarks.videos import File
 from nonlocal_video.data.clips import uniform_clips
 from nonlocal_video.data.dataset import TestingVideos
 from nonlocal_video.data.decode import decode
 from nonlocal_video.data.transforms import resize, short_side_size, testing_crops, testing_frame
+from nonlocal_video.reports.texts import table
 from nonlocal_video.types import Entry, Views
 
 EXPLANATION = """## Testing: 30 views of a video
@@ -54,7 +55,7 @@ def test(files: Sequence[File], *, repeats: int) -> Iterator[str]:
         costs = _measure(file, turns, with_ffmpeg=FFMPEG not in reasons, repeats=repeats)
         yield f"### {file.name}\n"
         rows = [_row(file, name, costs, reasons) for name in (*WAYS, FFMPEG)]
-        yield table(["way", "CPU ms", "wall ms", "CPU / ours, pyav", "ours, pyav / CPU", "target"], rows)
+        yield table(["way", "CPU ms", "wall ms", "CPU / ours, pyav", "ours, pyav / CPU", "target"], rows) + "\n"
 
 
 def _measure(file: File, turns: dict[str, Turn], *, with_ffmpeg: bool, repeats: int) -> dict[str, Cost]:

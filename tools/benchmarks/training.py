@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
-from benchmarks.costs import Cost, Turn, against, interleaved, table, title, why_absent
+from benchmarks.costs import Cost, Turn, against, interleaved, title, why_absent
 from benchmarks.videos import File
 from benchmarks.ways import LENGTH, OURS, PEER_ERRORS, PEERS, STRIDE, Clip, Step, difference, one_frame_off, spread
+from nonlocal_video.reports.texts import table
 
 EXPLANATION = """## Training clips
 
@@ -59,7 +60,7 @@ def train(
         costs = interleaved(turns, repeats=repeats)
         seconds[file.name] = costs["ours, pyav"].cpu_s
         head = ["way", "clips a CPU second", "CPU ms", "wall ms", "ours, pyav is faster by", "difference"]
-        yield table(head, [_row(name, costs, prepared) for name in (*OURS, *PEERS)])
+        yield table(head, [_row(name, costs, prepared) for name in (*OURS, *PEERS)]) + "\n"
         yield _verdict(file, costs)
     yield _workers(seconds, gpus=gpus, clips_per_gpu=clips_per_gpu, step_s=step_s, cores=cores)
 
@@ -122,5 +123,5 @@ def _workers(seconds: Mapping[str, float], *, gpus: int, clips_per_gpu: int, ste
     return (
         f"### Workers\n\nFor {gpus} GPUs that train {clips_per_gpu} clips each in {step_s:g} s: workers = "
         f"ceil({clips_per_gpu} / {step_s:g} s x CPU s a clip) for each GPU (`runtime.workers`), and a core for the "
-        f"GPU's own process.\n\n" + table(head, rows)
+        f"GPU's own process.\n\n" + table(head, rows) + "\n"
     )

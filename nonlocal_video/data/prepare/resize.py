@@ -17,6 +17,7 @@ from tqdm import tqdm
 from nonlocal_video.data.prepare.encode import UNFINISHED, Encoding, reencode
 from nonlocal_video.data.workers import START_METHOD
 from nonlocal_video.system.files import is_new, locked, whole_file
+from nonlocal_video.system.plain import differences
 from nonlocal_video.system.signals import end_with_parent
 
 STAMP = "prepare.json"
@@ -105,7 +106,7 @@ def _claimed(folder: Path, made_by: dict[str, str | int]) -> Iterator[None]:
             with whole_file(stamp) as file:
                 file.write((json.dumps(made_by, indent=1) + "\n").encode())
         was = json.loads(stamp.read_text())
-        changes = [f"{key}: was {was.get(key)}, now {value}" for key, value in made_by.items() if was.get(key) != value]
+        changes = differences({key: was.get(key) for key in made_by}, made_by)
         if changes:
             raise ValueError(
                 f"--resize: {folder} holds videos that were made otherwise ({'; '.join(changes)}): take another "

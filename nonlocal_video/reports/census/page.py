@@ -12,13 +12,25 @@ from nonlocal_video.data.census.survey import Record
 from nonlocal_video.data.census.usable import CENSUS, census_of, format_census, hash_listed
 from nonlocal_video.data.decoders.examine import FOLDER
 from nonlocal_video.reports.census.problems import Problem
+from nonlocal_video.reports.texts import table, write_text
 from nonlocal_video.reports.versions import versions
-from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Entry
 
-FORMAT = 1
 SHOWN = 20
 """Names of each kind on the page; all are in the file beside it."""
+LOOKED = {
+    "frames": "Every video was decoded from its first to its last frame.",
+    "packets": '**Nothing was decoded (--quick)**: files were opened and their packets counted. "Usable" means that a '
+    "file opens; damaged pictures were not looked for.",
+}
+ADVICE = """With the list as it is, known broken videos are taken out before the first step, and checkpoints and \
+reports name this census:
+
+    python tools/train.py ... data.train={list} data.train_census={folder}
+    python tools/test.py ... data.val={list} data.val_census={folder}
+
+Or train on good.csv, which lists only usable videos: then the missing and broken ones are not listed, and no number \
+counts them."""
 
 
 def build_census(
@@ -30,21 +42,16 @@ def build_census(
     checked: str,
     facts: dict[str, Any],
 ) -> dict[str, Any]:
-    """What census.json holds.
-
-    Args:
-        facts: where it comes from: `list`, `root`, `command`, `date` and what else there is.
-    """
-    census = census_of(entries, records, checked=checked)
+    """The contents of census.json; `facts` say where it comes from: `list`, `root`, `command`, `date` and more."""
     return {
-        "format": FORMAT,
+        "format": 1,
         **facts,
-        "census": census._asdict(),
+        "census": census_of(entries, records, checked=checked)._asdict(),
         "listed_hash": hash_listed(entries),
         "states": dict(sorted(Counter(record.finding.state for record in records).items())),
         "problems": {problem.name: len(problem.lines) for problem in problems},
         "videos": _overview([record for record in records if record.finding.group == "usable"]),
-        "classes": [one._asdict() for one in suspicions.count_by_class(records, classes)],
+        "classes": [counts._asdict() for counts in suspicions.count_by_class(records, classes)],
         "broken": {
             record.video: {"bytes": record.stamp[0], "cause": record.finding.cause}
             for record in records
@@ -55,17 +62,18 @@ def build_census(
 
 
 def _overview(usable: Sequence[Record]) -> dict[str, Any]:
-    """What the usable videos are like."""
+    """The properties of the usable videos; of some the lowest, the median and the highest."""
     findings = [record.finding for record in usable]
-    frames = sorted(finding.frames or 0 for finding in findings)
-    sides = [min(f.width, f.height) for f in findings if f.width and f.height]
-    rates = [finding.fps for finding in findings if finding.fps]
+
+    def middle(values: Sequence[float], digits: int | None = None) -> list[float] | None:
+        return [min(values), round(median(values), digits), max(values)] if values else None
+
     return {
         "gigabytes": round(sum(finding.size_bytes or 0 for finding in findings) / 1e9, 3),
         "hours": round(sum(finding.duration_s or 0 for finding in findings) / 3600, 2),
-        "frames": [frames[0], round(median(frames)), frames[-1]] if frames else None,
-        "short_side": [min(sides), round(median(sides)), max(sides)] if sides else None,
-        "fps": [min(rates), round(median(rates), 3), max(rates)] if rates else None,
+        "frames": middle([finding.frames or 0 for finding in findings]),
+        "short_side": middle([min(f.width, f.height) for f in findings if f.width and f.height]),
+        "fps": middle([finding.fps for finding in findings if finding.fps], 3),
         "formats": dict(Counter(f"{f.codec} in {f.container}" for f in findings).most_common()),
         "turned": sum(bool(finding.turned) for finding in findings),
         "misstated": sum(record.finding.container != FOLDER for record in suspicions.misstated(usable)),
@@ -76,49 +84,36 @@ def write_census(folder: Path, census: dict[str, Any], problems: Sequence[Proble
     """Writes the lists of names, the report, and at last census.json; removes lists that an earlier census left."""
     for problem in problems:
         if problem.lines:
-            _write(folder / f"{problem.name}.txt", "".join(f"{line}\n" for line in problem.lines))
+            write_text(folder / f"{problem.name}.txt", "".join(f"{line}\n" for line in problem.lines))
         else:
             (folder / f"{problem.name}.txt").unlink(missing_ok=True)
-    _write(folder / "report.md", report)
-    _write(folder / CENSUS, json.dumps(census, indent=1) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as file:
-        file.write(text.encode("utf-8", "surrogateescape"))
+    write_text(folder / "report.md", report)
+    write_text(folder / CENSUS, json.dumps(census, indent=1) + "\n")
 
 
 def format_summary(census: dict[str, Any], problems: Sequence[Problem], folder: Path) -> str:
     """A few lines: what there is, and how much is wrong."""
-    lines = [format_census(census["census"])]
-    lines += [f"{len(p.lines):>8}  {p.title}: {folder / p.name}.txt" for p in problems if p.lines]
-    return "\n".join(lines)
+    lines = [f"{len(p.lines):>8}  {p.title}: {folder / p.name}.txt" for p in problems if p.lines]
+    return "\n".join([format_census(census["census"]), *lines])
 
 
 def format_page(census: dict[str, Any], problems: Sequence[Problem], folder: Path, notes: Sequence[str]) -> str:
-    """The page that people read.
-
-    Args:
-        folder: where the census is, as the user calls it.
-        notes: what else is to be said.
-    """
+    """The page that people read, with further `notes`; `folder` is that of the census, as the user calls it."""
     counts, states = census["census"], census["states"]
-    usable = states.get("ok", 0) + states.get("opens", 0)
-    looked = {
-        "frames": "Every video was decoded from its first to its last frame.",
-        "packets": '**Nothing was decoded (--quick)**: files were opened and their packets counted. "Usable" means '
-        "that a file opens; damaged pictures were not looked for.",
-    }[counts["checked"]]
-    rows = [("listed", counts["listed"], ""), ("usable", usable, "good.csv" if (folder / "good.csv").exists() else "")]
-    rows += [(p.title, len(p.lines), f"{p.name}.txt" if p.lines else "") for p in problems]
+    good = "good.csv" if (folder / "good.csv").exists() else ""
+    rows = [["listed", str(counts["listed"]), ""], ["usable", str(states.get("ok", 0) + states.get("opens", 0)), good]]
+    rows += [[p.title, str(len(p.lines)), f"{p.name}.txt" if p.lines else ""] for p in problems]
     parts = [
         f"# Census of {census['list']}",
-        f"{census['date']}, root `{census['root']}`, {format_census(counts)}.\n\n{looked}",
-        "\n".join(["| | number | file |", "|---|---:|---|", *(f"| {what} | {n} | {file} |" for what, n, file in rows)]),
+        f"{census['date']}, root `{census['root']}`, {format_census(counts)}.",
+        LOOKED[counts["checked"]],
+        table(["", "number", "file"], rows, texts=(0, 2)),
         *notes,
         *(_section(problem) for problem in problems if problem.lines),
-        _described(census),
-        _advised(census, folder),
+        "## The usable videos",
+        "\n".join(f"- {line}" for line in _usable_lines(census)),
+        "## Using it",
+        ADVICE.format(list=census["list"], folder=folder),
         f"Made with `{census['command']}`. Made again, it examines only what is new or has changed.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -131,34 +126,21 @@ def _section(problem: Problem) -> str:
     return f"## {problem.title}: {len(problem.lines)}\n\n{problem.advice}\n\n{shown}{rest}"
 
 
-def _described(census: dict[str, Any]) -> str:
+def _usable_lines(census: dict[str, Any]) -> list[str]:
     """The usable videos and the classes."""
     videos, classes = census["videos"], census["classes"]
-    lines = [f"- {videos['gigabytes']:g} GB, {videos['hours']:g} hours"]
+    lines = [f"{videos['gigabytes']:g} GB, {videos['hours']:g} hours"]
     for key, unit in (("frames", "frames"), ("short_side", "pixels on the short side"), ("fps", "frames a second")):
         if videos[key]:
             low, middle, high = videos[key]
-            lines.append(f"- {low:g} to {high:g} {unit}, median {middle:g}")
-    lines += [f"- {count} x {name}" for name, count in videos["formats"].items()]
+            lines.append(f"{low:g} to {high:g} {unit}, median {middle:g}")
+    lines += [f"{count} x {name}" for name, count in videos["formats"].items()]
     if videos["turned"]:
-        lines.append(f"- {videos['turned']} are turned or mirrored by a note in the file, which is followed")
+        lines.append(f"{videos['turned']} are turned or mirrored by a note in the file, which is followed")
     if videos["misstated"]:
-        lines.append(f"- {videos['misstated']} hold another number of frames than they state; frames are counted")
+        lines.append(f"{videos['misstated']} hold another number of frames than they state; frames are counted")
     if classes:
-        numbers = sorted(one["usable"] for one in classes)
-        lines.append(
-            f"- {len(classes)} classes with {numbers[0]} to {numbers[-1]} usable videos, median {median(numbers):g} "
-            f"(each in {CENSUS})"
-        )
-    return "## The usable videos\n\n" + "\n".join(lines)
-
-
-def _advised(census: dict[str, Any], folder: Path) -> str:
-    return (
-        "## Using it\n\nWith the list as it is, known broken videos are taken out before the first step, and "
-        "checkpoints and reports name this census:\n\n"
-        f"    python tools/train.py ... data.train={census['list']} data.train_census={folder}\n"
-        f"    python tools/test.py ... data.val={census['list']} data.val_census={folder}\n\n"
-        "Or train on good.csv, which lists only usable videos: then the missing and broken ones are not listed, and no "
-        "number counts them."
-    )
+        usable = sorted(counts["usable"] for counts in classes)
+        numbers = f"{usable[0]} to {usable[-1]} usable videos, median {median(usable):g}"
+        lines.append(f"{len(classes)} classes with {numbers} (each in {CENSUS})")
+    return lines

@@ -1,116 +1,107 @@
-"""What the tables over many runs share: the cells of a line, and where its numbers come from."""
+"""The parts that tables over many runs share: the cells of a line, records, and where the numbers come from."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nonlocal_video.reports.tables.lines import Gain, Line, gain_of, has_interval
+from nonlocal_video.reports.tables.lines import Gain, TableLine, gain_of, has_interval
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.tables.sheet import Sheet
 
+ACCURACY = (
+    "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation over "
+    "the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip"
+)
+GAIN = (
+    "with the same seeds, on the videos that both decoded: mean ± standard deviation over the seeds, and the paired "
+    "95% interval over the choice of the videos, of these trained networks."
+)
+COSTS = ("parameters (M)", "GFLOPs")
 
-def title_of(metric: str) -> str:
-    """first_clip_top1 -> first clip top-1, weighted_map -> weighted mAP."""
+
+def title_of(metric: str, *, column: str = "") -> str:
+    """first_clip_top1 -> first clip top-1, weighted_map -> weighted mAP; after the words of a column, if there are."""
+    before = f"{column}: " if column else ""
     if metric.endswith("map"):
-        return f"{metric.removesuffix('map').replace('_', ' ')}mAP"
+        return f"{before}{metric.removesuffix('map').replace('_', ' ')}mAP"
     kind, _, k = metric.rpartition("top")
     words = {"train_": "training ", "mean_class_": "mean of classes "}.get(kind, kind.replace("_", " "))
-    return f"{words}top-{k.replace('_', ' ')}"
+    return f"{before}{words}top-{k.replace('_', ' ')}"
 
 
-def cost_cells(line: Line) -> list[str]:
+def seeds_words(runs: Sequence[Run]) -> str:
+    """`seed 0`, or `seeds 0, 1, 2`."""
+    return f"seed{'s' * (len(runs) > 1)} {', '.join(str(run.seed) for run in runs)}"
+
+
+def cost_cells(line: TableLine) -> list[str]:
     """Millions of weights and billions of multiply-adds."""
-    if line.cost is None:
-        return ["", ""]
-    return [f"{line.cost.weights / 1e6:.4g}", f"{line.cost.macs / 1e9:.4g}"]
+    return ["", ""] if line.cost is None else [f"{line.cost.weights / 1e6:.4g}", f"{line.cost.macs / 1e9:.4g}"]
 
 
-def one_class_note(lines: Iterable[Line]) -> str:
+def one_class_note(lines: Iterable[TableLine]) -> str:
     """Which tests took every video for one class, which their accuracies do not tell; nothing if none did."""
     alike = []
     for line in lines:
-        seeds = [str(run.seed) for run in line.runs if run.report.get("only_class") is not None]
-        if seeds:
-            alike.append(f"{line.name} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})")
+        runs = [run for run in line.runs if run.report.get("only_class") is not None]
+        alike += [f"{line.name} ({seeds_words(runs)})"] if runs else []
     return f" Every video was taken for one and the same class in these rows: {'; '.join(alike)}." if alike else ""
 
 
 def gain_header(metric: str, *, column: str = "") -> list[str]:
     """The names of the columns of a gain."""
-    interval = ["95% over videos"] if has_interval(metric) else []
-    return [f"{column}: {title_of(metric)}" if column else title_of(metric), *interval]
+    return [title_of(metric, column=column), *(["95% over videos"] if has_interval(metric) else [])]
 
 
-def gain_cells(line: Line, gain: Gain | None, metric: str) -> list[str]:
+def gain_cells(line: TableLine, gain: Gain | None, metric: str) -> list[str]:
     """A gain, and its interval over the videos where there is one for the metric."""
     interval = [""] if has_interval(metric) else []
     if gain is None:
         return ["no baseline" if line.runs else "not run", *interval]
     if gain.videos is not None:
         interval = [f"{gain.videos.low:+.1f} to {gain.videos.high:+.1f}"]
-    return [gain.seeds.signed(), *interval]
+    return [f"{gain.seeds:+}", *interval]
 
 
-def gain_record(line: Line, metric: str) -> dict[str, Any]:
-    """The same with all digits."""
+def gain_record(line: TableLine, metric: str) -> dict[str, Any]:
+    """A gain with all digits, for programs; empty if there is none."""
     gain = gain_of(line, metric)
     if gain is None:
         return {}
-    record: dict[str, Any] = {
-        f"{metric}_gain": gain.seeds.mean,
-        f"{metric}_gain_deviation": gain.seeds.deviation,
-        "gain_seeds": gain.seeds.seeds,
-    }
+    mean, deviation, seeds = gain.seeds
+    record = {f"{metric}_gain": mean, f"{metric}_gain_deviation": deviation, "gain_seeds": seeds}
     if gain.videos is not None:
         record |= {f"{metric}_gain_low": gain.videos.low, f"{metric}_gain_high": gain.videos.high}
         record |= {"gain_videos": gain.num_videos}
     return record
 
 
-def origin_sheet(lines: Iterable[Line]) -> Sheet:
-    """Which code, videos and protocol each line is of."""
+def line_record(line: TableLine, *, metrics: Sequence[str]) -> dict[str, Any]:
+    """Accuracies with all digits, the network's cost, and where they come from."""
+    record: dict[str, Any] = {}
+    for metric in metrics:
+        mean, deviation, _ = line.accuracy(metric) or (None, None, 0)
+        record |= {metric: mean, f"{metric}_deviation": deviation}
+    if line.cost is not None:
+        record |= {"weights": line.cost.weights, "parameters": line.cost.parameters, "macs": line.cost.macs}
+    return {**record, **_origin(line), "runs": " ".join(str(run.folder) for run in line.runs)}
+
+
+def origin_sheet(lines: Iterable[TableLine]) -> Sheet:
+    """The code, the videos and the protocol of each line."""
     header = ["row", "seeds", "commit", "test videos", "training videos", "protocol"]
     rows = [[line.name, *_origin(line).values()] for line in lines if line.runs]
     note = "Videos: listed / missing / broken. A commit stands for training, then for testing where that was another."
     return Sheet("Where the numbers come from", header, rows, note)
 
 
-def _origin(line: Line) -> dict[str, str]:
-    return {
-        "seeds": ", ".join(str(run.seed) for run in line.runs),
-        "commit": _all(_commit(run) for run in line.runs),
-        "test_videos": _all(_test_videos(run) for run in line.runs),
-        "train_videos": _all(_train_videos(run) for run in line.runs),
-        "protocol": _all(str(run.report["protocol"]["name"]) for run in line.runs),
-    }
-
-
-def line_record(line: Line, *, metrics: Sequence[str]) -> dict[str, Any]:
-    """Accuracies with all digits, the network's cost, and where they come from."""
-    record: dict[str, Any] = {}
-    for metric in metrics:
-        reached = line.accuracy(metric)
-        record |= {metric: reached and reached.mean, f"{metric}_deviation": reached and reached.deviation}
-    if line.cost is not None:
-        record |= {"weights": line.cost.weights, "parameters": line.cost.parameters, "macs": line.cost.macs}
-    return {**record, **_origin(line), "runs": " ".join(str(run.folder) for run in line.runs)}
-
-
-def _all(words: Iterable[str]) -> str:
-    """Each once."""
-    return "; ".join(dict.fromkeys(words))
-
-
-def _commit(run: Run) -> str:
-    commit = run.report.get("commit") or {}
-    trained, tested = (commit.get(key) or "unknown" for key in ("training", "testing"))
-    return trained if trained == tested else f"{trained}, tested {tested}"
-
-
-def _test_videos(run: Run) -> str:
-    videos = run.report["videos"]
-    return f"{videos['listed']} / {videos['missing']} / {videos['failed']}"
-
-
-def _train_videos(run: Run) -> str:
-    census = run.report.get("train_census")
-    return "unknown" if census is None else f"{census['listed']} / {census['missing']} / {census['broken']}"
+def _origin(line: TableLine) -> dict[str, str]:
+    found: dict[str, list[str]] = {key: [] for key in ("seeds", "commit", "test_videos", "train_videos", "protocol")}
+    for run in line.runs:
+        commit, census = run.report.get("commit") or {}, run.report.get("train_census")
+        trained, tested = (commit.get(key) or "unknown" for key in ("training", "testing"))
+        found["seeds"].append(str(run.seed))
+        found["commit"].append(trained if trained == tested else f"{trained}, tested {tested}")
+        found["test_videos"].append("{listed} / {missing} / {failed}".format(**run.report["videos"]))
+        found["train_videos"].append("{listed} / {missing} / {broken}".format(**census) if census else "unknown")
+        found["protocol"].append(str(run.report["protocol"]["name"]))
+    return {key: (", " if key == "seeds" else "; ").join(dict.fromkeys(words)) for key, words in found.items()}

@@ -1,11 +1,11 @@
-"""What the paper found, and whether runs of the same tables show it: a verdict by a rule, with its numbers."""
+"""The findings of the paper, and whether runs of its tables show them: a verdict by a rule, with its numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
-from nonlocal_video.reports.tables.lines import Gain, Line, gain_of
+from nonlocal_video.reports.tables.lines import Gain, TableLine, gain_of
 
 METRIC = "top1"
 AT_THE_CEILING = 1.0
@@ -17,7 +17,7 @@ RULE = (
 )
 
 
-class Finding(NamedTuple):
+class PaperFinding(NamedTuple):
     """A sentence of the paper, and the rows that it is about, by TABLE/ROW."""
 
     claim: str
@@ -30,109 +30,96 @@ class Finding(NamedTuple):
 
 
 FINDINGS = (
-    Finding(
+    PaperFinding(
         "All pairwise functions do alike (Table 2a)",
         alike=("table2a/gaussian", "table2a/embedded_gaussian", "table2a/dot_product", "table2a/concatenation"),
     ),
-    Finding(
+    PaperFinding(
         "Attention is not essential: functions without a softmax help, too (Table 2a)",
         better=(("table2a/dot_product", "table2a/c2d"), ("table2a/concatenation", "table2a/c2d")),
     ),
-    Finding(
+    PaperFinding(
         "A block helps in any stage, and least in the last (Table 2b)",
         better=(
             *((f"table2b/res{stage}", "table2b/c2d") for stage in (2, 3, 4, 5)),
             *((f"table2b/res{stage}", "table2b/res5") for stage in (2, 3, 4)),
         ),
     ),
-    Finding(
-        "More blocks help (Table 2c)",
-        better=(("table2c/nl_5", "table2c/nl_1"), ("table2c/nl_10", "table2c/nl_5")),
+    PaperFinding(
+        "More blocks help (Table 2c)", better=(("table2c/nl_5", "table2c/nl_1"), ("table2c/nl_10", "table2c/nl_5"))
     ),
-    Finding(
+    PaperFinding(
         "Residual blocks in place of non-local ones bring nothing (Sec. 4.1)",
         alike=("table2c/c2d", "table2c/residual_1", "table2c/residual_5"),
     ),
-    Finding(
+    PaperFinding(
         "Space alone and time alone help, spacetime helps more (Table 2d)",
         better=(
-            ("table2d/space", "table2d/c2d"),
-            ("table2d/time", "table2d/c2d"),
-            ("table2d/spacetime", "table2d/space"),
-            ("table2d/spacetime", "table2d/time"),
+            *((f"table2d/{axes}", "table2d/c2d") for axes in ("space", "time")),
+            *(("table2d/spacetime", f"table2d/{axes}") for axes in ("space", "time")),
         ),
     ),
-    Finding(
+    PaperFinding(
         "NL C2D beats I3D at fewer FLOPs (Table 2e)",
         better=(("table2e/nl_c2d", "table2e/i3d_3x3x3"), ("table2e/nl_c2d", "table2e/i3d")),
         cheaper=(("table2e/nl_c2d", "table2e/i3d_3x3x3"), ("table2e/nl_c2d", "table2e/i3d")),
     ),
-    Finding(
+    PaperFinding(
         "Non-local blocks and 3-D convolutions are complementary (Table 2f)",
         better=(("table2f/nl_i3d", "table2f/i3d"), ("table2f/nl_i3d", "table2e/nl_c2d")),
     ),
-    Finding("Longer clips keep the gain (Table 2g)", better=(("table2g/nl_i3d", "table2g/i3d"),)),
+    PaperFinding("Longer clips keep the gain (Table 2g)", better=(("table2g/nl_i3d", "table2g/i3d"),)),
 )
-"""Those of Section 4.1 that tables 2a to 2g are about."""
+"""The findings of Section 4.1 that tables 2a to 2g are about."""
 
 
 class Verdict(NamedTuple):
-    """What runs say of a finding."""
+    """A finding, and what runs say of it."""
 
-    finding: Finding
+    finding: PaperFinding
     word: str
     """shown, not shown, not testable, or not run."""
     numbers: tuple[str, ...]
 
 
-def judge(finding: Finding, lines: Mapping[str, Line], *, ceilings: Mapping[str, float]) -> Verdict:
-    """Whether the runs of these rows show a finding.
-
-    Args:
-        lines: all rows, by TABLE/ROW.
-        ceilings: the accuracy in percent that a row's network can reach at all, where that is less than 100.
-    """
+def judge(finding: PaperFinding, lines: Mapping[str, TableLine], *, ceilings: Mapping[str, float]) -> Verdict:
+    """Whether rows, by TABLE/ROW, show a finding; ceilings are accuracies (%) that a row's network can reach at all."""
     words, numbers = [], []
-    for row, over in finding.better:
-        gain = _gain(lines[row], lines[over])
-        words.append(_word(gain, lines[row], lines[over], ceiling=ceilings.get(row, 100.0)))
-        numbers.append(f"{lines[row].name} over {lines[over].name} {_numbers(gain)}")
-    for one, other in combinations(finding.alike, 2):
-        gain = _gain(lines[one], lines[other])
-        videos = None if gain is None else gain.videos
-        words.append("not run" if videos is None else "shown" if videos.low <= 0 <= videos.high else "not shown")
-        numbers.append(f"{lines[one].name} over {lines[other].name} {_numbers(gain)}")
+    for row, over in (*finding.better, *combinations(finding.alike, 2)):
+        line, base = lines[row], lines[over]
+        gain, word, told = _gain(line, base), "not run", "not run"
+        if gain is not None and gain.videos is not None:
+            low, high = gain.videos.low, gain.videos.high
+            told = f"{gain.seeds:+} ({low:+.1f} to {high:+.1f})"
+            word = "shown" if low <= 0 <= high else "not shown"
+            if (row, over) in finding.better:
+                word = _better(line, base, low=low, ceiling=ceilings.get(row, 100.0))
+        words.append(word)
+        numbers.append(f"{line.name} over {base.name} {told}")
     for row, than in finding.cheaper:
         ours, theirs = (lines[key].cost for key in (row, than))
         assert ours is not None, "the networks of rows that can be run are known"
-        assert theirs is not None, "the same"
+        assert theirs is not None, "the networks of rows that can be run are known"
         words.append("shown" if ours.macs < theirs.macs else "not shown")
         numbers.append(f"{lines[row].name} needs {ours.macs / theirs.macs:.2f} of the FLOPs of {lines[than].name}")
     worst = next((word for word in ("not run", "not shown", "not testable") if word in words), "shown")
     return Verdict(finding, worst, tuple(numbers))
 
 
-def _gain(line: Line, over: Line) -> Gain | None:
+def _gain(line: TableLine, over: TableLine) -> Gain | None:
     return gain_of(replace(line, baseline=over), METRIC)
 
 
-def _word(gain: Gain | None, line: Line, over: Line, *, ceiling: float = 100.0) -> str:
-    base = over.accuracy(METRIC)
-    if gain is None or gain.videos is None or base is None:
-        return "not run"
+def _better(line: TableLine, over: TableLine, *, low: float, ceiling: float) -> str:
+    """Whether a gain whose interval begins at `low` is shown, with every seed."""
     seeds = [_gain(replace(line, runs=(run,)), over) for run in line.runs]
-    if gain.videos.low > 0 and all(one is None or one.seeds.mean > 0 for one in seeds):
+    if low > 0 and all(gain is None or gain.seeds.mean > 0 for gain in seeds):
         return "shown"
-    return "not testable" if base.mean >= ceiling - AT_THE_CEILING else "not shown"
-
-
-def _numbers(gain: Gain | None) -> str:
-    if gain is None or gain.videos is None:
-        return "not run"
-    return f"{gain.seeds.signed()} ({gain.videos.low:+.1f} to {gain.videos.high:+.1f})"
+    base = over.accuracy(METRIC)
+    return "not testable" if base is not None and base.mean >= ceiling - AT_THE_CEILING else "not shown"
 
 
 def format_verdicts(verdicts: Sequence[Verdict]) -> str:
     """A Markdown list, a sentence each, and the rule."""
-    lines = [f"- **{one.finding.claim}: {one.word}.** {'; '.join(one.numbers)}." for one in verdicts]
+    lines = [f"- **{finding.claim}: {word}.** {'; '.join(numbers)}." for finding, word, numbers in verdicts]
     return "\n".join([*lines, "", f"{RULE} Numbers: mean ± standard deviation over the seeds (interval)."])

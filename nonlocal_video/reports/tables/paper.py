@@ -1,25 +1,152 @@
-"""What a table of the paper shows: accuracies beside the paper's, gains over the baselines, where they come from."""
+"""A table of the paper, filled with runs: its lines, the marks of runs that may not be mixed, and its sheets."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mode
+from typing import Any, NamedTuple
 
-from nonlocal_video.reports.tables.cells import (
-    cost_cells,
-    gain_cells,
-    gain_header,
-    gain_record,
-    line_record,
-    one_class_note,
-    title_of,
-)
-from nonlocal_video.reports.tables.lines import Gain, gain_of
-from nonlocal_video.reports.tables.rows import RowLine
+from nonlocal_video.models.complexity import Cost
+from nonlocal_video.reports.tables import cells
+from nonlocal_video.reports.tables.lines import TableLine, by_seed, gain_of
+from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.tables.sheet import Sheet
 
 PAPER_DATA = ("kinetics400", "charades")
-"""What the numbers of the paper's tables are of."""
+"""The data of the numbers in the paper's tables."""
 PAPER = ("top1", "top5", "map")
-"""The metrics that they are in."""
+"""The metrics that the paper has."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The properties of a row's runs besides their scientific settings; a run with others is marked."""
+
+    steps: int
+    milestones: tuple[int, ...]
+    data: str
+    subset: str | None
+    """The file of the classes that are left; None for all."""
+    num_classes: int
+    protocol: str
+    cost: Cost | None
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of a table: what the paper has there, and what runs of it are like."""
+
+    name: str
+    label: str
+    paper: Mapping[str, float]
+    """The paper's metrics, in percent."""
+    baseline: str | None
+    expected: Expected | None
+    """None for other people's numbers, which are cited only."""
+
+
+class RowLine(NamedTuple):
+    """A line of a row: its own, or one of runs that are marked since they are not what the row asks for."""
+
+    row: PaperRow
+    marks: tuple[str, ...]
+    line: TableLine
+
+    def paper(self, metric: str) -> float | None:
+        """The paper's number; none for marked runs, which are not what it is of."""
+        return None if self.marks else self.row.paper.get(metric)
+
+
+class Usual(NamedTuple):
+    """The protocol and the lists of most runs of a table; other runs are marked."""
+
+    protocol: Mapping[str, Any]
+    listed: frozenset[str]
+    train_listed: int | None
+
+
+def row_lines(rows: Sequence[PaperRow], runs: Mapping[str, Sequence[Run]]) -> list[RowLine]:
+    """The lines of a table, of the runs by names of rows: for each row its own, run or not, then marked ones.
+
+    The baseline has a line's marks, so that quarter schedules are compared with quarter schedules. Raises ValueError
+    where a row has two tests with one seed and the same marks.
+    """
+    usual, found = _usual(rows, runs), dict[tuple[str | None, tuple[str, ...]], RowLine]()
+    for row in rows:
+        groups: dict[tuple[str, ...], list[Run]] = {(): []}
+        for run in runs.get(row.name, ()):
+            assert row.expected is not None, "a row that is only cited has no runs"
+            groups.setdefault(_marks(run, row.expected, usual), []).append(run)
+        for marks, group in sorted(groups.items()):
+            name = f"{row.label}: {', '.join(marks)}" if marks else row.label
+            cost = row.expected.cost if row.expected else None
+            found[row.name, marks] = RowLine(row, marks, TableLine(name, by_seed(row.name, group, what="row"), cost))
+    lines = []
+    for row_line in found.values():
+        base = found.get((row_line.row.baseline, row_line.marks))
+        lines.append(row_line._replace(line=replace(row_line.line, baseline=base and base.line)))
+    return lines
+
+
+def _usual(rows: Sequence[PaperRow], runs: Mapping[str, Sequence[Run]]) -> Usual | None:
+    """None if no run is what its row asks for."""
+    plain = [
+        run
+        for row in rows
+        for run in runs.get(row.name, ())
+        if row.expected is not None and not _marks(run, row.expected, None)
+    ]
+    if not plain:
+        return None
+    protocol = mode(tuple(sorted(run.report["protocol"].items())) for run in plain)
+    return Usual(dict(protocol), mode(run.listed for run in plain), mode(map(_train_listed, plain)))
+
+
+def _train_listed(run: Run) -> int | None:
+    census = run.report.get("train_census")
+    return None if census is None else int(census["listed"])
+
+
+def _marks(run: Run, expected: Expected, usual: Usual | None) -> tuple[str, ...]:
+    """How a run differs from what its row asks for, in words; nothing if it may stand in the row."""
+    protocol = run.report["protocol"]
+    marks = [*_schedule_marks(run, expected), *_data_marks(run, expected, usual)]
+    if protocol["name"] != expected.protocol:
+        marks.append(f"protocol {protocol['name']}")
+    elif usual is not None:
+        changed = [key for key, value in usual.protocol.items() if protocol.get(key) != value]
+        marks += [f"protocol {protocol['name']} with {key} {protocol.get(key)}" for key in changed]
+    return tuple(marks)
+
+
+def _schedule_marks(run: Run, expected: Expected) -> list[str]:
+    steps, milestones = run.settings["optim.steps"], tuple(run.settings["optim.milestones"])
+    marks = []
+    if steps != expected.steps:
+        words = {4: "quarter", 2: "half"}.get(expected.steps / steps, "another")
+        marks.append(f"{words} schedule: {steps:,} of {expected.steps:,} steps")
+    elif milestones != expected.milestones:
+        ours, theirs = (" and ".join(f"{m:,}" for m in side) or "none" for side in (milestones, expected.milestones))
+        marks.append(f"another schedule: milestones {ours} instead of {theirs}")
+    if run.report["step"] != run.report["steps"]:
+        marks.append(f"unfinished: step {run.report['step']:,} of {run.report['steps']:,}")
+    return marks
+
+
+def _data_marks(run: Run, expected: Expected, usual: Usual | None) -> list[str]:
+    trained, tested, subset = run.settings["data.name"], run.report["data"], run.settings.get("data.subset")
+    marks = []
+    if trained != expected.data:
+        marks.append(f"trained on {trained}")
+    if tested != trained:
+        marks.append(f"tested on {tested}")
+    if subset != expected.subset:
+        marks.append(f"classes of {Path(subset).name} only" if subset else "all classes")
+    if not marks and usual is not None and run.listed != usual.listed:
+        marks.append(f"other test videos: {len(run.listed):,} listed, usually {len(usual.listed):,}")
+    if not marks and usual is not None and _train_listed(run) != usual.train_listed:
+        marks.append(f"other training videos: {_train_listed(run)} listed, usually {usual.train_listed}")
+    return marks
 
 
 def table_sheets(lines: Sequence[RowLine], *, metrics: Sequence[str]) -> list[Sheet]:
@@ -29,94 +156,67 @@ def table_sheets(lines: Sequence[RowLine], *, metrics: Sequence[str]) -> list[Sh
 
 
 def _accuracies(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
-    comparable = any(_comparable(one) for one in lines)
+    # The paper's numbers may be of other videos.
+    comparable = any(row.expected is not None and row.expected.data in PAPER_DATA for row, _, _ in lines)
     header, rows = ["row"], []
     for metric in metrics:
-        header += [title_of(metric), *(["paper"] if metric in PAPER else [])]
+        header += [cells.title_of(metric), *(["paper"] if metric in PAPER else [])]
         header += ["difference"] if metric in PAPER and comparable else []
-    for one in lines:
-        cells = [one.line.name]
+    for row_line in lines:
+        row, _, line = row_line
+        shown = [line.name]
         for metric in metrics:
-            reached, paper = one.line.accuracy(metric), paper_value(one, metric)
-            cells.append(str(reached) if reached else "not run" if one.row.expected else "")
-            cells += [_number(paper)] if metric in PAPER else []
+            reached, paper = line.accuracy(metric), row_line.paper(metric)
+            shown.append(f"{reached}" if reached else "not run" if row.expected else "")
+            shown += ["" if paper is None else f"{paper:.1f}"] if metric in PAPER else []
             if metric in PAPER and comparable:
-                cells.append(f"{reached.mean - paper:+.1f}" if reached and paper is not None else "")
-        rows.append([*cells, *cost_cells(one.line), str(len(one.line.runs)) if one.row.expected else "cited"])
-    note = (
-        "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation "
-        "over the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip, as in the paper."
-    )
+                shown.append(f"{reached.mean - paper:+.1f}" if reached and paper is not None else "")
+        rows.append([*shown, *cells.cost_cells(line), str(len(line.runs)) if row.expected else "cited"])
+    note = f"{cells.ACCURACY}, as in the paper."
     if not comparable:
         note += " The paper's numbers are of other videos than ours: compare the gains, not the accuracies."
-    note += one_class_note(one.line for one in lines)
-    return Sheet("Accuracy", [*header, "parameters (M)", "GFLOPs", "seeds"], rows, note)
+    note += cells.one_class_note(line for _, _, line in lines)
+    return Sheet("Accuracy", [*header, *cells.COSTS, "seeds"], rows, note)
 
 
-def _comparable(one: RowLine) -> bool:
-    """Whether a row is of the videos that the paper's number is of."""
-    return one.row.expected is not None and one.row.expected.data in PAPER_DATA
-
-
-def paper_value(one: RowLine, metric: str) -> float | None:
-    """The paper's number; none for marked runs, which are not what it is of."""
-    return None if one.marks else one.row.paper.get(metric)
-
-
-def paper_gain(one: RowLine, lines: Sequence[RowLine], metric: str) -> float | None:
-    """What the paper gains over its baseline."""
-    for base in lines:
-        if base.row.name == one.row.baseline and not base.marks:
-            ours, theirs = paper_value(one, metric), paper_value(base, metric)
-            return None if ours is None or theirs is None else round(ours - theirs, 2)
-    return None
-
-
-def _number(value: float | None, form: str = ".1f") -> str:
-    return "" if value is None else format(value, form)
+def _paper_gain(row_line: RowLine, lines: Sequence[RowLine], metric: str) -> float | None:
+    """The gain over the baseline in the paper."""
+    base = next((base for base in lines if base.row.name == row_line.row.baseline and not base.marks), None)
+    ours, theirs = row_line.paper(metric), base and base.paper(metric)
+    return None if ours is None or theirs is None else round(ours - theirs, 2)
 
 
 def _gains(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
-    labels = {one.row.name: one.row.label for one in lines}
+    labels = {row.name: row.label for row, _, _ in lines}
     header, rows = ["row", "over"], []
     for metric in metrics:
-        header += [*gain_header(metric), *(["paper"] if metric in PAPER else [])]
-    for one in lines:
-        if one.row.baseline is None or one.row.expected is None:
+        header += [*cells.gain_header(metric), *(["paper"] if metric in PAPER else [])]
+    for row_line in lines:
+        row, _, line = row_line
+        if row.baseline is None or row.expected is None:
             continue
-        gains = [gain_of(one.line, metric) for metric in metrics]
-        cells = [one.line.name, labels[one.row.baseline]]
+        gains = [gain_of(line, metric) for metric in metrics]
+        shown = [line.name, labels[row.baseline]]
         for metric, gain in zip(metrics, gains, strict=True):
-            cells += gain_cells(one.line, gain, metric)
-            cells += [_number(paper_gain(one, lines, metric), "+.1f")] if metric in PAPER else []
-        rows.append([*cells, *_shared(gains)])
-    note = (
-        "Differences in percent to the baseline with the same seeds, on the videos that both decoded: mean ± standard "
-        "deviation over the seeds, and the paired 95% interval over the choice of the videos, of these trained "
-        "networks. The one tells of training again, the other of other videos."
-    )
-    return Sheet("Gain over the baseline", [*header, "seeds", "videos"], rows, note)
-
-
-def _shared(gains: Sequence[Gain | None]) -> list[str]:
-    """The numbers of seeds and of videos of a comparison."""
-    known = [gain for gain in gains if gain is not None]
-    return [str(known[0].seeds.seeds), str(known[0].num_videos)] if known else ["", ""]
+            shown += cells.gain_cells(line, gain, metric)
+            paper = _paper_gain(row_line, lines, metric)
+            shown += ["" if paper is None else f"{paper:+.1f}"] if metric in PAPER else []
+        known = next((gain for gain in gains if gain is not None), None)
+        rows.append([*shown, *([str(known.seeds.seeds), str(known.num_videos)] if known else ["", ""])])
+    note = f"Differences in percent to the baseline {cells.GAIN} The one tells of training again, the other of other "
+    return Sheet("Gain over the baseline", [*header, "seeds", "videos"], rows, f"{note}videos.")
 
 
 def table_records(lines: Sequence[RowLine], *, metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """The same for programs, a line of the table each."""
+    """The table for programs, a record a line."""
     records = []
-    for one in lines:
-        record: dict[str, Any] = {
-            "row": one.row.name,
-            "label": one.row.label,
-            "marks": "; ".join(one.marks),
-            "baseline": one.row.baseline,
-        }
+    for row_line in lines:
+        row, marks, line = row_line
+        record: dict[str, Any] = {"row": row.name, "label": row.label, "marks": "; ".join(marks)}
+        record["baseline"] = row.baseline
         for metric in metrics:
-            record |= {f"{metric}_paper": paper_value(one, metric)}
-            record |= {f"{metric}_paper_gain": paper_gain(one, lines, metric)}
-            record |= gain_record(one.line, metric)
-        records.append(record | line_record(one.line, metrics=metrics))
+            record[f"{metric}_paper"] = row_line.paper(metric)
+            record[f"{metric}_paper_gain"] = _paper_gain(row_line, lines, metric)
+            record |= cells.gain_record(line, metric)
+        records.append(record | cells.line_record(line, metrics=metrics))
     return records

@@ -8,16 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nonlocal_video.models.complexity import Cost
-from nonlocal_video.reports.tables.cells import (
-    cost_cells,
-    gain_cells,
-    gain_header,
-    gain_record,
-    line_record,
-    one_class_note,
-    title_of,
-)
-from nonlocal_video.reports.tables.lines import Line, by_seed, gain_of
+from nonlocal_video.reports.tables import cells
+from nonlocal_video.reports.tables.lines import TableLine, by_seed, gain_of
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.tables.sheet import Sheet
 from nonlocal_video.reports.values import found_in, labels, named_labels, ordered, spelled
@@ -33,48 +25,21 @@ ALONE = ""
 """The name of the only column where there are no keys for columns."""
 
 
-ACCURACY = (
-    "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation over "
-    "the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip."
-)
-GAIN = (
-    "Differences in percent with the same seeds, on the videos that both decoded: mean ± standard deviation over the "
-    "seeds, and the paired 95% interval over the choice of the videos, of these trained networks."
-)
-
-
 @dataclass(frozen=True)
 class Grid:
     """A line for each row and column."""
 
     rows_key: str
-    lines: Mapping[tuple[str, str], Line]
+    lines: Mapping[tuple[str, str], TableLine]
     """By the values of row and column, in the order of the table."""
-    row_labels: Mapping[str, str]
-    """What is shown for the value of a row, beside the name of the setting."""
-    headings: Mapping[str, str]
-    """What is shown for that of a column, alone."""
-
-    @property
-    def rows(self) -> list[str]:
-        return list(dict.fromkeys(row for row, _ in self.lines))
-
-    @property
-    def columns(self) -> list[str]:
-        return list(dict.fromkeys(column for _, column in self.lines))
-
-
-def facts_of_test(run: Run) -> dict[str, Any]:
-    """What makes a test what it is: `protocol.*`, and the data as `test.data`."""
-    return {"test.data": run.report["data"], **{f"protocol.{k}": value for k, value in run.report["protocol"].items()}}
+    rows: Mapping[str, str]
+    """The words for the values of the rows, beside the name of the setting."""
+    columns: Mapping[str, str]
+    """The words for the values of the columns, alone."""
 
 
 def pick(runs: Sequence[Run], where: Mapping[str, str]) -> list[Run]:
-    """The runs whose settings have these values.
-
-    Raises:
-        ValueError: no such setting, or no run has the value; says which values there are.
-    """
+    """The runs whose settings have these values. Raises ValueError where no run has one, and says which there are."""
     kept = list(runs)
     for key, value in where.items():
         values = {run.test: value_of(run, key) for run in kept}
@@ -87,101 +52,77 @@ def pick(runs: Sequence[Run], where: Mapping[str, str]) -> list[Run]:
 
 
 def value_of(run: Run, key: str) -> str:
-    """The value of a setting, or of a fact of the test, as on the command line.
-
-    Raises:
-        ValueError: the run has no such setting; names similar ones.
-    """
-    facts = {**run.settings, **facts_of_test(run)}
-    if key not in facts:
-        near = get_close_matches(key, facts, n=5, cutoff=0.4) or ["model.pairwise", "data.name", "protocol.name"]
+    """A setting, or a fact of the test, as on the command line. Raises ValueError that names similar ones."""
+    known = {**run.settings, **run.facts}
+    if key not in known:
+        near = get_close_matches(key, known, n=5, cutoff=0.4) or ["model.pairwise", "data.name", "protocol.name"]
         raise ValueError(f"{key}: not a setting of {run.folder}/config.yaml; expected one, such as {', '.join(near)}")
-    return spelled(facts[key])
+    return spelled(known[key])
 
 
 def grid(
-    runs: Sequence[Run],
-    *,
-    rows: str,
-    columns: str | None,
-    baseline: str | None,
-    science: Mapping[Path, Mapping[str, Any]],
-    costs: Mapping[Path, Cost],
+    runs: Sequence[Run], *, rows: str, columns: str | None, baseline: str | None, costs: Mapping[Path, Cost | None]
 ) -> Grid:
-    """Sorts runs into rows and columns; the runs of a cell differ in their seed only.
+    """Sorts runs into rows and columns, the values of these settings; the runs of a cell differ in their seed only.
 
     Args:
-        rows: the setting whose values are the rows.
-        columns: that of the columns; None for a single one.
         baseline: the row that others are compared with.
-        science: what makes each run what it is, by the folder of its test: settings that must not differ unnoticed.
-        costs: of its network, in the same way.
+        costs: the cost of each run's network, by the folder of its test.
 
     Raises:
         ValueError: no such setting or row, an unfinished run, one cell with two tests of one seed, or other settings
             that differ; names them.
     """
-    _check_finished(runs)
-    check_alike(runs, science, keys=[key for key in (rows, columns) if key is not None])
-    cells: dict[tuple[str, str], list[Run]] = {}
+    _check_alike(runs, keys=[key for key in (rows, columns) if key is not None])
+    groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         cell = value_of(run, rows), value_of(run, columns) if columns else ALONE
-        cells.setdefault(cell, []).append(run)
-    row_names, column_names = (ordered(names) for names in zip(*cells, strict=True))
+        groups.setdefault(cell, []).append(run)
+    row_names, column_names = (ordered(names) for names in zip(*groups, strict=True))
     base_name = None if baseline is None else found_in(baseline, row_names)
-    if baseline is not None:
-        if base_name is None:
-            raise ValueError(f"--baseline {baseline}: no such row; expected one of {', '.join(row_names)}")
-        row_names.sort(key=lambda name: name != base_name)
+    if baseline is not None and base_name is None:
+        raise ValueError(f"--baseline {baseline}: no such row; expected one of {', '.join(row_names)}")
+    row_names.sort(key=lambda name: name != base_name)
     shown, headings = labels(row_names), named_labels(columns, column_names) if columns else {ALONE: ALONE}
-    lines: dict[tuple[str, str], Line] = {}
+    lines: dict[tuple[str, str], TableLine] = {}
     for row in row_names:
         for column in column_names:
-            group = cells.get((row, column), [])
             name = f"{shown[row]}, {headings[column]}" if columns else shown[row]
-            runs_of_cell = by_seed(name, group, what="cell")
-            line = Line(name, runs_of_cell, costs[runs_of_cell[0].test] if runs_of_cell else None)
+            of_cell = by_seed(name, groups.get((row, column), []), what="cell")
+            line = TableLine(name, of_cell, costs[of_cell[0].test] if of_cell else None)
             base = lines.get((base_name, column)) if base_name is not None else None  # None at the baseline itself.
             lines[row, column] = replace(line, baseline=base)
     return Grid(rows, lines, shown, headings)
 
 
-def _check_finished(runs: Sequence[Run]) -> None:
+def _check_alike(runs: Sequence[Run], *, keys: Sequence[str]) -> None:
+    """Makes sure that runs are finished and differ in nothing but the keys, what follows from them, and the seed."""
     for run in runs:
         step, steps = run.report["step"], run.report["steps"]
         if step != steps:
             raise ValueError(f"{run.folder}: was tested at step {step} of {steps}; finish it, or leave it out")
-
-
-def check_alike(runs: Sequence[Run], science: Mapping[Path, Mapping[str, Any]], *, keys: Sequence[str]) -> None:
-    """Makes sure that runs differ in nothing but the keys, what follows from them, and the seed.
-
-    Raises:
-        ValueError: they differ in something else, or were tested on other videos of one data set.
-    """
-    facts = [{**science[run.test], **facts_of_test(run)} for run in runs]
     free = ("seed", *keys)
-    named = dict.fromkeys(key for one in facts for key in one if key not in free)
-    values = {key: {spelled(one.get(key)) for one in facts} for key in named}
+    named = dict.fromkeys(key for run in runs for key in run.facts if key not in free)
+    values = {key: ordered(spelled(run.facts.get(key)) for run in runs) for key in named}
     different = [
-        f"  {key}: {', '.join(ordered(values[key]))}"
-        for key in named
-        if len(values[key]) > 1 and not any(follows(runs, facts, key, one) for one in keys)
+        f"  {key}: {', '.join(found)}\n"
+        for key, found in values.items()
+        if len(found) > 1 and not any(follows(runs, key, by) for by in keys)
     ]
     if different:
         raise ValueError(
             f"these runs differ in more than {', '.join(free)}, so that they do not go into one table:\n"
-            + "\n".join(different)
-            + "\nleave some out with --where KEY=VALUE, or make one of these --rows or --cols"
+            + "".join(different)
+            + "leave some out with --where KEY=VALUE, or make one of these --rows or --cols"
         )
-    listed: dict[str, Run] = {}
+    first: dict[str, Run] = {}
     for run in runs:
-        first = listed.setdefault(run.report["data"], run)
-        if run.listed != first.listed:
-            raise ValueError(f"{run.test}: was tested on other videos than {first.test}; leave one of them out")
+        other = first.setdefault(run.report["data"], run)
+        if run.listed != other.listed:
+            raise ValueError(f"{run.test}: was tested on other videos than {other.test}; leave one of them out")
 
 
-def follows(runs: Sequence[Run], facts: Sequence[Mapping[str, Any]], key: str, by: str) -> bool:
+def follows(runs: Sequence[Run], key: str, by: str) -> bool:
     """Whether a setting may follow from another one, and does: as all of `model` follows from `choices.model`."""
     group = by.removeprefix("choices.") if by.startswith("choices.") else by.partition(".")[0]
     whole = key.startswith(f"{group}.") and (by.startswith("choices.") or by == f"{group}.name")
@@ -189,7 +130,7 @@ def follows(runs: Sequence[Run], facts: Sequence[Mapping[str, Any]], key: str, b
         may = not key.startswith("protocol.") or key in FOLLOWING["clip"]
     else:
         may = whole or key in FOLLOWING.get(group, ())
-    pairs = {(value_of(run, by), json.dumps(one.get(key))) for run, one in zip(runs, facts, strict=True)}
+    pairs = {(value_of(run, by), json.dumps(run.facts.get(key))) for run in runs}
     return may and len(pairs) == len({value for value, _ in pairs})
 
 
@@ -203,47 +144,42 @@ def grid_sheets(found: Grid, *, metrics: Sequence[str]) -> list[Sheet]:
 
 def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
     header = [found.rows_key]
-    header += [_heading(found.headings[column], metric) for column in found.columns for metric in metrics]
+    header += [cells.title_of(metric, column=words) for words in found.columns.values() for metric in metrics]
     rows = []
-    for row in found.rows:
+    for row, words in found.rows.items():
         lines = [found.lines[row, column] for column in found.columns]
         reached = [line.accuracy(metric) for line in lines for metric in metrics]
         seeds = dict.fromkeys(", ".join(str(run.seed) for run in line.runs) or "none" for line in lines)
-        costs = dict.fromkeys(tuple(cost_cells(line)) for line in lines if line.runs)
-        both = [" / ".join(dict.fromkeys(cells)) for cells in zip(*costs, strict=True)]
-        cells = ["not run" if one is None else str(one) for one in reached]
-        rows.append([found.row_labels[row], *cells, *both, " / ".join(seeds)])
-    note = ACCURACY + one_class_note(found.lines.values())
-    return Sheet("Accuracy", [*header, "parameters (M)", "GFLOPs", "seeds"], rows, note)
-
-
-def _heading(column: str, metric: str) -> str:
-    return f"{column}: {title_of(metric)}" if column != ALONE else title_of(metric)
+        costs = dict.fromkeys(tuple(cells.cost_cells(line)) for line in lines if line.runs)
+        both = [" / ".join(dict.fromkeys(numbers)) for numbers in zip(*costs, strict=True)]
+        shown = ["not run" if accuracy is None else f"{accuracy}" for accuracy in reached]
+        rows.append([words, *shown, *both, " / ".join(seeds)])
+    note = f"{cells.ACCURACY}.{cells.one_class_note(found.lines.values())}"
+    return Sheet("Accuracy", [*header, *cells.COSTS, "seeds"], rows, note)
 
 
 def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
-    header = [found.rows_key]
-    for column in found.columns:
-        for metric in metrics:
-            header += gain_header(metric, column=found.headings[column])
-    rows = []
-    for row in found.rows[1:]:
-        cells = [found.row_labels[row]]
-        for column in found.columns:
+    parts = [(column, metric) for column in found.columns for metric in metrics]
+    header, rows = [found.rows_key], []
+    for column, metric in parts:
+        header += cells.gain_header(metric, column=found.columns[column])
+    (_, base), *others = found.rows.items()
+    for row, words in others:
+        shown = [words]
+        for column, metric in parts:
             line = found.lines[row, column]
-            for metric in metrics:
-                cells += gain_cells(line, gain_of(line, metric), metric)
-        rows.append(cells)
-    return Sheet(f"Gain over {found.row_labels[found.rows[0]]}", header, rows, GAIN)
+            shown += cells.gain_cells(line, gain_of(line, metric), metric)
+        rows.append(shown)
+    note = f"Differences in percent over the baseline {cells.GAIN}"
+    return Sheet(f"Gain over {base}", header, rows, note)
 
 
 def grid_records(found: Grid, *, metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """The same for programs, a cell each."""
+    """The table for programs, a record a cell."""
     records = []
     for (row, column), line in found.lines.items():
-        gains = [gain_record(line, metric) for metric in metrics]
         record: dict[str, Any] = {"row": row, "column": column}
-        for one in (*gains, line_record(line, metrics=metrics)):
-            record |= one
-        records.append(record)
+        for metric in metrics:
+            record |= cells.gain_record(line, metric)
+        records.append(record | cells.line_record(line, metrics=metrics))
     return records

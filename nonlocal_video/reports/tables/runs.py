@@ -1,8 +1,8 @@
-"""Tested runs, as a table over many of them needs them."""
+"""Tested runs as tables over many of them need them, and where they lie."""
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,26 +20,21 @@ class Scored(NamedTuple):
     """How a test's videos did, of one class each without their scores: 60 tests of Kinetics would fill the memory."""
 
     videos: tuple[str, ...]
+    classes: tuple[str, ...] | None
     labels: Tensor
     """(N,) of one class a video; (N, K) bool of several."""
-    ranks: Tensor
+    ranks: Tensor = torch.empty(0)
     """(N,) how many classes a video's scores put above its label; of one class a video."""
-    clip_ranks: Tensor
-    """(N, V') those of its single clips."""
-    scores: Tensor
-    """(N, K) of several classes a video; else nothing."""
-    classes: tuple[str, ...] | None
+    clip_ranks: Tensor = torch.empty(0)
+    """(N, V') the ranks of its single clips."""
+    scores: Tensor = torch.empty(0)
+    """(N, K) of several classes a video."""
 
     def right(self, metric: str) -> Tensor:
         """How far each video is right by a metric that is a mean over videos, (N,) in [0, 1]."""
         kind, _, k = metric.rpartition("top")
         ranks = {"": self.ranks[:, None], "clip_": self.clip_ranks, "first_clip_": self.clip_ranks[:, :1]}[kind]
         return (ranks < int(k)).double().mean(dim=1)
-
-
-def is_of_videos(metric: str) -> bool:
-    """Whether a metric is a mean over the videos, so that these can be set side by side."""
-    return re.fullmatch(r"(clip_|first_clip_)?top\d+", metric) is not None
 
 
 @dataclass(frozen=True)
@@ -51,29 +46,32 @@ class Run:
     """The test's folder, below the run's."""
     report: dict[str, Any]
     settings: dict[str, Any]
-    """All, by their dotted names."""
+    """All settings, by their dotted names."""
+    identity: Mapping[str, Any]
+    """The settings that make it what it is, which must not differ unnoticed within a table."""
 
     @property
     def seed(self) -> int:
         return int(self.settings["seed"])
 
     @cached_property
-    def scored(self) -> Scored:
-        """Read when it is needed.
+    def facts(self) -> dict[str, Any]:
+        """The identity of the run, and that of its test: `protocol.*`, and the data as `test.data`."""
+        protocol = {f"protocol.{key}": value for key, value in self.report["protocol"].items()}
+        return {**self.identity, "test.data": self.report["data"], **protocol}
 
-        Raises:
-            ValueError: the files of the test do not fit each other.
-        """
+    @cached_property
+    def scored(self) -> Scored:
+        """The test's videos, read when they are needed. Raises ValueError where its files do not fit each other."""
         test = read_predictions(self.test)
-        predictions, nothing = test.predictions, torch.empty(0)
+        predictions, classes = test.predictions, tuple(test.classes) if test.classes else None
         videos = tuple(prediction.video for prediction in predictions)
-        classes = tuple(test.classes) if test.classes else None
         if self.report.get("multi_label"):
             scores, targets = scores_and_targets(predictions)
-            return Scored(videos, targets, nothing, nothing, scores, classes)
+            return Scored(videos, classes, targets, scores=scores)
         labels = torch.tensor([prediction.label for prediction in predictions])
         clip_ranks = torch.tensor([prediction.clip_ranks for prediction in predictions])
-        return Scored(videos, labels, label_ranks_of(predictions), clip_ranks, nothing, classes)
+        return Scored(videos, classes, labels, label_ranks_of(predictions), clip_ranks)
 
     @cached_property
     def listed(self) -> frozenset[str]:
@@ -81,50 +79,43 @@ class Run:
         return frozenset(self.scored.videos) | {failure["video"] for failure in self.report["failures"]}
 
     def records(self, name: str) -> list[dict[str, float]]:
-        """Those of metrics.jsonl or validation.jsonl, up to what a killed run left half written; none without it."""
+        """The records of metrics.jsonl or validation.jsonl, up to what a killed run left half written."""
         return list(json_lines(self.folder / name, dict))
 
     def value(self, metric: str) -> float | None:
         """A metric of the report in percent; of all listed videos where the report has it so. None if it is not known.
 
-        Raises:
-            ValueError: the report has no such metric; lists those that it has.
+        Raises ValueError where the report has no such metric, and lists those that it has.
         """
-        known = [
-            key
-            for key, value in self.report.items()
-            if re.search("top[0-9]|map", key) and isinstance(value, float | int | None)
-        ]
+        metrics = filter(re.compile("top[0-9]|map").search, self.report)
+        known = [name for name in metrics if isinstance(self.report[name], float | int | None)]
         if metric not in known:
             raise ValueError(f"{self.test / REPORT}: has no {metric}; expected one of {', '.join(known)}")
-        value: float | None = self.report.get(f"{metric}_of_listed", self.report[metric])
-        return value
+        return self.report.get(f"{metric}_of_listed", self.report[metric])
 
 
-class Found(NamedTuple):
-    """What lies below some folders."""
+class FoundTests(NamedTuple):
+    """The tests that lie below some folders."""
 
     tests: list[Path]
     """Folders of tests that a table can hold."""
     left_out: dict[str, list[Path]]
-    """Folders of others, by the reason."""
+    """Folders that it cannot hold, by the reason."""
 
 
-def find_tests(folders: Iterable[Path]) -> Found:
-    """The tests of runs in these folders or below, each once.
-
-    Raises:
-        ValueError: there is none.
-    """
-    folders, tests, others = list(folders), list[Path](), dict[str, list[Path]]()
-    for path in _below(folders, REPORT):
-        why = _why_not(path)
-        (others.setdefault(why, []) if why else tests).append(path.parent)
+def find_tests(folders: Sequence[Path]) -> FoundTests:
+    """The tests of runs in these folders or below, each once. Raises ValueError where there is none."""
+    tests, others = list[Path](), dict[str, list[Path]]()
+    reports = {path.resolve(): path for folder in folders for path in sorted(folder.rglob(REPORT))}
+    for path in reports.values():
+        if path.is_file():  # Not a pipe, which would be waited for.
+            why = _why_not(path)
+            (others.setdefault(why, []) if why else tests).append(path.parent)
     others = {**unfinished_runs(folders, tested={test.parent.parent.resolve() for test in tests}), **others}
     if not tests:
         reasons = "".join(f"; {line}" for line in left_out(others))
         raise ValueError(f"{', '.join(map(str, folders))}: no {REPORT} of a tested run here or below{reasons}")
-    return Found(tests, others)
+    return FoundTests(tests, others)
 
 
 def left_out(others: Mapping[str, Sequence[Path]]) -> list[str]:
@@ -137,12 +128,6 @@ def left_out(others: Mapping[str, Sequence[Path]]) -> list[str]:
             names = ", ".join(os.path.relpath(path, common) for path in paths)
             lines.append(f"{len(paths)} {why}, in {common or '.'}: {names}")
     return lines
-
-
-def _below(folders: Sequence[Path], name: str) -> list[Path]:
-    """The files of this name, each once, in the order of the folders."""
-    found = {path.resolve(): path for folder in folders for path in sorted(folder.rglob(name))}
-    return [path for path in found.values() if path.is_file()]  # Not a pipe, which would be waited for.
 
 
 def _why_not(path: Path) -> str | None:

@@ -1,17 +1,14 @@
 """Tables as Markdown, LaTeX, HTML and CSV, and the files of a report over many runs."""
 
 import base64
-import csv
 import html
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tabulate import tabulate
-
+from nonlocal_video.reports.texts import csv_text, table
 from nonlocal_video.system.files import whole_file
 
 STYLE = """
@@ -21,6 +18,9 @@ th, td {padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: right;
 th:first-child, td:first-child {text-align: left} thead th {border-bottom: 2px solid #888}
 img {max-width: 100%} p.note {color: #555; max-width: 60rem}
 """
+FORMS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}
+SHOWN = ("validation", "classes")
+"""The plots that a page about several tables shows."""
 
 
 @dataclass(frozen=True)
@@ -46,149 +46,102 @@ class Report:
     """Everything that is told of many runs."""
 
     name: str
-    """Of its files."""
+    """The beginning of the names of its files."""
     title: str
     sheets: Sequence[Sheet]
     origin: Sheet
-    """Where the numbers come from."""
     notes: Sequence[str]
-    """What is left out, and why."""
+    """The runs that are left out, and why."""
     records: Sequence[dict[str, Any]]
-    """For programs: a line a line of the table, with all digits."""
+    """The lines of the table for programs, with all digits."""
     pictures: Sequence[Picture]
 
     @property
     def all_sheets(self) -> list[Sheet]:
-        """Those that have lines."""
+        """The sheets that have lines."""
         return [sheet for sheet in (*self.sheets, self.origin) if sheet.rows]
+
+    def file_of(self, picture: Picture) -> str:
+        return f"{self.name}_{picture.name}.png"
 
 
 def format_sheet(sheet: Sheet, *, form: str) -> str:
     """A table as `markdown`, `latex` (with booktabs) or `html`; texts are escaped."""
-    if form == "markdown":
-        lines = [[cell.replace("|", "\\|") for cell in row] for row in (sheet.header, *sheet.rows)]
-        lines.insert(1, ["---", *["---:"] * (len(sheet.header) - 1)])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    named, aligned = {"latex": "latex_booktabs", "html": "html"}[form], ("left", *["right"] * (len(sheet.header) - 1))
-    text = tabulate(sheet.rows, sheet.header, tablefmt=named, disable_numparse=True, colalign=aligned)
-    if form == "latex":
-        return re.sub(r"(?<!\S)-(?=\d)", "$-$", text).replace("±", "$\\pm$")
-    return text
+    text = table(sheet.header, sheet.rows, form=FORMS[form])
+    return re.sub(r"(?<!\S)-(?=\d)", "$-$", text).replace("±", "$\\pm$") if form == "latex" else text
 
 
 def format_markdown(report: Report, *, pictures: bool) -> str:
-    """The report for people.
-
-    Args:
-        pictures: whether to show them, from the files beside.
-    """
+    """The report for people; its pictures are shown from the files beside."""
     parts = [f"# {report.title}"]
     for sheet in report.all_sheets:
         parts += [f"## {sheet.title}", format_sheet(sheet, form="markdown"), *([sheet.note] if sheet.note else [])]
     if report.notes:
         parts += ["## Left out", "\n".join(f"- {note}" for note in report.notes)]
-    if pictures:
-        for one in report.pictures:
-            parts += [f"## {one.title}", f"![{one.title}]({_file_of(report, one)})"]
+    for picture in report.pictures if pictures else ():
+        parts += [f"## {picture.title}", f"![{picture.title}]({report.file_of(picture)})"]
     return "\n\n".join(parts) + "\n"
 
 
-def format_latex(report: Report) -> str:
-    """All tables, for papers."""
-    parts = ["% needs \\usepackage{booktabs}"]
-    for sheet in report.all_sheets:
-        parts.append(f"% {report.title}: {sheet.title}\n{format_sheet(sheet, form='latex')}")
-    return "\n\n".join(parts) + "\n"
-
-
-def format_html(report: Report) -> str:
+def _format_html(report: Report) -> str:
     """One page that holds everything, its pictures too."""
     title = html.escape(report.title)
     parts = [f"<h1>{title}</h1>"]
     for sheet in report.all_sheets:
-        parts += _html_sheet(sheet)
+        note = f'<p class="note">{html.escape(sheet.note)}</p>' if sheet.note else ""
+        parts += [f"<h2>{html.escape(sheet.title)}</h2>", format_sheet(sheet, form="html"), note]
     for picture in report.pictures:
         data, words = base64.b64encode(picture.png).decode(), html.escape(picture.title)
         parts.append(f'<h2>{words}</h2>\n<img alt="{words}" src="data:image/png;base64,{data}">')
     if report.notes:
-        parts.append(
-            "<h2>Left out</h2>\n<ul>" + "".join(f"<li>{html.escape(note)}</li>" for note in report.notes) + "</ul>"
-        )
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
+        parts.append(f"<h2>Left out</h2>\n<ul>{notes}</ul>")
     body = "\n".join(parts)
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
 
 
-def _html_sheet(sheet: Sheet) -> list[str]:
-    note = f'<p class="note">{html.escape(sheet.note)}</p>' if sheet.note else ""
-    return [f"<h2>{html.escape(sheet.title)}</h2>", format_sheet(sheet, form="html"), note]
-
-
-def format_csv(records: Sequence[dict[str, Any]]) -> str:
-    """A line a record; what is not known is empty."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
-    table.writeheader()
-    table.writerows(records)
-    return text.getvalue()
-
-
 def write_files(folder: Path, report: Report) -> list[Path]:
-    """Writes NAME.md, .csv, .tex, .html and the pictures; where they are, the page that people open first.
-
-    Raises:
-        ValueError: the folder cannot be written.
-    """
+    """Writes the page that people open first, NAME.html, then .md, .tex, .csv and the pictures; returns their paths."""
+    columns = list(dict.fromkeys(key for record in report.records for key in record))
+    latex = [f"% {report.title}: {sheet.title}\n{format_sheet(sheet, form='latex')}\n" for sheet in report.all_sheets]
     texts = {
-        ".html": format_html(report),
+        ".html": _format_html(report),
         ".md": format_markdown(report, pictures=True),
-        ".tex": format_latex(report),
-        ".csv": format_csv(report.records),
+        ".tex": "\n".join(["% needs \\usepackage{booktabs}\n", *latex]),
+        ".csv": csv_text(columns, ([record.get(column) for column in columns] for record in report.records)),
     }
     contents = {folder / f"{report.name}{end}": text.encode("utf-8", "surrogateescape") for end, text in texts.items()}
-    contents |= {folder / _file_of(report, picture): picture.png for picture in report.pictures}
+    contents |= {folder / report.file_of(picture): picture.png for picture in report.pictures}
     for path, content in contents.items():
         _write(path, content)
     return list(contents)
 
 
-def _file_of(report: Report, picture: Picture) -> str:
-    return f"{report.name}_{picture.name}.png"
-
-
-SHOWN = ("validation", "classes")
-"""The plots that a page about several tables shows."""
-
-
 def write_into(path: Path, reports: Sequence[Report], *, block: str, first: str = "") -> None:
-    """Puts tables into a Markdown file; several have headings, and plots in a folder of the file's name beside it.
+    """Puts tables into a Markdown file, below `first`, between the lines that `block` names.
 
-    Args:
-        block: the name of the lines between which they go.
-        first: what stands above them.
-
-    Raises:
-        ValueError: the file has no such lines, or the folder cannot be written.
+    Several tables have headings, and plots in a folder of the file's name beside it. Raises ValueError where the file
+    has no such lines, or the folder cannot be written.
     """
     parts = [first] if first else []
-    for report in reports:
-        if len(reports) == 1:
-            parts += [format_sheet(sheet, form="markdown") for sheet in report.sheets]
-            continue
-        parts += [f"## {report.title}"]
-        for sheet in report.all_sheets:
-            parts += [f"**{sheet.title}**", format_sheet(sheet, form="markdown")]
-        for one in report.pictures:
-            if one.name in SHOWN:
-                _write(path.with_suffix("") / _file_of(report, one), one.png)
-                parts += [f"![{one.title}]({path.stem}/{_file_of(report, one)})"]
-    if len(reports) > 1:
-        parts += [f"*{note}*" for note in dict.fromkeys(s.note for r in reports for s in r.all_sheets if s.note)]
+    if len(reports) == 1:
+        parts += [format_sheet(sheet, form="markdown") for sheet in reports[0].sheets]
+    else:
+        for report in reports:
+            parts.append(f"## {report.title}")
+            for sheet in report.all_sheets:
+                parts += [f"**{sheet.title}**", format_sheet(sheet, form="markdown")]
+            for picture in report.pictures:
+                if picture.name in SHOWN:
+                    _write(path.with_suffix("") / report.file_of(picture), picture.png)
+                    parts.append(f"![{picture.title}]({path.stem}/{report.file_of(picture)})")
+        notes = (sheet.note for report in reports for sheet in report.all_sheets if sheet.note)
+        parts += [f"*{note}*" for note in dict.fromkeys(notes)]
     replace_block(path, name=block, text="\n\n".join(parts))
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Raises: ValueError: it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
@@ -198,11 +151,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def replace_block(path: Path, *, name: str, text: str) -> None:
-    """Puts text between the lines `<!-- name -->` and `<!-- /name -->` of a file.
-
-    Raises:
-        ValueError: the file has no such lines.
-    """
+    """Puts text between the lines `<!-- name -->` and `<!-- /name -->` of a file. Raises ValueError if it has none."""
     content = path.read_text()
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     if start not in content or end not in content:

@@ -1,17 +1,18 @@
 """Runs that a table cannot hold, and why: they failed, were killed, are at work, or wait for their test."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from nonlocal_video.system.files import LOCK, held_by, is_new, whole_file
+from nonlocal_video.reports.texts import write_text
+from nonlocal_video.system.files import LOCK, held_by, is_new
 
 SETTINGS = "config.yaml"
 """The file of a run's settings, which training writes before its first step."""
 WEIGHTS = "model.safetensors"
-"""What training writes at its end."""
+"""The file that training writes at its end."""
 FAILED = "failed.txt"
-"""Why the last job of a run failed; the next one that begins to train deletes it."""
+"""The file that says why the last job of a run failed; the next one that begins to train deletes it."""
 SHOWN = 200
 """Characters of an error that a list of runs shows."""
 
@@ -20,34 +21,26 @@ def write_failure(folder: Path, error: BaseException) -> None:
     """Keeps why a run's job failed; where its folder cannot be written, it has no other place."""
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / FAILED) as file:
-            file.write(f"{str(error) or type(error).__name__}\n".encode("utf-8", "surrogateescape"))
+        write_text(folder / FAILED, f"{str(error) or type(error).__name__}\n")
 
 
 def unfinished_runs(folders: Iterable[Path], *, tested: set[Path]) -> dict[str, list[Path]]:
-    """The runs in these folders or below that are not tested, by the reason; those that failed first.
+    """The runs in these folders or below that are not `tested` (resolved folders), by the reason; failed ones first.
 
-    Args:
-        tested: resolved folders of the runs that are.
+    A run has settings, a failure, or nothing but a lock; the locks of tests lie below a run's folder.
     """
-    reasons: dict[str, list[Path]] = {}
-    for run in _run_folders(folders):
-        if run.resolve() not in tested:
-            reasons.setdefault(_why(run), []).append(run)
-    return dict(sorted(reasons.items(), key=lambda reason: not reason[0].startswith("failed")))
-
-
-def _run_folders(folders: Iterable[Path]) -> Iterator[Path]:
-    """Folders with settings, a failure, or nothing but a lock, each once; those of tests lie below a run's."""
-    seen = set()
+    runs: dict[Path, Path] = {}
     for folder in folders:
-        files = sorted(path for name in (SETTINGS, FAILED, LOCK) for path in folder.rglob(name))
+        files = [path for name in (SETTINGS, FAILED, LOCK) for path in folder.rglob(name)]
         for path in sorted(files, key=lambda path: path.parent):
             run = path.parent
-            is_run = path.name != LOCK or (is_new(run) and run.parent.name != "test")
-            if is_run and run.resolve() not in seen:
-                seen.add(run.resolve())
-                yield run
+            if path.name != LOCK or (is_new(run) and run.parent.name != "test"):
+                runs.setdefault(run.resolve(), run)
+    reasons: dict[str, list[Path]] = {}
+    for resolved, run in runs.items():
+        if resolved not in tested:
+            reasons.setdefault(_why(run), []).append(run)
+    return dict(sorted(reasons.items(), key=lambda reason: not reason[0].startswith("failed")))
 
 
 def _why(run: Path) -> str:

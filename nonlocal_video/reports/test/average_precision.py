@@ -1,7 +1,5 @@
-"""What a report says of videos with several classes each: average precisions, and the files that hold them."""
+"""The part of a report on videos with several classes each: average precisions, and the files that hold them."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +7,9 @@ from typing import Any
 import torch
 
 from nonlocal_video.metrics.average_precision import MeanAp, map_interval, mean_ap, multi_hot
-from nonlocal_video.reports.markdown import class_name, interval, number, table
-from nonlocal_video.reports.test.pictures import draw_precisions
+from nonlocal_video.reports.test.pictures import precisions_figure, save
 from nonlocal_video.reports.test.predictions import CLASSES, scores_and_targets
-from nonlocal_video.system.files import whole_file
+from nonlocal_video.reports.texts import classes_table, csv_text, interval, number, table, write_text
 from nonlocal_video.types import Prediction
 
 PICTURE, SUBMISSION = PICTURES = ("average_precision.png", "submission.txt")
@@ -21,79 +18,56 @@ SHOWN = 10
 """Classes that the report names; classes.csv has all."""
 
 
-def precision_facts(
+def facts(
     predictions: Sequence[Prediction], lost: Iterable[tuple[int, ...]], *, names: Sequence[str] | None
 ) -> dict[str, Any]:
-    """What report.json has: `map` and `weighted_map` of the decoded videos, `*_of_listed` with the lost ones.
+    """The entries of report.json: `map` and `weighted_map` of the decoded videos, `*_of_listed` with the lost ones.
 
-    Args:
-        lost: the classes of each video without a prediction, which are never found.
-        names: of the classes.
+    The classes of each `lost` video, which has no prediction, are never found; `names` are those of the classes.
     """
     scores, targets = scores_and_targets(predictions)
     found = mean_ap(scores, targets)
     listed = mean_ap(scores, targets, lost=multi_hot(list(lost), scores.shape[1]).sum(dim=0))
-    ranked = found.ranked
-
-    def told(labels: Sequence[int]) -> list[dict[str, Any]]:
-        return [
-            {"class": label, "name": names[label] if names else None, "videos": int(found.positives[label]),
-             "ap": float(found.classes[label])}
-            for label in labels
-        ]  # fmt: skip
-
+    told = [
+        {"class": label, "name": names[label] if names else None, "videos": int(found.positives[label]),
+         "ap": float(found.classes[label])}
+        for label in found.ranked
+    ]  # fmt: skip
     return {
         "map": found.mean,
         "map_interval": list(map_interval(scores, targets)),
         "map_of_listed": listed.mean,
         "weighted_map": found.weighted,
         "weighted_map_of_listed": listed.weighted,
-        "classes_with_videos": len(ranked),
+        "classes_with_videos": len(told),
         "videos_without_labels": int((~targets.any(dim=1)).sum()),
-        "best_classes": told(ranked[:SHOWN]),
-        "worst_classes": told(ranked[::-1][:SHOWN]),
+        "best_classes": told[:SHOWN],
+        "worst_classes": told[::-1][:SHOWN],
     }
 
 
-def write_precision_files(
+def write_files(
     folder: Path, report: Mapping[str, Any], predictions: Sequence[Prediction], *, classes: Sequence[str] | None
 ) -> None:
-    """classes.csv, the picture and submission.txt.
-
-    Args:
-        classes: their names.
-    """
+    """Writes classes.csv, the picture, and submission.txt as the official evaluation of Charades reads it."""
     num_classes = report["num_classes"]
     found = MeanAp(torch.full((num_classes,), torch.nan), torch.zeros(num_classes, dtype=torch.int64))
     if report["labels"]:
         found = mean_ap(*scores_and_targets(predictions))
-        draw_precisions(folder / PICTURE, found, classes=classes)
-    write_class_precisions(folder / CLASSES, found, classes=classes)
-    write_submission(folder / SUBMISSION, predictions)
+        save(folder / PICTURE, precisions_figure(found, classes=classes))
+    names, counts = classes or [""] * num_classes, found.positives.tolist()
+    precisions = [number(ap) if count else "" for ap, count in zip(found.classes.tolist(), counts, strict=True)]
+    rows = zip(range(num_classes), names, counts, precisions, strict=True)
+    write_text(folder / CLASSES, csv_text(HEADER, rows))
+    lines = (
+        " ".join([prediction.video, *(f"{score:.9g}" for score in prediction.scores.tolist())])
+        for prediction in predictions
+    )
+    write_text(folder / SUBMISSION, "".join(f"{line}\n" for line in lines))
 
 
-def write_class_precisions(path: Path, found: MeanAp, *, classes: Sequence[str] | None) -> None:
-    """A line for each class, with or without videos."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    for label, (precision, videos) in enumerate(zip(found.classes.tolist(), found.positives.tolist(), strict=True)):
-        name = classes[label] if classes else ""
-        writer.writerow([label, name, videos, f"{precision:.2f}" if videos else ""])
-    with whole_file(path) as file:
-        file.write(text.getvalue().encode())
-
-
-def write_submission(path: Path, predictions: Sequence[Prediction]) -> None:
-    """A line `ID s_0 ... s_156` for each video, as the official evaluation of Charades reads."""
-    with whole_file(path) as file:
-        for prediction in predictions:
-            scores = " ".join(f"{score:.9g}" for score in prediction.scores.tolist())
-            file.write(f"{prediction.video} {scores}\n".encode("utf-8", "surrogateescape"))
-
-
-def format_precisions(report: Mapping[str, Any]) -> list[str]:
-    """In a few lines."""
+def console_lines(report: Mapping[str, Any]) -> list[str]:
+    """The average precisions in a few lines."""
     low, high = report["map_interval"]
     return [
         f"mAP: {report['map']:.2f} (95%: {low:.2f} to {high:.2f}) of the decoded videos, "
@@ -103,17 +77,28 @@ def format_precisions(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def precision_page(report: Mapping[str, Any]) -> list[str]:
-    """The same in Markdown, with the classes."""
+def page_parts(report: Mapping[str, Any]) -> list[str]:
+    """The average precisions in Markdown, with the classes."""
+    parts = ["## Average precision", _precisions(report), _note(report), "## Classes"]
+    for words, key in (("All of them: [classes.csv](classes.csv). The best:", "best"), ("The worst:", "worst")):
+        parts += [words, classes_table(report[f"{key}_classes"], key="ap", words="average precision")]
+    return [*parts, f"![the average precision of every class]({PICTURE})"]
+
+
+def _precisions(report: Mapping[str, Any]) -> str:
     videos = report["videos"]
     lost = videos["missing"] + videos["failed"]
-    rows = [
-        [f"of the {videos['decoded']} decoded videos", number(report["map"]), interval(report["map_interval"]),
-         number(report["weighted_map"])]
-    ]  # fmt: skip
+    kinds = [("", f"of the {videos['decoded']} decoded videos")]
     if lost:
-        words = f"of all {videos['listed']} listed: the {lost} lost ones are never found"
-        rows.append([words, number(report["map_of_listed"]), "", number(report["weighted_map_of_listed"])])
+        kinds.append(("_of_listed", f"of all {videos['listed']} listed: the {lost} lost ones are never found"))
+    rows = []
+    for kind, words in kinds:
+        ends = interval(report.get(f"map{kind}_interval"))
+        rows.append([words, number(report[f"map{kind}"]), ends, number(report[f"weighted_map{kind}"])])
+    return table(["%", "mAP", "95% interval", "weighted mAP"], rows)
+
+
+def _note(report: Mapping[str, Any]) -> str:
     note = (
         f"Mean over the {report['classes_with_videos']} of {report['num_classes']} classes that a video shows; "
         f"{report['videos_without_labels']} videos without a label are left out. Weighted: with the number of each "
@@ -123,16 +108,4 @@ def precision_page(report: Mapping[str, Any]) -> list[str]:
     if report["train_top1"] is not None:
         hit = number(report["train_top1"])
         note += f" In training, the best-scored class was one of the clip's in {hit}% (last tenth of the steps)."
-    parts = ["## Average precision", table(["%", "mAP", "95% interval", "weighted mAP"], rows), note]
-    parts += [
-        "## Classes",
-        "All of them: [classes.csv](classes.csv). The best:",
-        _classes_table(report["best_classes"]),
-    ]
-    parts += ["The worst:", _classes_table(report["worst_classes"])]
-    return [*parts, f"![the average precision of every class]({PICTURE})"]
-
-
-def _classes_table(classes: Sequence[Mapping[str, Any]]) -> str:
-    rows = [[class_name(one["class"], one["name"]), str(one["videos"]), number(one["ap"])] for one in classes]
-    return table(["class", "videos", "average precision"], rows)
+    return note

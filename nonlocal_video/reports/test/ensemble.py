@@ -15,10 +15,7 @@ def average(tests: Sequence[Tested], *, weights: Sequence[float], common: bool) 
 
     Args:
         weights: one for each test, which add up to 1.
-        common: a video that some test lacks is left out, and told as a failure; else it is an error.
-
-    Raises:
-        ValueError: tests of other classes, labels or videos.
+        common: a video that some test lacks is left out, and told as a failure; else it is a ValueError, as in `share`.
     """
     shared = share(tests)
     for test, only in zip(tests, shared.only, strict=True):
@@ -29,9 +26,8 @@ def average(tests: Sequence[Tested], *, weights: Sequence[float], common: bool) 
             )
     predictions = []
     for members in zip(*shared.predictions, strict=True):
-        scores = sum(
-            (w * one.scores for w, one in zip(weights, members, strict=True)), torch.zeros_like(members[0].scores)
-        )
+        parts = (weight * member.scores for weight, member in zip(weights, members, strict=True))
+        scores = sum(parts, torch.zeros_like(members[0].scores))
         predictions.append(Prediction(members[0].video, members[0].label, scores))
     return Evaluation(predictions, _failures(tests, {prediction.video for prediction in predictions}))
 
@@ -47,18 +43,16 @@ def _failures(tests: Sequence[Tested], scored: set[str]) -> list[Failure]:
 
 
 def lost_labels(tests: Sequence[Tested]) -> dict[str, tuple[int, ...]]:
-    """Of tests with several classes a video: those of every video that some test knows."""
+    """The classes of every video that some test knows, where videos have several."""
     labels: dict[str, tuple[int, ...]] = {}
     for test in tests:
-        labels |= {
-            failure["video"]: tuple(failure["labels"]) for failure in test.report["failures"] if "labels" in failure
-        }
-        labels |= {one.video: one.label for one in test.predictions if isinstance(one.label, tuple)}
+        labels |= {lost["video"]: tuple(lost["labels"]) for lost in test.report["failures"] if "labels" in lost}
+        labels |= {scored.video: scored.label for scored in test.predictions if isinstance(scored.label, tuple)}
     return labels
 
 
 def shared_facts(tests: Sequence[Tested], *, weights: Sequence[float]) -> dict[str, Any]:
-    """The facts of an ensemble's report: those that all its members share, and of each member what tells it apart."""
+    """The facts of an ensemble's report: those that all members share, and those that tell each member apart."""
     reports = [test.report for test in tests]
     known = [key for key in FACTS if key != "versions" and all(key in report for report in reports)]
     shared = {key: reports[0][key] for key in known if all(report[key] == reports[0][key] for report in reports)}

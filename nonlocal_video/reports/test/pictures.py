@@ -1,4 +1,4 @@
-"""The pictures of a test: which classes are taken for which, what more clips bring, average precisions."""
+"""The pictures of a test: which classes are taken for which, the gain of more clips, average precisions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,16 +21,14 @@ NUMBERED = 12
 """Up to so many have their videos and shares in the cells."""
 
 
-def draw_confusions(path: Path, confusions: Tensor, *, classes: Sequence[str] | None) -> None:
-    """Writes what `confusions_figure` draws."""
-    _save(confusions_figure(confusions, classes=classes), path)
+def save(path: Path, figure: Figure) -> None:
+    """Writes a figure as a PNG."""
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
 
 
 def confusions_figure(confusions: Tensor, *, classes: Sequence[str] | None) -> Figure:
-    """The shares of each class's videos (rows of (K, K) counts) that are taken for each class; grey without videos.
-
-    Of few classes, each cell says its videos and their share.
-    """
+    """The shares of each class's videos (rows of (K, K) counts) that are taken for each class; grey without videos."""
     num_classes = len(confusions)
     totals = confusions.sum(dim=1, keepdim=True)
     shares = torch.where(totals > 0, 100 * confusions / totals.clamp(min=1), torch.nan)
@@ -58,7 +56,7 @@ def confusions_figure(confusions: Tensor, *, classes: Sequence[str] | None) -> F
 
 
 def _number_cells(axes: Axes, confusions: Tensor, shares: Tensor) -> None:
-    """The videos of each cell and their share, but of the empty ones only the 0."""
+    """Writes the videos of each cell and their share, but of the empty ones only the 0."""
     size = 10 if len(confusions) <= 4 else 7
     for between in range(1, len(confusions)):  # Cells of one colour are still cells.
         axes.axhline(between - 0.5, color="0.8", linewidth=1)
@@ -70,19 +68,12 @@ def _number_cells(axes: Axes, confusions: Tensor, shares: Tensor) -> None:
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
 
 
-def draw_clips(path: Path, after_clips: Sequence[Mapping[str, float]], *, num_videos: int) -> None:
-    """Writes what `clips_figure` draws."""
-    _save(clips_figure(after_clips, num_videos=num_videos), path)
-
-
 def clips_figure(after_clips: Sequence[Mapping[str, float]], *, num_videos: int) -> Figure:
     """Top-1 and top-5 of the first 1, 2, ... clips together, each with its 95% interval as a band."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     clips = [row["clips"] for row in after_clips]
-    for key in ("top1", "top5"):
-        if key not in after_clips[0]:
-            continue
+    for key in (key for key in ("top1", "top5") if key in after_clips[0]):
         values = [row[key] for row in after_clips]
         bands = [wilson_interval(round(value * num_videos / 100), num_videos) for value in values]
         (line,) = axes.plot(clips, values, marker="o", markersize=4, label=f"top-{key[-1]}, {values[-1]:.2f} with all")
@@ -97,7 +88,7 @@ def clips_figure(after_clips: Sequence[Mapping[str, float]], *, num_videos: int)
     return figure
 
 
-def draw_precisions(path: Path, found: MeanAp, *, classes: Sequence[str] | None) -> None:
+def precisions_figure(found: MeanAp, *, classes: Sequence[str] | None) -> Figure:
     """A bar for each class that a video shows, the best first; on the right, how many videos show it."""
     shown = found.ranked
     rows = range(len(shown))
@@ -116,9 +107,4 @@ def draw_precisions(path: Path, found: MeanAp, *, classes: Sequence[str] | None)
     for axes in (bars, counts):
         axes.grid(axis="x", alpha=0.3)
         axes.set_axisbelow(True)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
+    return figure

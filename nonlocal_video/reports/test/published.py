@@ -1,9 +1,10 @@
 """Published accuracies: the table of all, and the comparison with a measured one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nonlocal_video.models.weights.published import Published
+from nonlocal_video.reports.texts import table
 
 LISTED = {"caffe2": 19_761, "mmaction2": 19_796}
 """The validation videos of Kinetics-400 that a format's code base tested on (DATASET.md; configs/recognition/i3d)."""
@@ -11,27 +12,24 @@ LISTED = {"caffe2": 19_761, "mmaction2": 19_796}
 
 def published_table(models: Sequence[Published]) -> str:
     """Markdown: a row for each model, then what is to be known of some."""
-    lines = ["| name | file | network | protocol | top-1 / top-5 |", "|---|---|---|---|---|"]
+    rows, notes = [], dict[str, list[str]]()
     for model in models:
         accuracy = " / ".join(accuracies(model.top1, model.top5))
         changes = {key: value for key, value in model.protocol.items() if key != "name"}
         network, protocol = _settings(model.network, model.options), _settings(model.protocol["name"], changes)
-        cells = [f"`{model.name}`", f"[{model.file}]({model.url})", network, protocol, accuracy]
-        lines.append(f"| {' | '.join(cells)} |")
-    notes: dict[str, list[str]] = {}
-    for model in models:
+        rows.append([f"`{model.name}`", f"[{model.file}]({model.url})", network, protocol, accuracy])
         if model.note:
             notes.setdefault(model.note, []).append(f"`{model.name}`")
-    return "\n".join([*lines, "", *(f"- {', '.join(names)}: {note}." for note, names in notes.items())])
+    header = ["name", "file", "network", "protocol", "top-1 / top-5"]
+    said = [f"- {', '.join(names)}: {note}." for note, names in notes.items()]
+    return "\n".join([table(header, rows, texts=range(5)), "", *said])
 
 
-def compare_published(report: dict[str, Any]) -> list[str]:
+def compare_published(report: Mapping[str, Any]) -> list[str]:
     """The lines of a test's report that set its accuracy beside the published one; none if nothing is published.
 
     Accuracies are in percent of the decoded videos. Numbers of another data set or protocol are not compared.
-
-    Args:
-        report: with `published` (fields of `Published`, its protocol resolved) or without.
+    `published` in the report has the fields of `Published`, its protocol resolved.
     """
     published = report.get("published")
     if not published:
@@ -53,7 +51,7 @@ def compare_published(report: dict[str, Any]) -> list[str]:
     return lines + ([f"of the published test: {published['note']}"] if published["note"] else [])
 
 
-def _differences(report: dict[str, Any], published: dict[str, Any]) -> list[str]:
+def _differences(report: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
     """Why the numbers of a report do not compare with the published ones."""
     if report["top1"] is None:
         return ["nothing was measured"]
@@ -66,12 +64,12 @@ def _differences(report: dict[str, Any], published: dict[str, Any]) -> list[str]
 
 
 def accuracies(top1: float, top5: float) -> list[str]:
-    """With as many decimals as they were published with: one, or two."""
+    """Published accuracies in words, with as many decimals as they were published with: one, or two."""
     places = 1 if all(round(value, 1) == value for value in (top1, top5)) else 2
     return [f"{value:.{places}f}" for value in (top1, top5)]
 
 
 def _settings(name: str, changes: dict[str, Any]) -> str:
-    """A name and what differs from it, as on a command line."""
+    """A name and the settings that differ from it, as on a command line."""
     words = {key: str(value).lower() if isinstance(value, bool) else value for key, value in changes.items()}
     return " ".join([name, *(f"{key}={word}" for key, word in words.items())])

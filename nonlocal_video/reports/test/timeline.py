@@ -1,7 +1,5 @@
-"""What a network says along a video: a table, and a picture above a strip of frames."""
+"""The scores of a network along a video: a table, and a picture above a strip of frames."""
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nonlocal_video.data.pieces import Still
+from nonlocal_video.reports.texts import csv_text, write_text
 from nonlocal_video.reports.values import shorten
 from nonlocal_video.system.files import whole_file
 
 MAX_CURVES = 10
 """More cannot be told apart."""
-WIDTH, MARGIN = 10.0, 0.8
-"""Of the picture, and of what is beside the axes on either side, in inches."""
-PLOT_HEIGHT = 3.0
-MAX_STRIP_HEIGHT = 2.0
+WIDTH, MARGIN, PLOT_HEIGHT, MAX_STRIP_HEIGHT = 10.0, 0.8, 3.0, 2.0
+"""Inches: the picture, the room beside the axes on either side, the axes of the scores, the strip at most."""
 
 
 class Timeline(NamedTuple):
@@ -29,7 +26,7 @@ class Timeline(NamedTuple):
     start_s: np.ndarray
     """(V',) when the first frame of each window is shown."""
     end_s: np.ndarray
-    """(V',) when its last one is."""
+    """(V',) when the last frame of each window is shown."""
     scores: np.ndarray
     """(V', K)."""
     stills: tuple[Still, ...]
@@ -37,7 +34,7 @@ class Timeline(NamedTuple):
 
     @property
     def duration_s(self) -> float:
-        """From the first frame to the last; of a single frame a thousandth, so that there is something to draw."""
+        """Seconds from the first frame to the last; a thousandth for a single one, so that something can be drawn."""
         return max(float(self.end_s.max()), 1e-3)
 
     def leading(self, num_classes: int) -> list[int]:
@@ -46,14 +43,13 @@ class Timeline(NamedTuple):
 
 
 def write_timeline(path: Path, timeline: Timeline, *, classes: Sequence[str], top: int) -> None:
-    """A CSV: start_s, end_s and the scores of the `top` leading classes, a window a line."""
-    leading, text = timeline.leading(top), io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["start_s", "end_s", *(classes[label] for label in leading)])
-    for start_s, end_s, scores in zip(timeline.start_s, timeline.end_s, timeline.scores[:, leading], strict=True):
-        table.writerow([f"{start_s:.3f}", f"{end_s:.3f}", *(f"{score:.6f}" for score in scores)])
-    with whole_file(path) as file:
-        file.write(text.getvalue().encode(errors="surrogateescape"))
+    """Writes a CSV: start_s, end_s and the scores of the `top` leading classes, a window a line."""
+    leading = timeline.leading(top)
+    rows = [
+        [f"{start_s:.3f}", f"{end_s:.3f}", *(f"{score:.6f}" for score in scores)]
+        for start_s, end_s, scores in zip(timeline.start_s, timeline.end_s, timeline.scores[:, leading], strict=True)
+    ]
+    write_text(path, csv_text(["start_s", "end_s", *(classes[label] for label in leading)], rows))
 
 
 def draw_timeline(path: Path, timeline: Timeline, *, title: str, classes: Sequence[str], top: int) -> None:
@@ -64,11 +60,7 @@ def draw_timeline(path: Path, timeline: Timeline, *, title: str, classes: Sequen
 
 
 def timeline_figure(timeline: Timeline, *, title: str, classes: Sequence[str], top: int) -> Figure:
-    """The scores of the leading classes at the middle of each window, above frames at their own times.
-
-    Args:
-        title: the video; of a path its last part is shown.
-    """
+    """The scores of the leading classes at the middle of each window, above frames at their own times."""
     leading = timeline.leading(min(top, MAX_CURVES))
     legend = 0.185 * len(leading) + 0.45  # Inches: the lines of the legend, and the title.
     wide, image = WIDTH - 2 * MARGIN, timeline.stills[0].image
@@ -107,11 +99,7 @@ def _draw_scores(axes: Axes, timeline: Timeline, leading: Sequence[int], classes
 
 
 def _draw_strip(axes: Axes, timeline: Timeline, *, strip_s: float) -> None:
-    """Frames side by side, the middle of each at its time.
-
-    Args:
-        strip_s: the time that is as long as the strip is high.
-    """
+    """Frames side by side, the middle of each at its time; the strip is as high as `strip_s` is long."""
     for time_s, image in timeline.stills:
         half = 0.985 * strip_s * image.shape[1] / image.shape[0] / 2  # A line between them.
         axes.imshow(image, extent=(time_s - half, time_s + half, 0, 1), aspect="auto", interpolation="bilinear")

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from nonlocal_video.reports.tables.cells import origin_sheet
-from nonlocal_video.reports.tables.paper import table_records, table_sheets
-from nonlocal_video.reports.tables.rows import PaperRow, row_lines
+from nonlocal_video.reports.tables.paper import PaperRow, row_lines, table_records, table_sheets
 from tests.reports.made_runs import CENSUS, EXPECTED, PROTOCOL, made_run, paper_row
 
 ROWS = [paper_row("c2d", paper=(70.0, 89.0)), paper_row("nl"), paper_row("control", paper=None)]
