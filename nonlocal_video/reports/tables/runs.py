@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ class Run:
     report: dict[str, Any]
     settings: dict[str, Any]
     """All settings, by their dotted names."""
-    identity: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any]
     """The settings that make it what it is, which must not differ unnoticed within a table."""
 
     @property
