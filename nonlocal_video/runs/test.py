@@ -15,8 +15,7 @@ from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.lists.manifest import hash_entries
 from nonlocal_video.data.loader import testing_loader
 from nonlocal_video.engine.evaluate import Journal, evaluate, journals, read_journals
-from nonlocal_video.reports.test.page import protocol_words
-from nonlocal_video.reports.test.report import build_report, format_report, write_report
+from nonlocal_video.reports.test.report import build_report, format_report, protocol_words, write_report
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.network import own_function
 from nonlocal_video.runs.videos import ListedVideos, clips_of, side_of, views_of

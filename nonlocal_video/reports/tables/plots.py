@@ -27,10 +27,8 @@ def draw(lines: Sequence[TableLine], *, metric: str, rows: str = "") -> list[Pic
     several = any(run.report.get("multi_label") for line in lines for run in line.runs)
     key, words = ("clip_map", "single-clip mAP (%)") if several else ("clip_top1", "single-clip top-1 (%)")
     right = "training hit@1 (%)" if several else "training top-1 (%)"
-    trained = [
-        Values("metrics.jsonl", "top1", right, SMOOTHED),
-        Values("metrics.jsonl", "loss", "training loss", SMOOTHED),
-    ]
+    logged = (("top1", right), ("loss", "training loss"))
+    trained = [Values("metrics.jsonl", name, label, SMOOTHED) for name, label in logged]
     validated = curves_figure(drawn, [Values("validation.jsonl", key, words)], rows=rows)
     figures = [
         ("validation", "Single-clip validation over the steps", validated),
@@ -51,13 +49,9 @@ def cost_figure(lines: Sequence[Look], metric: str, *, rows: str = "") -> Figure
     if not known:
         return None
     figure, moved = looks.panels_figure(2, len(known)), False
-    for column, (words, costs) in enumerate(
-        [
-            ("GFLOPs of a clip (multiply-adds)", [cost.macs / 1e9 for _, cost, _ in known]),
-            ("parameters (millions)", [cost.weights / 1e6 for _, cost, _ in known]),
-        ],
-        start=1,
-    ):
+    billions, millions = [cost.macs / 1e9 for _, cost, _ in known], [cost.weights / 1e6 for _, cost, _ in known]
+    kinds = {"GFLOPs of a clip (multiply-adds)": billions, "parameters (millions)": millions}
+    for column, (words, costs) in enumerate(kinds.items(), start=1):
         axes, places = figure.add_subplot(1, 2, column), side_by_side(costs)
         moved = moved or places != costs
         for (look, _, reached), place in zip(known, places, strict=True):
