@@ -166,7 +166,7 @@ class Batch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """B."""
+        """The number of clips, B."""
         return len(self.labels)
 
 

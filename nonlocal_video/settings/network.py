@@ -105,7 +105,7 @@ class NetworkOptions:
 
 
 def _check_type(name: str, value: object, kind: object) -> None:
-    """Raises: ValueError: a value of another type than its field's."""
+    """Raises ValueError: a value of another type than its field's."""
     if kind in (bool, int, float):
         fits, expected = type(value) is kind or (kind, type(value)) == (float, int), getattr(kind, "__name__", "")
     elif name == "nonlocal_blocks":

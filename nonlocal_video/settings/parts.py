@@ -89,7 +89,7 @@ class ClipConfig:
     """Training: mirror left and right every second time."""
 
     def __post_init__(self) -> None:
-        """Raises: ValueError: a clip cannot be cut out of the frames."""
+        """Raises ValueError: a clip cannot be cut out of the frames."""
         low, high = self.jitter if len(self.jitter) == 2 else (0, 0)
         expected = f"two short sides [low, high] with crop {self.crop} <= low <= high"
         expect(self.crop <= low <= high, "jitter", self.jitter, expected)
@@ -150,7 +150,7 @@ class OptimConfig:
     """A loss or gradient that is not finite: stop, or skip and count the step."""
 
     def __post_init__(self) -> None:
-        """Raises: ValueError: settings that do not fit one another."""
+        """Raises ValueError: settings that do not fit one another."""
         rises = all(a < b for a, b in zip(self.milestones, self.milestones[1:], strict=False))
         expect(rises, "milestones", self.milestones, "steps that rise")
         expect(not self.nesterov or self.momentum > 0, "momentum", self.momentum, "more than 0 with optim.nesterov")

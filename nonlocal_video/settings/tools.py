@@ -155,6 +155,6 @@ class PredictConfig:
     runtime: parts.RuntimeConfig = field(default_factory=parts.RuntimeConfig)
 
     def __post_init__(self) -> None:
-        """Raises: ValueError: features are wanted beside predictions."""
+        """Raises ValueError: features are wanted beside predictions."""
         if self.features and (self.over_time or self.out):
             raise ValueError("features=FILE is instead of predictions: give it without out and over_time")

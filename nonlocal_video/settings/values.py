@@ -74,6 +74,6 @@ def _told(error: Any) -> str:
 
 
 def expect(holds: bool, what: str, got: object, expected: str) -> None:
-    """Raises: ValueError: it does not hold."""
+    """Raises ValueError, with these words, where something does not hold."""
     if not holds:
         raise ValueError(f"{what}: got {got}, expected {expected}")

@@ -193,16 +193,6 @@ def test_views_are_kept_where_asked_and_half_precision_is_near(run: Path) -> Non
         assert half[line["video"]] != line["scores"]
 
 
-def test_runs_of_before_the_protocols_are_tested(run: Path) -> None:
-    path = run / "config.yaml"
-    kept = path.read_text()
-    path.write_text(kept.replace("clip:\n", "clip:\n  short_side: 55\n  num_clips: 10\n  num_crops: 1\n"))
-    try:
-        assert evaluate(run, "name=before")["videos"]["decoded"] == 9
-    finally:
-        path.write_text(kept)
-
-
 def test_a_file_of_weights_of_another_network_than_the_run_s_is_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
