@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
+from torch.nn import functional as F
 
 
 def training_crop(
@@ -65,10 +65,12 @@ def short_side_size(height: int, width: int, short_side: int) -> list[int]:
 
 def resize(frame: Tensor, size: list[int]) -> Tensor:
     """(H, W, 3) -> (h, w, 3), bilinear without antialiasing, as OpenCV resizes in the released code."""
+    if [*frame.shape[:2]] == size:
+        return frame
     # On one thread, since PyTorch 2.6 rounds otherwise with more: a clip must not depend on which process made it.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return F.resize(frame.permute(2, 0, 1), size, antialias=False).permute(1, 2, 0)
+        return F.interpolate(frame[None].permute(0, 3, 1, 2), size, mode="bilinear")[0].permute(1, 2, 0)
     finally:
         torch.set_num_threads(threads)

@@ -5,7 +5,6 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 Z = NormalDist().inv_cdf(0.975)
@@ -13,6 +12,8 @@ Z = NormalDist().inv_cdf(0.975)
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """The ends, in percent, of Wilson's score interval (1927) of an accuracy."""
+    from scipy.stats import binomtest  # noqa: PLC0415  # It takes a second, which most jobs have no use for.
+
     interval = binomtest(correct, total).proportion_ci(method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
 
@@ -63,5 +64,7 @@ def paired_difference(a: Tensor, b: Tensor) -> PairedDifference:
     """
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
     differing = only_a + only_b
+    from scipy.stats import binomtest  # noqa: PLC0415
+
     p = float(binomtest(only_a, differing).pvalue) if differing else 1.0
     return PairedDifference(*mean_difference(b.long() - a.long()), only_a, only_b, p)

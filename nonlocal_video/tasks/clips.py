@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.utils import make_grid
+from torch.nn import functional as F
 
 from nonlocal_video.settings.vocabulary import Activation
 from nonlocal_video.system.distributed import all_reduce_sum, local_device
@@ -96,8 +96,9 @@ class ClipTask:
         """The first clips as a picture (3, H, W) uint8: a row for each, with frames spread evenly over it."""
         length = batch.clips.shape[2]
         chosen = torch.linspace(0, length - 1, min(length, MAX_FRAMES)).round().long()
-        frames = batch.clips[:MAX_CLIPS, :, chosen].transpose(1, 2).flatten(0, 1)  # (clips x frames, 3, S, S)
-        return {"clips": make_grid(frames, nrow=len(chosen), pad_value=255)}
+        framed = F.pad(batch.clips[:MAX_CLIPS, :, chosen], (2, 0, 2, 0), value=255)  # (clips, 3, frames, S + 2, S + 2)
+        rows = framed.permute(1, 0, 3, 2, 4).flatten(1, 2).flatten(2)
+        return {"clips": F.pad(rows, (0, 2, 0, 2), value=255)}
 
 
 class ClipValidation:

@@ -7,17 +7,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from itertools import permutations
+from pathlib import Path
+from runpy import run_path
 from typing import Any
-
-from torchvision.models._meta import _KINETICS400_CATEGORIES
 
 from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.lists.text import open_text
 from nonlocal_video.types import Entry
 
-KINETICS400: tuple[str, ...] = tuple(_KINETICS400_CATEGORIES)
-"""The names in the order of the labels of PySlowFast, mmaction2, torchvision and the released code."""
+_TORCHVISION = Path(str(find_spec("torchvision").origin)).parent  # type: ignore[union-attr]
+KINETICS400: tuple[str, ...] = tuple(run_path(str(_TORCHVISION / "models/_meta.py"))["_KINETICS400_CATEGORIES"])
+"""The names in the order of the labels of PySlowFast, mmaction2, torchvision and the released code. They are read from
+torchvision's file alone: all of torchvision takes seconds to import."""
 
 _IDS = {"id", "index", "idx", "label", "class_id", "class_index", "class_idx", "label_id", "category_id", "number"}
 _NAMES = {"name", "class", "classname", "class_name", "label_name", "label", "category", "action", "display_name"}

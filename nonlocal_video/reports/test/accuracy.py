@@ -10,7 +10,6 @@ from torch import Tensor
 
 from nonlocal_video.metrics import classes as by_class
 from nonlocal_video.metrics.intervals import wilson_interval
-from nonlocal_video.reports.test.pictures import clips_figure, confusions_figure, save
 from nonlocal_video.reports.test.predictions import label_ranks_of, write_classes
 from nonlocal_video.reports.test.published import compare_published
 from nonlocal_video.reports.texts import class_name, classes_table, interval, number, table
@@ -86,6 +85,8 @@ def write_files(
     folder: Path, report: Mapping[str, Any], predictions: Sequence[Prediction], *, classes: Sequence[str] | None
 ) -> None:
     """Writes classes.csv and the pictures."""
+    from nonlocal_video.reports.test.pictures import clips_figure, confusions_figure, save  # noqa: PLC0415  # Drawing takes a second to import.
+
     confusions = count_confusions(predictions, report["num_classes"])
     write_classes(folder, by_class.class_results(confusions), classes=classes)
     if report["labels"]:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from nonlocal_video.metrics.average_precision import MeanAp, map_interval, mean_ap, multi_hot
-from nonlocal_video.reports.test.pictures import precisions_figure, save
 from nonlocal_video.reports.test.predictions import CLASSES, scores_and_targets
 from nonlocal_video.reports.texts import classes_table, csv_text, interval, number, table, write_text
 from nonlocal_video.types import Prediction
@@ -50,6 +49,8 @@ def write_files(
     folder: Path, report: Mapping[str, Any], predictions: Sequence[Prediction], *, classes: Sequence[str] | None
 ) -> None:
     """Writes classes.csv, the picture, and submission.txt as the official evaluation of Charades reads it."""
+    from nonlocal_video.reports.test.pictures import precisions_figure, save  # noqa: PLC0415  # Drawing takes a second to import.
+
     num_classes = report["num_classes"]
     found = MeanAp(torch.full((num_classes,), torch.nan), torch.zeros(num_classes, dtype=torch.int64))
     if report["labels"]:

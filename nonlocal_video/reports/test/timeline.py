@@ -3,16 +3,18 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from nonlocal_video.data.pieces import Still
 from nonlocal_video.reports.texts import csv_text, write_text
 from nonlocal_video.reports.values import shorten
 from nonlocal_video.system.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_CURVES = 10
 """More cannot be told apart."""
@@ -59,8 +61,10 @@ def draw_timeline(path: Path, timeline: Timeline, *, title: str, classes: Sequen
         figure.savefig(file, format="png")
 
 
-def timeline_figure(timeline: Timeline, *, title: str, classes: Sequence[str], top: int) -> Figure:
+def timeline_figure(timeline: Timeline, *, title: str, classes: Sequence[str], top: int) -> "Figure":
     """The scores of the leading classes at the middle of each window, above frames at their own times."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  # Drawing takes a second to import.
+
     leading = timeline.leading(min(top, MAX_CURVES))
     legend = 0.185 * len(leading) + 0.45  # Inches: the lines of the legend, and the title.
     wide, image = WIDTH - 2 * MARGIN, timeline.stills[0].image
@@ -77,7 +81,7 @@ def timeline_figure(timeline: Timeline, *, title: str, classes: Sequence[str], t
     return figure
 
 
-def _draw_scores(axes: Axes, timeline: Timeline, leading: Sequence[int], classes: Sequence[str]) -> None:
+def _draw_scores(axes: "Axes", timeline: Timeline, leading: Sequence[int], classes: Sequence[str]) -> None:
     middle, scores = (timeline.start_s + timeline.end_s) / 2, 100 * timeline.scores
     if len(middle) == 1:
         middle, scores = np.array([timeline.start_s[0], timeline.end_s[0]]), scores.repeat(2, axis=0)
@@ -98,7 +102,7 @@ def _draw_scores(axes: Axes, timeline: Timeline, leading: Sequence[int], classes
         text.set_parse_math(False)
 
 
-def _draw_strip(axes: Axes, timeline: Timeline, *, strip_s: float) -> None:
+def _draw_strip(axes: "Axes", timeline: Timeline, *, strip_s: float) -> None:
     """Frames side by side, the middle of each at its time; the strip is as high as `strip_s` is long."""
     for time_s, image in timeline.stills:
         half = 0.985 * strip_s * image.shape[1] / image.shape[0] / 2  # A line between them.
