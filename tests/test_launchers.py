@@ -94,15 +94,6 @@ def test_sweep_by_submitit_saves_at_its_warning_and_is_queued_again(miniature: P
     assert newest_step(run) == 60
 
 
-@pytest.mark.slow
-def test_machine_script_passes_arguments_through_and_takes_the_processes(miniature: Path, tmp_path: Path) -> None:
-    arguments = train_command(miniature, tmp_path, "name=run", "optim.steps=1")[2:]
-    done = _run("train_machine.sh", *arguments, PATH=PATH, PROCESSES="2")
-    assert done.returncode == 0, done.stderr
-    assert "on 2 x" in done.stdout
-    assert newest_step(tmp_path / "run") == 1
-
-
 @pytest.mark.parametrize(
     ("variables", "message"),
     [

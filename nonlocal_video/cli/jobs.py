@@ -19,7 +19,7 @@ from nonlocal_video.runs import test as testing
 from nonlocal_video.runs import train as training
 from nonlocal_video.runs.clips import find_job
 from nonlocal_video.runs.folder import check_run, is_tested, is_trained, read_run, run_folder
-from nonlocal_video.runs.start import check_start
+from nonlocal_video.runs.start import check_start, keep_batch
 from nonlocal_video.runs.videos import look_for_videos
 from nonlocal_video.runs.weights import find_weights
 from nonlocal_video.settings import TableConfig, TestConfig, TrainConfig
@@ -121,7 +121,8 @@ def train_and_test(config: TrainConfig) -> None:
     try:
         if config.test is None or not is_trained(config):
             check_start(config)
-            launch(training.run, find_job(config), processes=runtime.devices, timeout_s=runtime.timeout_s)
+            job = find_job(keep_batch(config))
+            launch(training.run, job, devices=runtime.devices, timeout_s=runtime.timeout_s)
         if config.test is not None and not is_tested(config):
             words = [word for word in HydraConfig.get().overrides.task if word.startswith(("runtime=", "runtime."))]
             cfg, hydra = composed("test", [f"run={folder}", f"protocol={config.test}", *words])
@@ -139,4 +140,4 @@ def test(config: TestConfig, settings: TrainConfig) -> None:
     """Tests the run of these settings; raises ValueError: what a user can mend."""
     weights, notes = find_weights(Path(str(config.run)), config.weights, steps=settings.optim.steps)
     job = testing.TestJob(config, settings, weights, notes, look_for_videos(settings.data, "val", labelled=False))
-    launch(testing.run, job, processes=config.runtime.devices, timeout_s=config.runtime.timeout_s)
+    launch(testing.run, job, devices=config.runtime.devices, timeout_s=config.runtime.timeout_s)

@@ -49,8 +49,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.pt"))
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any], list[str]]:
+def newest_checkpoint(folder: Path, *, mapped: bool = False) -> tuple[Path | None, dict[str, Any], list[str]]:
     """The newest checkpoint of a run that is whole, its content, and what is wrong with those after it.
+
+    With `mapped` only the head of a file is read, and tensors are where they are on the disk, unchecked.
 
     Raises:
         ValueError: there are checkpoints, but none of them is whole.
@@ -58,7 +60,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any], list[s
     problems: list[str] = []
     for path in reversed(list_checkpoints(folder)):
         try:
-            return path, read_checkpoint(path), problems
+            return path, read_checkpoint(path, mapped=mapped), problems
         except ValueError as error:
             problems.append(str(error))
     if problems:
@@ -69,9 +71,9 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, dict[str, Any], list[s
     return None, {}, []
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     """The content of a checkpoint, a ValueError if it is none of ours or damaged; no code in the file is run."""
-    content, stranger = read_torch_file(path), f"{path}: not a checkpoint of this project"
+    content, stranger = read_torch_file(path, mapped=mapped), f"{path}: not a checkpoint of this project"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{stranger} (format {FORMAT})")
     for key, kind in PARTS.items():

@@ -64,7 +64,7 @@ def train_step(
     skips = optim.nonfinite == "skip"
     buffers = [buffer.clone() for buffer in state.model.buffers()] if skips else []
     call = at_precision(call, runtime.precision)
-    sums = _gradients(state, model, batch, task=task, call=call, seed=seed, passes=runtime.accumulate)
+    sums = _gradients(state, model, batch, task=task, call=call, seed=seed, passes=runtime.accumulate or 1)
     state.precise_bn = None
     state.step += 1
     if skips or optim.clip_norm is not None:

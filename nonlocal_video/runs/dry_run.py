@@ -16,6 +16,7 @@ from nonlocal_video.runs.recipe import Recipe, make_recipe
 from nonlocal_video.runs.start import begin, begin_anew, check_start, facts_of, fresh_state
 from nonlocal_video.settings import NOT_GIVEN, TrainConfig
 from nonlocal_video.system.distributed import local_device, set_threads
+from nonlocal_video.system.launch import count_processes
 from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import Batch
 
@@ -49,7 +50,7 @@ def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
     job = ClipJob(config, None, None) if config.data.root == NOT_GIVEN else find_job(config)
     set_threads(config.runtime.threads)
     torch.manual_seed(config.seed)
-    run, recipe = job.subject(), make_recipe(config, processes=config.runtime.devices)
+    run, recipe = job.subject(), make_recipe(config, processes=count_processes(config.runtime.devices))
     notes = ["note: data.root is not given: no list of videos was looked at"] if job.train is None else []
     if lacking is None and job.train is not None:
         facts = facts_of(config, recipe, run.facts())

@@ -92,7 +92,7 @@ class Predictor:
     ) -> None:
         self.protocol, self.data = protocol or ProtocolConfig(), data or ReadConfig()
         self.runtime = runtime or RuntimeConfig(workers=0)
-        expect(self.runtime.devices == 1, "runtime.devices", self.runtime.devices, "1 to predict")
+        expect(self.runtime.devices in (None, 1), "runtime.devices", self.runtime.devices, "1 to predict")
         check_network(Path(weights))
         self.model = load_model(weights, pairwise=pairwise)
         options = self.model.options

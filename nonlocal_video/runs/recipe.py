@@ -39,7 +39,7 @@ def check_machine(runtime: RuntimeConfig, optim: OptimConfig | None = None, *, e
     """
     gpus = torch.cuda.device_count()
     if gpus and not elsewhere:
-        expect(runtime.devices <= gpus, "runtime.devices", runtime.devices, f"at most {gpus}, the GPUs here")
+        expect((runtime.devices or 1) <= gpus, "runtime.devices", runtime.devices, f"at most {gpus}, the GPUs here")
     if optim is not None and not gpus:
         expect(runtime.precision != "fp16", "runtime.precision", "fp16", "fp32 or bf16 to train without a GPU")
         expect(not optim.sync_bn, "optim.sync_bn", True, "false: it needs GPUs, none is here")
@@ -48,7 +48,7 @@ def check_machine(runtime: RuntimeConfig, optim: OptimConfig | None = None, *, e
 def make_recipe(config: TrainConfig, *, processes: int) -> Recipe:
     """The learning rate is given for `reference_batch` clips a step and is proportional to them (Goyal et al. 2017)."""
     optim = config.optim
-    clips_per_rank = optim.clips_per_device * config.runtime.accumulate
+    clips_per_rank = optim.clips_per_device * (config.runtime.accumulate or 1)
     global_batch = clips_per_rank * processes
     base_lr = optim.lr * global_batch / optim.reference_batch
     schedule = Schedule(base_lr, optim.steps, optim.schedule, optim.milestones, optim.warmup_steps)
@@ -92,7 +92,7 @@ def _videos(config: TrainConfig, census: dict[str, Any] | None, task: ClipTask) 
 
 
 def _batch(config: TrainConfig, recipe: Recipe) -> list[str]:
-    optim, passes = config.optim, config.runtime.accumulate
+    optim, passes = config.optim, config.runtime.accumulate or 1
     lines = [
         f"batch {optim.clips_per_device} clips x {passes} passes x {recipe.processes} processes = "
         f"{recipe.global_batch}",

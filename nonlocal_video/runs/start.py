@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from nonlocal_video.runs.folder import run_folder
 from nonlocal_video.runs.recipe import Recipe
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.system.distributed import local_device
+from nonlocal_video.system.launch import count_processes
 from nonlocal_video.system.plain import differences
 
 NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "threads")
@@ -37,6 +38,26 @@ def check_start(config: TrainConfig) -> None:
         f"init.weights: {weights}: no such file; {first}"
         f"give another one with init.weights=FILE, or start from random weights with init.weights=null; {SOURCES}"
     )
+
+
+def keep_batch(config: TrainConfig) -> TrainConfig:
+    """The settings with as many passes a step as keep the global batch of a run that goes on, unless they say how many.
+
+    Raises:
+        ValueError: no number of passes does.
+    """
+    _, content, _ = newest_checkpoint(run_folder(config) / "checkpoints", mapped=True)
+    batch, clips = content.get("facts", {}).get("global_batch"), config.optim.clips_per_device
+    if config.runtime.accumulate is not None or not isinstance(batch, int):
+        return config
+    processes = count_processes(config.runtime.devices)
+    passes, rest = divmod(batch, clips * processes)
+    if rest:
+        raise ValueError(
+            f"{run_folder(config)}: was trained with a global batch of {batch}, got {processes} processes of {clips} "
+            f"clips: set runtime.devices, or optim.clips_per_device, so that their product divides {batch}"
+        )
+    return replace(config, runtime=replace(config.runtime, accumulate=passes))
 
 
 def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def find_weights(run: Path, weights: str | None, *, steps: int) -> tuple[Path, l
     """
     if weights not in (None, "best"):
         return Path(str(weights)), []
-    newest, content, problems = newest_checkpoint(run / "checkpoints")
+    newest, content, problems = newest_checkpoint(run / "checkpoints", mapped=True)
     if newest is None:
         raise ValueError(f"{run}: no checkpoint yet; train it first, or name a file with weights=...")
     notes = [f"passed over: {problem}" for problem in problems]

@@ -174,10 +174,11 @@ class RuntimeConfig:
 
     runs: File = "runs"
     """The folder of all runs."""
-    devices: Count = 1
-    """Processes: one for each GPU, or on the CPU where there is none."""
-    accumulate: Count = 1
-    """Passes of a step, whose gradients add up: 4 GPUs with 2 passes train as 8 GPUs do, on the same clips."""
+    devices: Count | None = None
+    """Processes: one for each GPU, or on the CPU where there is none. If null, all GPUs, or one process on the CPU."""
+    accumulate: Count | None = None
+    """Passes of a step, whose gradients add up: 4 GPUs with 2 passes train as 8 GPUs do, on the same clips. If null, as
+    many as keep the global batch of a run that goes on, and 1 in a new one."""
     workers: Natural = 2
     """Loader processes for each of them."""
     threads: Count | None = None

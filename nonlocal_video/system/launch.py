@@ -48,8 +48,17 @@ def started_by_srun() -> bool:
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
-def launch(job: Callable[[Any], None], argument: Any, *, processes: int, timeout_s: float) -> None:
-    """Runs job(argument) in every process: in those that torchrun or srun started, else in `processes` new ones.
+def count_processes(devices: int | None) -> int:
+    """The number of processes of a job: torchrun's or srun's, else `devices`; if None, one for each GPU, at least 1."""
+    if started_by_torchrun():
+        return int(os.environ["WORLD_SIZE"])
+    if started_by_srun():
+        return int(os.environ["SLURM_STEP_NUM_TASKS"])
+    return devices or max(1, torch.cuda.device_count())
+
+
+def launch(job: Callable[[Any], None], argument: Any, *, devices: int | None, timeout_s: float) -> None:
+    """Runs job(argument) in every process: in those that torchrun or srun started, else in new ones.
 
     A rank waits for another for up to `timeout_s`.
 
@@ -57,8 +66,9 @@ def launch(job: Callable[[Any], None], argument: Any, *, processes: int, timeout
         ValueError: the first that a process raised, or that a process died. The others end with it.
         Stopped: a signal ended the job.
     """
+    processes = count_processes(devices)
     if started_by_torchrun():
-        _run_rank(job, argument, "env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), timeout_s)
+        _run_rank(job, argument, "env://", int(os.environ["RANK"]), processes, timeout_s)
     elif started_by_srun():
         _run_rank(job, argument, *_join_srun(), timeout_s)
     elif processes == 1:

@@ -31,7 +31,7 @@ def refused(word: str, settings: dict[str, Any]) -> str:
     ("word", "message"),
     [
         ("optim.stepz=3", "optim.stepz: there is no such setting, the nearest: optim.steps (400); "),
-        ("runtime.device=cpu", "runtime.device: there is no such setting, the nearest: runtime.devices (1); "),
+        ("runtime.device=cpu", "runtime.device: there is no such setting, the nearest: runtime.devices; "),
         ("steps=3", "steps: there is no such setting, the nearest: optim.steps (400)"),
         ("optm=kinetics_400k", "optm: there is no such setting, the nearest: optim (miniature)"),
         ("model.nonlocal_block=1", "model.nonlocal_block: there is no such setting, the nearest: model.nonlocal_block"),

@@ -165,7 +165,7 @@ def test_a_run_goes_on_with_half_the_processes(
 ) -> None:
     arguments = ["experiment=miniature/c2d", "optim.clips_per_device=2", "name=run"]
     train(miniature, tmp_path, *arguments, "runtime.devices=2", "optim.steps=2")
-    train(miniature, tmp_path, *arguments, "runtime.accumulate=2")
+    train(miniature, tmp_path, *arguments, "runtime.devices=1")
     assert "batch 2 clips x 2 passes x 1 processes = 4" in capsys.readouterr().out
     assert [step for step, _ in losses(tmp_path / "run")] == [2, 4]
 
@@ -485,7 +485,10 @@ def test_another_setting_in_the_same_folder_is_refused_with_the_difference(
     assert "seed: was 0, now 3" in message
     assert "name=" in message
     before = (run / "config.yaml").read_text()
-    assert "global batch of 4, got 2" in error_of(capsys, "train.py", *arguments, "optim.clips_per_device=2")
+    given = ("optim.clips_per_device=2", "runtime.accumulate=1")
+    assert "global batch of 4, got 2" in error_of(capsys, "train.py", *arguments, *given)
+    said = error_of(capsys, "train.py", *arguments, "optim.clips_per_device=3")
+    assert "global batch of 4, got 1 processes of 3 clips: set runtime.devices, or optim.clips_per_device" in said
     assert "has 4 steps, got optim.steps=3" in error_of(capsys, "train.py", *arguments, "optim.steps=3")
     classes = ["data.num_classes=3", "data.classes=null"]
     assert "data.num_classes: was 2, now 3" in error_of(capsys, "train.py", *arguments, *classes)

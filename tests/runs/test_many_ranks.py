@@ -65,7 +65,7 @@ def test_gradients_of_1_2_and_4_ranks_are_those_of_the_whole_batch(tmp_path: Pat
     gradients = []
     for processes in (1, 2, 4):
         path = tmp_path / f"{processes}.pt"
-        launch(write_gradients, str(path), processes=processes, timeout_s=100)
+        launch(write_gradients, str(path), devices=processes, timeout_s=100)
         gradients.append(torch.load(path, weights_only=True))
     whole = gradients[0]
     largest = max(gradient.abs().max() for gradient in whole.values())

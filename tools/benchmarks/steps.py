@@ -88,7 +88,7 @@ def scaling(network: str, frames: int, sizes: Sizes, *, ranks: Sequence[int]) ->
         with get_context("spawn").Manager() as manager:
             rates = manager.list()
             job = partial(_rank, network=network, frames=frames, rates=rates)
-            launch(job, sizes, processes=processes, timeout_s=600)
+            launch(job, sizes, devices=processes, timeout_s=600)
             yield processes, rates[0]
 
 

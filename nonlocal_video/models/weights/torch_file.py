@@ -29,16 +29,19 @@ MAX_CLASSES = 1000
 _CLASS = "class of the pickled object"
 
 
-def read_torch_file(path: str | os.PathLike[str], *, with_objects: bool = False) -> Any:
+def read_torch_file(path: str | os.PathLike[str], *, with_objects: bool = False, mapped: bool = False) -> Any:
     """The content of a file that `torch.save` wrote, on the CPU; no code in the file is run.
 
     Args:
         with_objects: whether it may hold more than tensors and plain values, for which there are stand-ins.
+        mapped: whether tensors stay on the disk until they are used, without a look at their checksums.
 
     Raises:
         ValueError: no such file, a damaged one, or one that holds more than it may; says what.
     """
     try:
+        if mapped:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         with open(path, "rb") as file:  # By its name PyTorch would take a .safetensors file for one.
             _check_sums(file)
             try:
