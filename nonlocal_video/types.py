@@ -133,7 +133,7 @@ class Prediction(NamedTuple):
         return self.video
 
     def to_json(self) -> dict[str, Any]:
-        """For a line of predictions.jsonl; every digit of the scores is kept."""
+        """The prediction as a line of a journal; every digit of the scores is kept."""
         plain = {key: value for key, value in self._asdict().items() if key != "views" or value is not None}
         return {key: value.tolist() if isinstance(value, Tensor) else value for key, value in plain.items()}
 

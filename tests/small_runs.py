@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -126,6 +127,15 @@ def kill(pids: Sequence[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def tested(folder: Path) -> list[dict[str, Any]]:
+    """The lines of predictions.jsonl of a test, each with its `scores`, and its `views` if they were kept."""
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    with np.load(folder / "scores.npz") as file:
+        arrays = {name: file[name].tolist() for name in file.files}
+    assert arrays.pop("videos") == [line["video"] for line in lines]
+    return [{**line, **{name: rows[k] for name, rows in arrays.items()}} for k, line in enumerate(lines)]
 
 
 def newest_step(run: Path) -> int:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from nonlocal_video.runs.recipe import make_recipe
 from tests.conftest import numbered_frames
 from tests.metrics.test_average_precision import official
 from tests.runs.test_main_job import ENVIRONMENT, FAST, ROOT, error_of, evaluate, tool
+from tests.small_runs import tested
 
 # The experiments
 
@@ -202,10 +203,6 @@ def run(charades: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "run"
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
-
-
 def labels(charades: Path) -> dict[str, list[int]]:
     """Of the testing videos, read by other means."""
     with (charades / "Charades_v1_test.csv").open() as file:
@@ -227,7 +224,7 @@ def test_report_has_the_official_mean_average_precision(run: Path, charades: Pat
     report = evaluate(run)
     assert report["protocol"]["name"] == "full_10_max", "as the experiment says"
     folder = run / "test/three"
-    found = lines(folder)
+    found = tested(folder)
     assert {line["video"]: line["label"] for line in found} == labels(charades)
     targets = [[int(label in line["label"]) for label in range(len(CLASSES))] for line in found]
     mean, weighted, classes = official([line["scores"] for line in found], targets)
@@ -249,8 +246,8 @@ def test_submission_has_a_line_for_each_video_with_all_scores(run: Path) -> None
     evaluate(run)
     folder = run / "test/three"
     words = [line.split(" ") for line in (folder / "submission.txt").read_text().splitlines()]
-    assert [word[0] for word in words] == [line["video"] for line in lines(folder)]
-    for word, line in zip(words, lines(folder), strict=True):
+    assert [word[0] for word in words] == [line["video"] for line in tested(folder)]
+    for word, line in zip(words, tested(folder), strict=True):
         assert [float(score) for score in word[1:]] == pytest.approx(line["scores"], rel=1e-8)
 
 
@@ -315,9 +312,9 @@ def test_comparison_and_ensemble_are_of_mean_average_precision(
     report = json.loads((tmp_path / "both/report.json").read_text())
     mean = [
         [(x + y) / 2 for x, y in zip(one["scores"], other["scores"], strict=True)]
-        for one, other in zip(*(lines(Path(folder)) for folder in folders), strict=True)
+        for one, other in zip(*(tested(Path(folder)) for folder in folders), strict=True)
     ]
-    targets = [[int(label in line["label"]) for label in range(len(CLASSES))] for line in lines(Path(folders[0]))]
+    targets = [[int(label in line["label"]) for label in range(len(CLASSES))] for line in tested(Path(folders[0]))]
     assert report["map"] == pytest.approx(100 * official(mean, targets)[0])
 
 

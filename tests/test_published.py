@@ -10,6 +10,7 @@ from nonlocal_video.data.lists.classes import KINETICS400
 from nonlocal_video.models.weights.published import Published
 from tests.models.standins import stand_in
 from tests.runs.test_main_job import ROOT, tool
+from tests.small_runs import tested as tested_lines
 
 MODELS: dict[str, Published] = runpy.run_path(str(ROOT / "tools" / "import_weights.py"))["published_models"]()
 NAMES = ["caffe2_c2d_r50_8x8", "pyslowfast_i3d_r50_8x8", "pytorchvideo_c2d_r50_8x8", "mmaction2_c2d_r50_8x8"]
@@ -51,7 +52,7 @@ def test_published_model_goes_from_its_file_to_a_report(
     assert report["videos"] == {"listed": 3, "missing": 0, "failed": 0, "decoded": 3}
     assert report["published"]["name"] == name
     assert (report["data"], report["protocol"]["name"]) == ("kinetics400", "1x1")
-    lines = [json.loads(line) for line in (tmp_path / name / "test/it/predictions.jsonl").read_text().splitlines()]
+    lines = tested_lines(tmp_path / name / "test/it")
     assert [line["label"] for line in lines] == list(LABELS)
     assert all(len(line["scores"]) == 400 for line in lines)
     assert all(KINETICS400[max(range(400), key=line["scores"].__getitem__)] in json.dumps(line) for line in lines)

@@ -75,7 +75,7 @@ def write(tests: Sequence[Tested], weights: Sequence[float], *, common: bool, ou
         print(f"{left_out} videos are left out, since not all tests have them")
     if report["labels"]:
         print(compare_members(tests, Tested(out, report, evaluation.predictions, classes)))
-    print(f"report: {out}/report.md, report.json, predictions.jsonl")
+    print(f"report: {out}/report.md, report.json, predictions.jsonl, scores.npz")
 
 
 def compare_members(tests: Sequence[Tested], ensemble: Tested) -> str:

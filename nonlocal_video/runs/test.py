@@ -216,7 +216,7 @@ def _report(
     write_report(folder, report, evaluation, classes=trained.classes)
     for path in journals(folder):
         path.unlink()
-    _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, predictions.jsonl")
+    _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, predictions.jsonl, scores.npz")
 
 
 def _say(text: str) -> None:

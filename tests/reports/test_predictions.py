@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,14 @@ def edit_line(change: Callable[[dict], dict]) -> Callable[[Path], None]:
     return edit("predictions.jsonl", second_changed)
 
 
+def edit_scores(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    def change_scores(folder: Path) -> None:
+        arrays = dict(np.load(folder / "scores.npz"))
+        np.savez(folder / "scores.npz", **{**arrays, "scores": change(arrays["scores"])})
+
+    return change_scores
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -52,12 +61,17 @@ def edit_line(change: Callable[[dict], dict]) -> Callable[[Path], None]:
         (edit("predictions.jsonl", lambda text: text.split("\n", 1)[1]), "has 19 videos, expected 20"),
         (edit("classes.csv", lambda text: text[: text.index("\n7,") + 1]), "has 7 classes, expected 8"),
         (edit_line(lambda line: {**line, "video": "0000.mp4"}), r"has 0000\.mp4 2 times"),
-        (edit_line(lambda line: {**line, "scores": line["scores"][1:]}), "line 2: expected 8 finite scores, got 7"),
-        (edit_line(lambda line: {**line, "scores": [float("nan")] * 8}), "line 2: expected 8 finite scores"),
+        (lambda folder: (folder / "scores.npz").unlink(), r"no scores\.npz"),
+        (lambda folder: (folder / "scores.npz").write_bytes(b"PK"), r"scores\.npz: cannot be read as the scores"),
+        (edit_scores(lambda scores: scores[:, 1:]), r"expected 8 finite scores of each .*got float64 of shape \(20, 7"),
+        (edit_scores(lambda scores: scores[1:]), r"expected 8 finite scores of each of 20 videos"),
+        (edit_scores(lambda scores: scores * np.nan), "expected 8 finite scores"),
+        (edit_scores(lambda scores: scores.astype(object)), "cannot be read as the scores of a test: Object arrays"),
+        (edit_scores(lambda scores: -scores), "its scores give top1"),
+        (edit_line(lambda line: {**line, "video": "z.mp4"}), r"scores\.npz: its videos are not those of predictions"),
         (edit_line(lambda line: {**line, "label": 8}), "line 2: label 8 is not one of 8 classes"),
         (edit_line(lambda line: {**line, "label": None}), r"0001\.mp4 has no label, report\.json says that all have"),
         (edit_line(lambda line: {key: line[key] for key in ("video", "label")}), "line 2: expected a prediction"),
-        (edit_line(lambda line: {**line, "label": line["scores"].index(min(line["scores"]))}), "its scores give top1"),
     ],
 )  # fmt: skip
 def test_files_that_are_damaged_or_do_not_fit_are_named(

@@ -1,5 +1,4 @@
 import csv
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from nonlocal_video.reports.test.predictions import read_predictions
 from nonlocal_video.reports.test.report import build_report, format_report
 from nonlocal_video.types import Evaluation, Failure, Prediction
 from tests.reports.tested import FACTS, predictions, write
+from tests.small_runs import tested
 
 NAMES = [f"class {letter}" for letter in "abcdefgh"]
 
@@ -95,14 +95,20 @@ def test_a_list_without_labels_has_predictions_only(tmp_path: Path) -> None:
     assert not any("top1" in key for key in report if key != "train_top1")
     assert "predictions only" in format_report(report)
     assert "redictions only" in (tmp_path / "report.md").read_text()
-    assert sorted(os.listdir(tmp_path)) == ["classes.csv", "predictions.jsonl", "report.json", "report.md"]
+    assert sorted(os.listdir(tmp_path)) == [
+        "classes.csv",
+        "predictions.jsonl",
+        "report.json",
+        "report.md",
+        "scores.npz",
+    ]
     assert read_predictions(tmp_path).predictions[0].label is None
 
 
 def test_a_folder_of_a_report_holds_every_file_and_nothing_of_an_earlier_test(tmp_path: Path) -> None:
     write(tmp_path, predictions(40), classes=NAMES)
     assert sorted(os.listdir(tmp_path)) == [
-        "classes.csv", "clips.png", "confusion.png", "predictions.jsonl", "report.json", "report.md"
+        "classes.csv", "clips.png", "confusion.png", "predictions.jsonl", "report.json", "report.md", "scores.npz"
     ]  # fmt: skip
     for name in ("clips.png", "confusion.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -115,12 +121,11 @@ def test_a_folder_of_a_report_holds_every_file_and_nothing_of_an_earlier_test(tm
 def test_predictions_and_classes_have_names_and_all_numbers(tmp_path: Path) -> None:
     scored = predictions(40)
     write(tmp_path, scored, classes=NAMES)
-    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    lines = tested(tmp_path)
     assert [line["scores"] for line in lines] == [prediction.scores.tolist() for prediction in scored]
     assert [line["predicted"] for line in lines] == [NAMES[int(one.scores.argmax())] for one in scored]
-    assert all(
-        line.keys() == {"video", "label", "predicted", "scores", "clip_ranks", "running_ranks"} for line in lines
-    )
+    keys = {"video", "label", "predicted", "score", "clip_ranks", "running_ranks", "scores"}
+    assert all(line.keys() == keys and line["score"] == max(line["scores"]) for line in lines)
     with (tmp_path / "classes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == NAMES
@@ -143,7 +148,7 @@ def test_report_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "replace", lambda a, b: (written.append(Path(b).name), replace(a, b)))
     write(tmp_path, predictions(9))
     assert written[-1] == "report.json"
-    assert len(written) == 6
+    assert len(written) == 7
 
 
 def test_page_shows_few_classes_of_many_and_no_line_is_broken(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.data import bad_videos
+from tests.small_runs import tested
 
 ROOT = Path(__file__).parents[2]
 FAST = [
@@ -102,7 +103,7 @@ def test_report_counts_every_listed_video(run: Path) -> None:
     assert report["videos"] == {"listed": 9, "missing": 0, "failed": 0, "decoded": 9}
     assert report["network"] == "nl_i3d_small"
     assert report["protocol"]["num_clips"] == 3
-    lines = [json.loads(line) for line in (run / "test/three/predictions.jsonl").read_text().splitlines()]
+    lines = tested(run / "test/three")
     assert [line["video"] for line in lines] == [f"videos/val_{i:04d}.mp4" for i in range(9)]
     assert all(sum(line["scores"]) == pytest.approx(1) for line in lines)
     correct = sum(line["scores"][line["label"]] == max(line["scores"]) for line in lines)
@@ -600,13 +601,10 @@ def test_file_of_weights_alone_is_tested_as_its_run_is(run: Path, miniature: Pat
     alone = json.loads((folder / "report.json").read_text())
     assert (alone["step"], alone["network"]) == (None, "nl_i3d_small_8x2")
     assert alone["top1"] == report["top1"]
-    predictions = [
-        {line["video"]: line["scores"] for line in map(json.loads, path.read_text().splitlines())}
-        for path in (folder / "predictions.jsonl", run / "test/three/predictions.jsonl")
-    ]
+    predictions = [{line["video"]: line["scores"] for line in tested(path)} for path in (folder, run / "test/three")]
     assert predictions[0] == predictions[1]
-    line = json.loads((folder / "predictions.jsonl").read_text().splitlines()[0])
-    assert line["predicted"] in (miniature / "relation_classes.txt").read_text().splitlines()  # Told by the file.
+    names = (miniature / "relation_classes.txt").read_text().splitlines()
+    assert tested(folder)[0]["predicted"] in names, "as the file of weights tells them"
 
 
 def test_fine_tuning_takes_a_file_of_weights(

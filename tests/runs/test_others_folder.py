@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -351,6 +352,9 @@ def test_reports_of_others_are_read_as_data(folder: Path, watched: list[str]) ->
             find_tests([folder.parent])
     path.write_text(kept)
     predictions.write_text(lines.replace("000.mp4", "../../evil.mp4"))
+    arrays = dict(np.load(test / "scores.npz"))
+    names = [name.replace("000.mp4", "../../evil.mp4") for name in arrays["videos"]]
+    np.savez(test / "scores.npz", **{**arrays, "videos": np.array(names)})
     assert read_predictions(test).predictions[0].video == "../../evil.mp4"  # A name, which nobody opens.
     predictions.write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"predictions\.jsonl, line 1: expected a prediction"):

@@ -18,6 +18,7 @@ from nonlocal_video.engine.evaluate import journals
 from nonlocal_video.models.weights.file import load_model, save_model
 from nonlocal_video.models.zoo import build_network
 from tests.runs.test_main_job import ENVIRONMENT, ROOT, THREE, error_of, evaluate, tool, train
+from tests.small_runs import tested
 
 ALL = [f"videos/val_{number:04d}.mp4" for number in range(9)]
 
@@ -30,12 +31,8 @@ def run(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "run"
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
-
-
 def scores(folder: Path) -> dict[str, list[float]]:
-    return {line["video"]: line["scores"] for line in lines(folder)}
+    return {line["video"]: line["scores"] for line in tested(folder)}
 
 
 def command(run: Path, *arguments: str) -> list[str]:
@@ -113,7 +110,7 @@ def test_reports_are_the_same_on_1_2_and_3_processes_and_when_killed_between(run
     assert "goes on: " in done.stdout
     reports += [json.loads((run / "test" / name / "report.json").read_text()) for name in ("two", "many")]
     assert without_costs(reports[0]) == without_costs(reports[1]) == without_costs(reports[2])
-    kept = [(run / "test" / name / "predictions.jsonl").read_text() for name in ("one", "two", "many")]
+    kept = [tested(run / "test" / name) for name in ("one", "two", "many")]
     assert kept[0] == kept[1] == kept[2]
     assert sorted(scores(run / "test/many")) == ALL
 
@@ -127,7 +124,7 @@ def test_a_list_without_labels_gives_predictions_only(
     assert "predictions only" in capsys.readouterr().out
     assert report["labels"] is False
     assert not {key for key in report if "top1" in key} - {"train_top1"}
-    assert [(line["video"], line["label"]) for line in lines(run / "test/unlabelled")] == [
+    assert [(line["video"], line["label"]) for line in tested(run / "test/unlabelled")] == [
         (name, None) for name in ALL[:4]
     ]
     evaluate(run, "name=labelled")
@@ -185,7 +182,7 @@ def test_views_are_kept_where_asked_and_half_precision_is_near(run: Path) -> Non
     evaluate(run, "name=views", "save_views=true")
     evaluate(run, "name=half", "runtime.precision=bf16")
     half = scores(run / "test/half")
-    for line in lines(run / "test/views"):
+    for line in tested(run / "test/views"):
         views = torch.tensor(line["views"], dtype=torch.float64)
         assert views.shape == (3, 2)
         assert views.mean(0).tolist() == pytest.approx(line["scores"], abs=1e-7)

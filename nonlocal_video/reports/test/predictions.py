@@ -1,12 +1,15 @@
-"""The files of a test that other programs read: a line a video, a line a class; and reading them again."""
+"""The files of a test for other programs: a line a video, all scores, a line a class; and reading them again."""
 
 import csv
 import json
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +24,7 @@ from nonlocal_video.types import Prediction
 REPORT = "report.json"
 """Written last: where it is, the others are whole."""
 PREDICTIONS = "predictions.jsonl"
+SCORES = "scores.npz"
 CLASSES = "classes.csv"
 HEADER = ["class", "name", "videos", "top1", "confused_with", "confused_with_name", "share"]
 
@@ -43,11 +47,20 @@ class Tested(NamedTuple):
 
 
 def write_predictions(folder: Path, predictions: Sequence[Prediction], *, classes: Sequence[str] | None) -> None:
-    """Writes a line for each video: its scores exactly, and its best class, by name if `classes` gives one."""
+    """Writes a line for each video, with its best class, by name if `classes` gives one, and the scores beside them.
+
+    `scores.npz` has the arrays videos (N,), scores (N, K) float64 and, if they were kept, views (N, V, K) float32.
+    """
+    views = [prediction.views for prediction in predictions if prediction.views is not None]
+    kept = {"views": torch.stack(views).numpy()} if views else {}
+    names = np.array([prediction.video for prediction in predictions])
+    with whole_file(folder / SCORES) as file:
+        np.savez(file, allow_pickle=False, videos=names, scores=stacked_scores(predictions).numpy(), **kept)
     with whole_file(folder / PREDICTIONS) as file:
-        for prediction in predictions:
-            best = int(prediction.scores.argmax())
-            line = {**prediction.to_json(), "predicted": classes[best] if classes else best}
+        for video, label, scores, clip_ranks, running_ranks, _ in predictions:
+            score, best = (value.item() for value in scores.max(dim=0))
+            told = {"video": video, "label": label, "predicted": classes[int(best)] if classes else int(best)}
+            line = {**told, "score": score, "clip_ranks": clip_ranks, "running_ranks": running_ranks}
             file.write((json.dumps(line) + "\n").encode())
 
 
@@ -62,33 +75,54 @@ def write_classes(folder: Path, results: Sequence[ClassResult], *, classes: Sequ
 
 def read_predictions(folder: Path) -> Tested:
     """The files of a finished test. Raises ValueError where one is missing, cut off, or does not fit the others."""
-    for name in (REPORT, PREDICTIONS, CLASSES):
+    for name in (REPORT, PREDICTIONS, SCORES, CLASSES):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: no {name}; expected the folder of a finished test (tools/test.py)")
     check_folder(folder)
     report = read_json(folder / REPORT)
     if "num_classes" not in report:
         raise ValueError(f"{folder / REPORT}: is of an older version; test again")
-    num_classes = report["num_classes"]
+    path, num_classes, videos = folder / PREDICTIONS, report["num_classes"], report["videos"]["decoded"]
     refusal = "{path}, line {number}: expected a prediction, got a line that is cut off or damaged: {error}"
-    lines = json_lines(folder / PREDICTIONS, Prediction.from_json, refusal=refusal)
+    lines = list(json_lines(path, lambda line: Prediction.from_json({**line, "scores": ()}), refusal=refusal))
+    if len(lines) != videos:
+        raise ValueError(f"{path}: has {len(lines)} videos, expected {videos}, as {REPORT} says")
+    ((name, count),) = Counter(line.video for line in lines).most_common(1)
+    if count > 1:
+        raise ValueError(f"{path}: has {name} {count} times")
+    _check_labels(lines, num_classes, where=path)
+    arrays = _read_scores(folder / SCORES, [line.video for line in lines], num_classes)
     predictions = [
-        _checked_line(prediction, num_classes=num_classes, where=f"{folder / PREDICTIONS}, line {number}")
-        for number, prediction in enumerate(lines, start=1)
+        line._replace(scores=scores, views=views) for line, scores, views in zip(lines, *arrays, strict=True)
     ]
-    _check(predictions, report, where=folder / PREDICTIONS)
+    if report["labels"]:
+        _check_accuracy(predictions, report, where=path)
     return Tested(folder, report, predictions, _read_names(folder / CLASSES, num_classes))
 
 
-def _checked_line(prediction: Prediction, *, num_classes: int, where: str) -> Prediction:
-    scores = prediction.scores
-    if scores.shape != (num_classes,) or not torch.isfinite(scores).all():
-        raise ValueError(f"{where}: expected {num_classes} finite scores, got {scores.numel()}, or some not finite")
-    label = prediction.label
-    for k in label if isinstance(label, tuple) else () if label is None else (label,):
-        if k not in range(num_classes):
-            raise ValueError(f"{where}: label {k} is not one of {num_classes} classes")
-    return prediction
+def _check_labels(lines: Sequence[Prediction], num_classes: int, *, where: Path) -> None:
+    """Raises ValueError for a label that no class has."""
+    for row, line in enumerate(lines, start=1):
+        for label in line.label if isinstance(line.label, tuple) else () if line.label is None else (line.label,):
+            if label not in range(num_classes):
+                raise ValueError(f"{where}, line {row}: label {label} is not one of {num_classes} classes")
+
+
+def _read_scores(
+    path: Path, videos: Sequence[str], num_classes: int
+) -> tuple[Sequence[Tensor], Sequence[Tensor | None]]:
+    """The scores (K,) of each video, and those (V, K) of its views, if they were kept; no code in the file is run."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names, scores, views = file["videos"].tolist(), file["scores"], file.get("views")
+    except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: cannot be read as the scores of a test: {error}") from error
+    if scores.shape != (len(videos), num_classes) or scores.dtype != np.float64 or not np.isfinite(scores).all():
+        expected = f"expected {num_classes} finite scores of each of {len(videos)} videos"
+        raise ValueError(f"{path}: {expected}, got {scores.dtype} of shape {scores.shape}, or some not finite")
+    if names != videos:
+        raise ValueError(f"{path}: its videos are not those of {PREDICTIONS}")
+    return [*torch.from_numpy(scores)], [None] * len(videos) if views is None else [*torch.from_numpy(views)]
 
 
 def _read_names(path: Path, num_classes: int) -> list[str] | None:
@@ -99,16 +133,8 @@ def _read_names(path: Path, num_classes: int) -> list[str] | None:
     return names if any(names) else None
 
 
-def _check(predictions: Sequence[Prediction], report: dict[str, Any], *, where: Path) -> None:
-    """Raises ValueError where the predictions are not those of the report."""
-    expected = report["videos"]["decoded"]
-    if len(predictions) != expected:
-        raise ValueError(f"{where}: has {len(predictions)} videos, expected {expected}, as {REPORT} says")
-    ((name, count),) = Counter(prediction.video for prediction in predictions).most_common(1)
-    if count > 1:
-        raise ValueError(f"{where}: has {name} {count} times")
-    if not report["labels"]:
-        return
+def _check_accuracy(predictions: Sequence[Prediction], report: dict[str, Any], *, where: Path) -> None:
+    """Raises ValueError where the accuracy of the predictions is not that of the report."""
     without = [prediction.video for prediction in predictions if prediction.label is None]
     if without:
         raise ValueError(f"{where}: {without[0]} has no label, {REPORT} says that all have")
@@ -116,7 +142,7 @@ def _check(predictions: Sequence[Prediction], report: dict[str, Any], *, where: 
     if key == "map":
         value = mean_ap(*scores_and_targets(predictions)).mean
     else:
-        value = 100 * int((label_ranks_of(predictions) < 1).sum()) / expected
+        value = 100 * int((label_ranks_of(predictions) < 1).sum()) / len(predictions)
     if abs(value - report[key]) > 1e-9:
         raise ValueError(f"{where}: its scores give {key} {value:.4f}, {REPORT} says {report[key]:.4f}")
 

@@ -126,7 +126,7 @@ def _train_top1(metrics: Sequence[dict[str, float]], *, step: int | None) -> flo
 def write_report(
     folder: Path, report: dict[str, Any], evaluation: Evaluation, *, classes: Sequence[str] | None
 ) -> None:
-    """Writes predictions.jsonl, classes.csv (submission.txt), the pictures, report.md, and at last report.json."""
+    """Writes predictions, scores, classes.csv (submission.txt), the pictures, report.md, and at last report.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (REPORT, *accuracy.PICTURES, *average_precision.PICTURES):
         (folder / name).unlink(missing_ok=True)  # Those of an earlier test.
