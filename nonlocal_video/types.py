@@ -45,7 +45,7 @@ class Failure(NamedTuple):
 
     video: str
     cause: str
-    by_chance: bool = False
+    transient: bool = False
     """Transient, as a time-out or a process that died: another run may not have it, and then it sees other clips."""
 
 

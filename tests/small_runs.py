@@ -33,7 +33,7 @@ OF_THE_RUN = (
     "best",
     "precise_bn",
     "num_failures",
-    "num_by_chance",
+    "num_transient",
     "num_skipped",
 )
 """The parts of a checkpoint that do not depend on how often it was interrupted."""

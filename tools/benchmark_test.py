@@ -100,7 +100,7 @@ def speed(files: Sequence[File], arguments: argparse.Namespace) -> Iterator[str]
 
 
 def _measure(tests: dict[str, Test], *, repeats: int) -> dict[tuple[str, str], Speed]:
-    """Both ways of each protocol, once they gave the same scores."""
+    """Times both ways of each protocol, once they gave the same scores."""
     ways = dict[tuple[str, str], partial[Outcome]]()
     for protocol, test in tests.items():
         check_same(ours(test), straightforward(test))

@@ -185,4 +185,4 @@ def _sample(videos: TrainingVideos | ValidationVideos, entry: Entry, rng: np.ran
 
 
 def _failure(entry: Entry, error: DecodeError) -> Failure:
-    return Failure(entry.video, str(error), by_chance=isinstance(error, DecodeTimeoutError))
+    return Failure(entry.video, str(error), transient=isinstance(error, DecodeTimeoutError))

@@ -78,7 +78,7 @@ class Loader:
                         video, cause = self.videos.name(attempt.item, attempt.number), "died"
                         if attempt.pid in ended:
                             cause = f"was ended after {self.limit_s} s (data.decode_limit_s) and more"
-                        failure = Failure(video, f"{video}: its loader process {cause}", by_chance=True)
+                        failure = Failure(video, f"{video}: its loader process {cause}", transient=True)
                         lost.setdefault(attempt.item, {})[attempt.number] = failure
                     kill(board.pids())
                     idle_deaths += not blamed

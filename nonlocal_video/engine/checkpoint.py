@@ -14,7 +14,7 @@ from nonlocal_video.system.files import whole_file
 
 FORMAT = 2
 PROGRESS: dict[str, Any] = {
-    "step": int, "num_failures": int, "num_by_chance": int, "num_skipped": int, "best": dict | None,
+    "step": int, "num_failures": int, "num_transient": int, "num_skipped": int, "best": dict | None,
     "evaluated": int, "precise_bn": dict | None,
 }  # fmt: skip
 """The fields of `TrainState` that a checkpoint holds as they are, and their kinds."""

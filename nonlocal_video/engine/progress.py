@@ -43,7 +43,7 @@ class Progress:
             self.bar.set_description_str(line)
         self.keep(line)
         for failure in failures:
-            if failure.by_chance:
+            if failure.transient:
                 self.note(f"note: {failure.cause}; from here this run may not repeat exactly")
 
     def note(self, text: str) -> None:

@@ -25,7 +25,7 @@ class TrainState:
     """Steps done."""
     num_failures: int = 0
     """Videos, or whatever is decoded, that failed and were replaced, on all ranks."""
-    num_by_chance: int = 0
+    num_transient: int = 0
     """Failures that another run may not have (time-outs): it then sees something else."""
     num_skipped: int = 0
     """Steps that were not taken since their gradient was not finite."""

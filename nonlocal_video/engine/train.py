@@ -111,7 +111,7 @@ def _log(state: TrainState, meter: Meter, batch: Batch, watch: "_Watch", *, max_
     """Writes a record of what came since the last one. Raises: ValueError: too much cannot be decoded."""
     source, (means, failures) = meter.task.source, meter.reduce()
     state.num_failures += len(failures)
-    state.num_by_chance += sum(failure.by_chance for failure in failures)
+    state.num_transient += sum(failure.transient for failure in failures)
     if not math.isfinite(means.get("loss", 0.0)):
         watch.fail(skipped=False)
     if is_main():

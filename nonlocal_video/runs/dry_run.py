@@ -23,7 +23,7 @@ from nonlocal_video.types import Batch
 LIMIT_S = 30.0
 MEASURED_STEPS = 20
 WARMING_STEPS = 2
-"""They choose kernels and fill caches."""
+"""Steps before the measured ones: these choose kernels and fill caches."""
 
 _say = partial(print, flush=True)
 

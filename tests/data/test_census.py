@@ -67,7 +67,7 @@ def test_broken_files_are_broken_with_a_cause(numbered_video: Path, tmp_path: Pa
     ):
         (tmp_path / name).write_bytes(written)
         finding = look(tmp_path / name)
-        assert (finding.state, finding.by_chance) == ("broken", False)
+        assert (finding.state, finding.transient) == ("broken", False)
         assert cause in finding.cause
         assert str(tmp_path) not in finding.cause
 
@@ -176,7 +176,7 @@ def test_second_survey_examines_only_what_is_new_or_changed_or_failed_by_chance(
     assert again == []
     write_video(folder / "v3.mp4", numbered_frames(30))
     lines = [json.loads(line) for line in (out / VIDEOS).read_text().splitlines()]
-    lines[0]["finding"].update(state="broken", by_chance=True)
+    lines[0]["finding"].update(state="broken", transient=True)
     lines[1]["finding"].update(state="timed out")
     lines[1]["depth"]["limit_s"] = 10
     (out / VIDEOS).write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"video": "cut')

@@ -163,7 +163,7 @@ def test_a_broken_video_is_replaced_counted_and_named(entries: list[Entry], tmp_
     (replaced,) = [drawn for drawn in samples if drawn.failures]
     assert replaced.video in {entry.video for entry in entries[:3]}
     assert replaced.failures[0].video == "broken.mp4"
-    assert not replaced.failures[0].by_chance
+    assert not replaced.failures[0].transient
     assert torch.equal(sample(training(listed), samples.index(replaced)).clip, replaced.clip)
 
 
@@ -178,7 +178,7 @@ def test_a_file_deleted_during_the_run_is_replaced(entries: list[Entry], tmp_pat
 
 
 def test_an_attempt_that_lost_its_process_is_passed_over(entries: list[Entry]) -> None:
-    videos, lost = training(entries), Failure("v", "its loader process died", by_chance=True)
+    videos, lost = training(entries), Failure("v", "its loader process died", transient=True)
     assert sample(videos, 5, _0=lost).failures == (lost,)
     assert sample(videos, 5, _0=lost).video == videos.name(5, 1)
     assert sample(videos, 5, _1=lost).failures == ()
@@ -225,8 +225,8 @@ def test_validation_names_a_broken_video_and_replaces_nothing(entries: list[Entr
     videos = validation([entries[0], broken(tmp_path)])
     failure = videos.get(1, lost={}, started=lambda _: None)
     assert isinstance(failure, Failure)
-    assert (failure.video, failure.by_chance) == ("broken.mp4", False)
-    lost = Failure("v", "its loader process died", by_chance=True)
+    assert (failure.video, failure.transient) == ("broken.mp4", False)
+    lost = Failure("v", "its loader process died", transient=True)
     assert videos.get(0, lost={0: lost}, started=lambda _: None) == lost
 
 

@@ -165,7 +165,7 @@ def test_a_lost_worker_costs_its_video_and_nothing_else(danger: str, monkeypatch
     assert failures.keys() == {5}
     (failure,) = failures[5]
     assert failure.video == "5-0.mp4"
-    assert failure.by_chance
+    assert failure.transient
     assert ("was ended after 1.0 s" in failure.cause) == (danger == "hang")
 
 

@@ -83,7 +83,7 @@ def test_checkpoints_of_earlier_days_load() -> None:
     content = read_checkpoint(path)
     state = tiny_state()
     restore(state, content, where=path)
-    assert (state.step, state.num_failures, state.num_by_chance) == (3, 2, 1)
+    assert (state.step, state.num_failures, state.num_transient) == (3, 2, 1)
     assert content["facts"]["global_batch"] == 4
     sums = {name: tensor.double().sum().item() for name, tensor in state.model.state_dict().items()}
     assert sums["0.weight"] == pytest.approx(-166473.5, rel=1e-6)

@@ -287,9 +287,9 @@ def test_training_stops_with_the_names_when_too_many_videos_fail() -> None:
 
 
 def test_a_time_out_is_counted() -> None:
-    failures = (Failure("a.mp4", "a.mp4: not decoded within 60 s", by_chance=True), Failure("b.mp4", "b.mp4: broken"))
+    failures = (Failure("a.mp4", "a.mp4: not decoded within 60 s", transient=True), Failure("b.mp4", "b.mp4: broken"))
     state = Trained([red_or_blue(failures), red_or_blue()]).state
-    assert (state.num_failures, state.num_by_chance) == (2, 1)
+    assert (state.num_failures, state.num_transient) == (2, 1)
 
 
 def test_waiting_for_data_shows() -> None:

@@ -124,7 +124,7 @@ def test_a_terminal_without_columns_has_lines(
 
 def test_a_time_out_is_told_since_the_run_may_not_repeat() -> None:
     kept: list[str] = []
-    failures = [Failure("a.mp4", "a.mp4: not decoded within 60 s", by_chance=True), Failure("b.mp4", "b.mp4: broken")]
+    failures = [Failure("a.mp4", "a.mp4: not decoded within 60 s", transient=True), Failure("b.mp4", "b.mp4: broken")]
     Progress(0, 200, task=TASK, keep=kept.append).show(RECORD, failures)
     assert kept[1:] == ["note: a.mp4: not decoded within 60 s; from here this run may not repeat exactly"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 CLIPS = 11
-"""Of each file."""
+"""Clips that are read of each file."""
 HERE = Path(__file__).parent.parent.parent
 EXPLANATION = """## Before and now
 
@@ -28,7 +28,7 @@ and the highest. Where a clip cannot be made, the cause.
 """
 
 Round = dict[str, list[float | str]]
-"""Of each file, seconds of a clip in both checkouts, or why there is none."""
+"""By file: the seconds of a clip in both checkouts, or why there is none."""
 
 
 def before(files: Sequence[tuple[str, str]], *, checkout: Path, rounds: int) -> Iterator[str]:
@@ -100,7 +100,7 @@ class _Timer:
 
 
 def _mean(clips: Sequence[float | str]) -> float | str:
-    failed = [one for one in clips if isinstance(one, str)]
+    failed = [clip for clip in clips if isinstance(clip, str)]
     return failed[0] if failed else statistics.mean(_numbers(clips))
 
 
@@ -109,7 +109,7 @@ def _numbers(values: Sequence[float | str]) -> list[float]:
 
 
 def _cell(values: Sequence[float | str]) -> str:
-    failed = [one for one in values if isinstance(one, str)]
+    failed = [value for value in values if isinstance(value, str)]
     return f"n/a: {failed[0]}" if failed else f"{1000 * statistics.median(_numbers(values)):.1f}"
 
 

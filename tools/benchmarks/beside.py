@@ -14,7 +14,7 @@ from nonlocal_video.reports.texts import table
 
 HERE = Path(__file__).parent.parent.parent
 STEPS, FIRST = 60, 20
-"""Of a run; its first ones are not counted."""
+"""Steps of a run, and those of them that come before the counted ones."""
 EXPLANATION = """
 ## Beside other work
 
@@ -76,4 +76,4 @@ def _rate(root: Path, data: Path) -> float:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         records = [json.loads(line) for line in (Path(runs) / "beside" / "metrics.jsonl").read_text().splitlines()]
-    return statistics.harmonic_mean([one["clips_per_s"] for one in records if one["step"] > FIRST])
+    return statistics.harmonic_mean([record["clips_per_s"] for record in records if record["step"] > FIRST])

@@ -1,4 +1,4 @@
-"""What a step costs, and how it is written down."""
+"""The cost of a step, and how it is written down."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def cost_of(step: Callable[[], object]) -> Cost:
 
 
 class Turn(NamedTuple):
-    """What one way runs when it is its turn."""
+    """The calls of one way when it is its turn."""
 
     warm_up: Callable[[], object]
     """Not timed: what the way before left in the caches and the heap is not this way's."""
@@ -40,7 +40,7 @@ class Turn(NamedTuple):
 
 
 def interleaved(turns: Mapping[str, Turn], *, repeats: int) -> dict[str, Cost]:
-    """Of each way the mean over its steps of their medians; ways take turns, so that a slow minute meets all."""
+    """The mean cost of each way over its steps, of medians; ways take turns, so that a slow minute meets all."""
     costs: dict[str, list[list[Cost]]] = {name: [] for name in turns}
     for _ in range(repeats):
         for name, turn in turns.items():

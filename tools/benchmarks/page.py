@@ -18,7 +18,7 @@ def processor() -> str:
 
 
 def machine(tool: str, *, packages: Sequence[str], threads: int) -> str:
-    """Where the measurements of a tool were made, and with what."""
+    """One line on the machine and the versions that a tool measured with."""
     gpu = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if gpu else f"{processor()}, {threads} threads"
     missing = "" if gpu else " **A GPU was not at hand**; the same command measures there."

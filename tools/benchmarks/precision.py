@@ -1,4 +1,4 @@
-"""What lower precision does to the scores of views, and to their time."""
+"""The effect of lower precision on the scores of views, and on their time."""
 
 import statistics
 import time
@@ -46,7 +46,7 @@ def precision(name: str, files: Sequence[File], *, precisions: Sequence[str], re
 
 
 class Effect(NamedTuple):
-    """Of one precision, beside fp32 on the same views."""
+    """The effect of one precision, beside fp32 on the same views."""
 
     views: int
     seconds: float
@@ -60,7 +60,7 @@ class Effect(NamedTuple):
 
 
 def effects(test: Test, *, precisions: Sequence[str], repeats: int) -> dict[str, Effect]:
-    """Of each precision, fp32 among them, on all views of the videos; they take turns.
+    """Measures each precision, fp32 among them, on all views of the videos; they take turns.
 
     fp16 on a CPU is some hundred times slower: it sees the first view of each video, once.
 

@@ -38,7 +38,7 @@ BATCH, BATCHES = 8, 8
 
 
 class Usage(NamedTuple):
-    """What a process holds."""
+    """The memory, files and threads that a process holds."""
 
     items: int
     resident_mib: float
@@ -48,7 +48,7 @@ class Usage(NamedTuple):
 
 
 def usage(items: int) -> Usage:
-    """Of this process, as Linux tells it."""
+    """Asks Linux what this process holds."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     resident, peak = (int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
     return Usage(items, resident, peak, len(os.listdir("/proc/self/fd")), int(lines["Threads"]))
@@ -67,7 +67,7 @@ def stream(files: Sequence[File], *, decoder: str) -> TrainingVideos:
 
 
 def train_long(files: Sequence[File], *, decoder: str, marks: Sequence[int]) -> list[Usage]:
-    """What this process holds after so many clips.
+    """Loads clips, and asks after each of so many what this process holds.
 
     Raises:
         ValueError: a file cannot be read.
@@ -84,7 +84,7 @@ def train_long(files: Sequence[File], *, decoder: str, marks: Sequence[int]) -> 
 
 
 def test_long(file: File) -> list[Usage]:
-    """What this process holds before, and after 30 views of 128 frames.
+    """Asks what this process holds before and after 30 views of 128 frames.
 
     Raises:
         ValueError: the file cannot be read.
@@ -128,8 +128,8 @@ def memory(files: Sequence[File], *, long: File, num_items: int) -> Iterator[str
             rows.append([f"ours, {decoder}", f"n/a: {reason}", *[""] * (len(marks) + 3)])
             continue
         found: list[Usage] = fresh(train_long, files, decoder=decoder, marks=marks)
-        cells = [f"{one.resident_mib:.0f}" for one in found] + [f"{found[-1].peak_mib:.0f}"]
-        cells += [" ".join(str(one.descriptors) for one in found), " ".join(str(one.threads) for one in found)]
+        cells = [f"{held.resident_mib:.0f}" for held in found] + [f"{found[-1].peak_mib:.0f}"]
+        cells += [" ".join(str(held.descriptors) for held in found), " ".join(str(held.threads) for held in found)]
         rows.append([f"ours, {decoder}", *cells])
     head = ["before", *(f"after {mark}" for mark in marks)]
     yield table(["decoder", *head, "peak", "descriptors", "threads"], rows) + "\n"

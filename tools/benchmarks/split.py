@@ -1,4 +1,4 @@
-"""Where the time of a training clip goes, by timers around named functions of the package."""
+"""The parts of the time that a training clip takes, by timers around named functions of the package."""
 
 import statistics
 import time
@@ -117,7 +117,7 @@ def split(files: Sequence[File], *, num_clips: int, repeats: int) -> Iterator[st
         clips = spread(file, num_clips=num_clips)
         found = [[measure(file, seed=clip.seed) for _ in range(repeats + 1)][1:] for clip in clips]
         parts = {
-            part: statistics.mean(statistics.median(one[part] for one in repeated) for repeated in found)
+            part: statistics.mean(statistics.median(repeat[part] for repeat in repeated) for repeated in found)
             for part in PARTS
         }
         whole = sum(parts.values())

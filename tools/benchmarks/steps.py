@@ -24,7 +24,7 @@ from nonlocal_video.system.launch import launch
 
 
 class Sizes(NamedTuple):
-    """Of a step and of the measurement."""
+    """The sizes of a step and of the measurement."""
 
     batch: int
     crop: int
@@ -34,7 +34,7 @@ class Sizes(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a step of one way costs."""
+    """The cost of a step of one way."""
 
     seconds: float
     peak_mib: float

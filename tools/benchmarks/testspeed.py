@@ -32,7 +32,7 @@ SMALL_CROP = 48
 SCORES_DIFFER = 1e-5
 """The two ways may differ so much in a score: they run other numbers of views together."""
 CROPS = {"10x3": "3", "full_10": "full", "10x1": "1"}
-"""Of each protocol."""
+"""The crops of each protocol."""
 Key = TypeVar("Key")
 
 
@@ -46,13 +46,13 @@ class Test(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a test found, and what that cost."""
+    """The scores of a test, and their cost."""
 
     scores: dict[str, Tensor]
-    """(K,) of each video."""
+    """Each video's scores (K,)."""
     work: Timing
     pixels: int
-    """That went through the network."""
+    """Pixels that went through the network."""
 
 
 def build(name: str) -> Classifier:
@@ -100,7 +100,7 @@ def videos_of(test: Test) -> TestingVideos:
 
 
 def ours(test: Test) -> Outcome:
-    """As tools/test.py: an item is a video, whose frames are decoded once; its views run in chunks.
+    """Tests as tools/test.py does: an item is a video, whose frames are decoded once; its views run in chunks.
 
     Raises:
         ValueError: a video cannot be decoded.

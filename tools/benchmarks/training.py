@@ -29,7 +29,7 @@ class Prepared(NamedTuple):
     """The ways that can be measured on a file, and why the others cannot."""
 
     steps: dict[str, list[Step]]
-    """Of each way, one for each clip."""
+    """The steps of each way, one for each clip."""
     differences: dict[str, float]
     reasons: dict[str, str]
 

@@ -57,7 +57,7 @@ OLD = (
     Kind("320x240 for 10 s, H.264 in AVI", 320, 240, 250, container="avi"),
     Kind("320x240 for 10 s, H.264 in MPEG-TS", 320, 240, 250, container="mpegts"),
 )
-"""The same pictures in files whose packets can be believed, and in others."""
+"""Files of one film, some with packets that can be believed, and others."""
 NUM_OBJECTS = 6
 NOISE = 1.5
 """Standard deviation of a camera's noise, in grey levels."""
@@ -82,7 +82,7 @@ def make_videos(kinds: tuple[Kind, ...], folder: Path) -> list[File]:
 
 
 def describe(path: str, *, name: str) -> File:
-    """What a file says of itself, its frames counted as we count them.
+    """Describes a file as it states itself, with its frames counted by this project.
 
     Raises:
         av.FFmpegError, ValueError: not a video.
@@ -120,8 +120,8 @@ def moving_pictures(height: int, width: int, *, num_frames: int) -> Iterator[np.
     for k in range(num_frames):
         swing = 12 * scale * np.sin(k / np.array([17, 23]))  # A hand that is not steady.
         picture = window(ground, *(heading * k + swing), height, width)
-        for one in objects:
-            one.draw(picture, k)
+        for thing in objects:
+            thing.draw(picture, k)
         picture += NOISE * rng.standard_normal(picture.shape, np.float32)
         yield picture.round().clip(0, 255).astype(np.uint8)
 

@@ -83,7 +83,7 @@ def get(videos: TrainingVideos) -> Tensor:
 
 
 def choose(file: File, *, seed: int) -> Clip:
-    """What the training stream draws for this file: the draws of `training_crop` once more, proved by the pictures."""
+    """Draws as the training stream does, with the draws of `training_crop` once more, proved by the pictures."""
     found: list[Clip] = []
 
     def draw(path: str, pick: Callable[..., np.ndarray], fit: Any) -> Decoded:

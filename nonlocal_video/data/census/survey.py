@@ -101,7 +101,7 @@ def _record(entry: Entry, known: Record | None, stamp: Stamp | str, depth: Depth
 
 def _holds(record: Record, stamp: Stamp | None, depth: Depth) -> bool:
     """Whether a record can stand for one that would be made now of a file with this stamp."""
-    if stamp is None or record.stamp != stamp or record.finding.by_chance:
+    if stamp is None or record.stamp != stamp or record.finding.transient:
         return False
     is_short = record.finding.state == "timed out" and record.depth.limit_s < depth.limit_s
     return record.depth.decode_all == depth.decode_all and not is_short
@@ -147,7 +147,7 @@ def _outcome(future: Future[Health], depth: Depth) -> Health:
     except OutOfTime:
         return Health("timed out", f"its process was stuck and was ended after {depth.limit_s:g} s (--limit) and more")
     except ProcessExpired as error:
-        return Health("broken", f"its process ended with exit code {error.exitcode}", by_chance=True)
+        return Health("broken", f"its process ended with exit code {error.exitcode}", transient=True)
 
 
 def _line(record: Record) -> str:

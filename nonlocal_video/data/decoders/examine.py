@@ -20,7 +20,7 @@ class Health(NamedTuple):
     state: str
     """ok, opens (nothing was decoded), missing, broken or timed out."""
     cause: str = ""
-    by_chance: bool = False
+    transient: bool = False
     """Whether the same file may be found otherwise another time: a disk that cannot be read, a process that died."""
     size_bytes: int | None = None
     content: str = ""
@@ -69,8 +69,8 @@ def examine(path: str, *, limit_s: float, decode_all: bool) -> Health:
     except READ_ERRORS as error:
         if isinstance(error, TimeoutError):
             return health._replace(state="timed out", cause=f"not examined within {limit_s:g} s (--limit)")
-        by_chance = isinstance(error, OSError | MemoryError) and not isinstance(error, AvError)
-        return health._replace(state="broken", cause=cause_of(error), by_chance=by_chance)
+        transient = isinstance(error, OSError | MemoryError) and not isinstance(error, AvError)
+        return health._replace(state="broken", cause=cause_of(error), transient=transient)
     return health
 
 

@@ -68,7 +68,7 @@ class Gain(NamedTuple):
     seeds: Spread
     """The mean over the seeds, and how it varies with them."""
     videos: MeanDifference | None = None
-    """That mean with the interval for the choice of the videos; None where the metric has none."""
+    """The mean with the interval for the choice of the videos; None where the metric has none."""
     num_videos: int = 0
 
 
