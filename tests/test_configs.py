@@ -44,13 +44,7 @@ STARTS = "machine.starts={imagenet_r50: r50.pth, imagenet_r101: r101.pth, nl_i3d
 
 
 def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", overrides=["data.root=videos", *overrides])
-    return settings_of(TrainConfig, OmegaConf.to_container(cfg, resolve=True))
-
-
-def settled(*overrides: str) -> TrainConfig:
-    """As a tool has them."""
+    """The settings of a command line, as tools/train.py has them."""
     return train_config(*compose_words("train", ["data.root=videos", *overrides]))
 
 
@@ -288,12 +282,12 @@ OWN = ["data=custom", "data.name=mine", "data.train=train.csv", "data.val=val.cs
 def test_classes_of_ones_own_data_are_counted(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("juggling\nsinging\nwaving\n")
     names = f"data.classes={tmp_path}/classes.txt"
-    assert on_meta(settled(*OWN, names)).fc.out_features == 3
-    assert on_meta(settled(*OWN, "data.num_classes=4")).fc.out_features == 4
+    assert on_meta(composed(*OWN, names)).fc.out_features == 3
+    assert on_meta(composed(*OWN, "data.num_classes=4")).fc.out_features == 4
     with pytest.raises(ValueError, match=r"has 3 names, expected data\.num_classes=4"):
-        class_names(settled(*OWN, names, "data.num_classes=4").data)
+        class_names(composed(*OWN, names, "data.num_classes=4").data)
     with pytest.raises(ValueError, match=r"data\.num_classes: got null, expected .* data\.classes=FILE"):
-        settled(*OWN)
+        composed(*OWN)
 
 
 # Training

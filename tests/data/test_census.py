@@ -2,7 +2,6 @@ import ctypes
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +73,7 @@ def test_broken_files_are_broken_with_a_cause(numbered_video: Path, tmp_path: Pa
 
 def test_fifo_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.mp4")
-    start = time.perf_counter()
     assert look(tmp_path / "fifo.mp4").cause == "neither a regular file nor a folder of frames"
-    assert time.perf_counter() - start < 5
 
 
 def test_census_and_decoder_agree_on_damaged_files(numbered_video: Path, tmp_path: Path) -> None:
@@ -150,10 +147,8 @@ def test_stuck_and_crashing_decoders_are_ended_and_the_rest_goes_on(
     shutil.copy(folder / "v0.mp4", folder / "crash.mp4")
     monkeypatch.setattr(survey_module, "examine", stuck)
     monkeypatch.setattr(survey_module, "GRACE_S", 0.5)
-    start = time.perf_counter()
     entries = listed(folder, "stuck.mp4", "crash.mp4", *NAMES)
     records = survey(entries, folder / "out", depth=Depth(1.0, decode_all=True), jobs=2)
-    assert time.perf_counter() - start < 60
     assert [record.finding.state for record in records] == ["timed out", "broken"] + ["ok"] * 5
     assert "was ended after 1 s (--limit)" in records[0].finding.cause
     assert "exit code" in records[1].finding.cause

@@ -2,7 +2,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -225,10 +224,8 @@ def test_a_lock_is_for_one_process_and_ends_with_it(tmp_path: Path) -> None:
         notes.append(text)
         holder.kill()
 
-    began = time.monotonic()
     with locked(tmp_path, wait_s=30, note=note):
         assert str(os.getpid()) in (tmp_path / "lock").read_text()
-    assert time.monotonic() - began < 20
     assert len(notes) == 1
     holder.wait()
 

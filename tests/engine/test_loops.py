@@ -143,7 +143,7 @@ def test_facts_on_a_loss_that_is_not_finite_are_kept() -> None:
 
 def test_a_network_that_is_not_finite_is_never_saved() -> None:
     """A rate so large that the weights overflow in the step before the checkpoint, whose loss is still finite."""
-    with pytest.raises(ValueError, match=r"the network after step 1: .* tensors are not finite|the loss is (nan|inf)"):
+    with pytest.raises(ValueError, match=r"the network after step 1: .* tensors are not finite"):
         Trained([red_or_blue() for _ in range(4)], lr=1e38, runtime={"checkpoint_every": 1, "log_every": 1})
 
 
@@ -300,5 +300,4 @@ def test_waiting_for_data_shows() -> None:
                 yield batch
 
     quick, slow = (Trained(kind([red_or_blue() for _ in range(2)])).records[-1]["data_wait"] for kind in (list, Slow))
-    assert 0 <= quick < 5
-    assert 5 < slow <= 100
+    assert 0 <= quick < slow <= 100

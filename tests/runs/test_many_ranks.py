@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -83,9 +82,7 @@ def shared_out(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     command = train_command(miniature, runs, *FROZEN)
     for processes in (1, 2, 4):
         devices = [f"optim.clips_per_device={4 // processes}", f"runtime.devices={processes}"]
-        began = time.monotonic()
         succeed([*command, *devices, f"name=on_{processes}"], runs / "log")
-        assert time.monotonic() - began < 120, "the processes hang when they end"
     nodes = [*command, "optim.clips_per_device=1", "name=on_2x2"]
     multi_node.train_on_nodes(multi_node.loopback(), nodes, runs / "on_2x2", processes=2, kill=False)
     return runs

@@ -1,7 +1,6 @@
 """What comes in files of other people is plain data."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -34,11 +33,9 @@ def test_yaml_that_is_not_plain_is_refused_with_its_line(case: str, tmp_path: Pa
     text, message = BAD_YAML[case]
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    began = time.monotonic()
     with pytest.raises(ValueError, match=message) as error:
         read_yaml(path)
     assert str(error.value).startswith(str(path))
-    assert time.monotonic() - began < 3
     assert list(tmp_path.iterdir()) == [path]
 
 
