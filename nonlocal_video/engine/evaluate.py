@@ -30,8 +30,8 @@ def evaluate(judge: Judge, items: Iterable[Any], *, finished: Callable[[Any], No
 
     The progress bar counts up to `total` items and calls each a `unit`. The judge's errors pass through.
     """
-    began, source, pending = time.perf_counter(), Timed(items), None
-    with tqdm(total=total, unit=unit, desc="test", disable=None if is_main() else True) as bar:
+    began, pending = time.perf_counter(), None
+    with Timed(items) as source, tqdm(total=total, unit=unit, desc="test", disable=None if is_main() else True) as bar:
         for item in chain(source, [None]):
             before, pending = pending, None if item is None else judge.begin(item)
             if before is not None:  # A GPU is at this item while the one before is read back.

@@ -1,7 +1,7 @@
 """Sums between two records of a run, and the time that a loop waits."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 import torch
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class Timed(Iterator[Item]):
-    """Passes items on; `waited_s` is how long they let the loop wait."""
+    """Passes items on, until it is closed, which ends the loader; `waited_s` is how long the loop waited for them."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.items, self.waited_s = iter(items), 0.0
@@ -26,6 +26,13 @@ class Timed(Iterator[Item]):
             return next(self.items)
         finally:
             self.waited_s += time.perf_counter() - asked
+
+    def __enter__(self) -> "Timed[Item]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self.items, Generator):
+            self.items.close()
 
 
 class Meter:

@@ -77,25 +77,26 @@ def train(
             raise Stopped(stopped)
         callbacks.save()
     watch, meter = _Watch(task.source, callbacks), Meter(task, loader)
-    for batch in meter.batches:
-        lr, skipped = schedule(state.step), state.num_skipped
-        sums = train_step(state, model, batch, task=task, call=call, lr=lr, seed=seed, optim=optim, runtime=runtime)
-        meter.update(sums, batch)
-        callbacks.advance(batch)
-        facts = {"step": state.step, "lr": lr, "rank": rank(), "loss": sums[0], task.unit: sums[1]}
-        stopped = watch.see({**facts, task.source: list(batch.names)}, skipped=state.num_skipped > skipped)
-        evaluates = evaluates_at(state.step)
-        saves = evaluates or stopped or state.step % runtime.checkpoint_every == 0
-        if saves or state.step % runtime.log_every == 0:  # Also before saving: a checkpoint has counted everything.
-            _log(state, meter, batch, watch, max_failed=max_failed)
-        if evaluates and not stopped:
-            stopped = _evaluate(state, callbacks)
-        if saves:
-            _check_weights(state)
-            callbacks.save()
-            meter.restart()  # Evaluating and saving is no training.
-        if stopped:
-            raise Stopped(stopped)
+    with meter.batches as batches:
+        for batch in batches:
+            lr, skipped = schedule(state.step), state.num_skipped
+            sums = train_step(state, model, batch, task=task, call=call, lr=lr, seed=seed, optim=optim, runtime=runtime)
+            meter.update(sums, batch)
+            callbacks.advance(batch)
+            facts = {"step": state.step, "lr": lr, "rank": rank(), "loss": sums[0], task.unit: sums[1]}
+            stopped = watch.see({**facts, task.source: list(batch.names)}, skipped=state.num_skipped > skipped)
+            evaluates = evaluates_at(state.step)
+            saves = evaluates or stopped or state.step % runtime.checkpoint_every == 0
+            if saves or state.step % runtime.log_every == 0:  # Also before saving: a checkpoint has counted everything.
+                _log(state, meter, batch, watch, max_failed=max_failed)
+            if evaluates and not stopped:
+                stopped = _evaluate(state, callbacks)
+            if saves:
+                _check_weights(state)
+                callbacks.save()
+                meter.restart()  # Evaluating and saving is no training.
+            if stopped:
+                raise Stopped(stopped)
     watch.vote.close()
 
 
