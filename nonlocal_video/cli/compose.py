@@ -24,7 +24,7 @@ from nonlocal_video.runs.folder import read_run, run_folder
 from nonlocal_video.runs.network import function_for, plain_model
 from nonlocal_video.runs.recipe import CONFIGS, check_machine
 from nonlocal_video.runs.weights import check_given, move, published_of, run_of_file
-from nonlocal_video.settings import NOT_GIVEN, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
+from nonlocal_video.settings import NOT_GIVEN, RUNS, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
 from nonlocal_video.settings.identity import UNNAMED, flat, key_of, name_of, words_of
 from nonlocal_video.settings.parts import check_name
 from nonlocal_video.settings.values import expect
@@ -103,7 +103,7 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
         data["num_classes"] = model["num_classes"] = len(read_classes(data["classes"]))
     task = task_of(settings_of(DataConfig, data, where="data."))
     model["activation"] = model["activation"] or task.activation
-    config = settings_of(TrainConfig, {**plain, "model": model, "task": task.name})
+    config = settings_of(RUNS[task.name], {**plain, "model": model, "task": task.name})
     expected = f"{task.activation} with data.labels={config.data.labels}"
     expect(config.model.activation == task.activation, "model.activation", config.model.activation, expected)
     protocols = sorted(path.stem for path in CONFIGS.glob("protocol/*.yaml"))

@@ -9,7 +9,7 @@ from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.network import plain_model
-from nonlocal_video.settings import TrainConfig, settings_of
+from nonlocal_video.settings import RUNS, TrainConfig, settings_of
 from nonlocal_video.settings.identity import flat, identity
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.system.plain import check_folder, differences, read_json, read_yaml
@@ -32,7 +32,8 @@ def read_run(folder: Path) -> TrainConfig:
     missing = sorted(key for key, value in flat(content).items() if value == "???")
     if not missing:
         content["model"] = plain_model(content.get("model") or {}, where=f"{path}: model")
-        config = settings_of(TrainConfig, content, where=f"{path}: is of another version: ")
+        kind = RUNS.get(str(content.get("task")), TrainConfig)  # It names the tasks that there are.
+        config = settings_of(kind, content, where=f"{path}: is of another version: ")
         missing = [f"choices.{key}" for key in ("model", "data") if key not in config.choices]
         if config.data.num_classes is not None and not missing:
             return config

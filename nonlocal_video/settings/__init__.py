@@ -11,5 +11,5 @@ from nonlocal_video.settings.parts import (
     ReadConfig,
     RuntimeConfig,
 )
-from nonlocal_video.settings.tools import PredictConfig, RowConfig, TableConfig, TestConfig, TrainConfig
+from nonlocal_video.settings.tools import RUNS, PredictConfig, RowConfig, TableConfig, TestConfig, TrainConfig
 from nonlocal_video.settings.values import NOT_GIVEN, settings_of

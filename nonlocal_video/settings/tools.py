@@ -99,6 +99,10 @@ class TrainConfig:
     """The groups that nobody chose for these data; filled in by the tool."""
 
 
+RUNS: dict[str, type[TrainConfig]] = {"single_label": TrainConfig, "multi_label": TrainConfig}
+"""The settings of a run by the name of its task, whose model, data and clips have dataclasses of their own."""
+
+
 @dataclass(config=CHECKED)
 class FunctionConfig:
     """Code of a trained network that the project does not have, and that no file may name."""

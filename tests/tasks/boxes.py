@@ -143,6 +143,12 @@ class Detector(nn.Module):
     def train_mode(self) -> None:
         self.train()
 
+    def plain_options(self) -> dict[str, Any]:
+        return {}
+
+    def smallest_side(self) -> int:
+        return 4
+
     def compiled(self, call: Callable[..., Any]) -> Callable[..., Any]:
         return call
 
