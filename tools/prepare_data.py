@@ -26,7 +26,7 @@ from nonlocal_video.data.lists.manifest import FORMATS
 from nonlocal_video.data.prepare.encode import Encoding
 from nonlocal_video.data.prepare.resize import plan_targets, reencode_all
 from nonlocal_video.data.prepare.sources import (
-    Source,
+    FoundLists,
     beside,
     data_settings,
     format_preset,
@@ -82,7 +82,7 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def read_source(arguments: argparse.Namespace) -> Source:
+def read_source(arguments: argparse.Namespace) -> FoundLists:
     """Reads the sources, each for what it is."""
     sources, root, out = arguments.sources, arguments.root, arguments.out
     classes = read_classes(arguments.classes, num_classes=None) if arguments.classes else None
@@ -152,7 +152,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     return len(failed)
 
 
-def look(arguments: argparse.Namespace, source: Source) -> tuple[dict[str, list[str]], dict[str, list[Entry]]]:
+def look(arguments: argparse.Namespace, source: FoundLists) -> tuple[dict[str, list[str]], dict[str, list[Entry]]]:
     """The videos of each list that are not there, and the entries to be listed."""
     missing, listed = dict[str, list[str]](), dict[str, list[Entry]]()
     for split, entries in source.lists.items():

@@ -25,7 +25,7 @@ from nonlocal_video.runs.network import function_for, plain_model
 from nonlocal_video.runs.recipe import CONFIGS, check_machine
 from nonlocal_video.runs.weights import check_given, move, published_of, run_of_file
 from nonlocal_video.settings import NOT_GIVEN, RUNS, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
-from nonlocal_video.settings.identity import UNNAMED, flat, key_of, name_of, words_of
+from nonlocal_video.settings.identity import UNNAMED, flat, key_of, run_name, words_of
 from nonlocal_video.settings.parts import check_name
 from nonlocal_video.settings.values import expect
 from nonlocal_video.tasks import task_of
@@ -96,7 +96,7 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
         _stand_in(cfg)
     plain = _plain(cfg)
     name, data, model = plain["name"], plain["data"], plain_model(plain["model"], where="model")
-    plain["name"] = check_name(str(name) if name is not None else name_of(words_of(hydra.overrides.task)) or "default")
+    plain["name"] = check_name(str(name) if name is not None else run_name(words_of(hydra.overrides.task)) or "default")
     if data["num_classes"] is None:
         expected = "the number of classes, or data.classes=FILE with their names"
         expect(data["classes"] is not None, "data.num_classes", "null", expected)
@@ -151,7 +151,7 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
         alone_says = ("weights", "data") if alone else ()
         words = words_of(overrides, unnamed=(*UNNAMED, "protocol", "model", *alone_says), by_folder=True)
         changes = words_of([word for word in overrides if word.startswith("protocol.")])
-        config.name = name_of([*([run.data.name] if alone else []), config.protocol.name, *changes, *words])
+        config.name = run_name([*([run.data.name] if alone else []), config.protocol.name, *changes, *words])
     check_name(config.name)
     check_machine(config.runtime)
     return config, run

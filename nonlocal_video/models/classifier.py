@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nonlocal_video.models.capture import is_captured
-from nonlocal_video.models.nonlocal_block import name_of
+from nonlocal_video.models.nonlocal_block import pairwise_name
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.types import ParameterGroup
@@ -75,7 +75,7 @@ class Classifier(nn.Module):
         places = self.options.nonlocal_blocks
         return {
             **{item.name: getattr(self.options, item.name) for item in fields(NetworkOptions)},
-            "pairwise": name_of(self.options.pairwise),
+            "pairwise": pairwise_name(self.options.pairwise),
             "nonlocal_blocks": places if isinstance(places, int) else list(places),
         }
 

@@ -65,7 +65,7 @@ class NonLocalBlock(nn.Module):
         self.channels, self.axes, self.group_frames = channels, axes, group_frames
         self._frames = 1 if axes == "space" else group_frames  # Of a group; 0: all are one group.
         self.subsample: Subsample = subsample if axes != "time" else "none"
-        self.pairwise_name = name_of(pairwise)
+        self.pairwise_name = pairwise_name(pairwise)
         self.pairwise = _make_pairwise(pairwise, inner)
         embeds = getattr(self.pairwise, "embeds", True)
         self.theta: nn.Module = Convolution(channels, inner, (1, 1, 1), bias=True) if embeds else nn.Identity()
@@ -152,7 +152,7 @@ class NonLocalBlock(nn.Module):
             raise ValueError(f"got {x.shape[2]} frames, expected a multiple of group_frames = {self.group_frames}")
 
 
-def name_of(pairwise: Pairwise) -> str:
+def pairwise_name(pairwise: Pairwise) -> str:
     """The name of a pairwise function in tables: its key, or the class of one's own."""
     if isinstance(pairwise, str):
         return pairwise

@@ -3,7 +3,7 @@
 from typing import Any, get_args
 
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.nonlocal_block import name_of
+from nonlocal_video.models.nonlocal_block import pairwise_name
 from nonlocal_video.models.placement import places_for, verify_places
 from nonlocal_video.models.resnet3d import STEMS, ResNet3d, group_frames
 from nonlocal_video.settings.network import DEPTHS, NetworkOptions, options_of
@@ -33,7 +33,7 @@ def build_network(options: NetworkOptions) -> Classifier:
     if options.added == "residual" and not places:
         raise ValueError("added: got residual with nonlocal_blocks 0, expected blocks to add")
     backbone = ResNet3d(options, places=places)
-    verify_places(backbone, places, added=options.added, pairwise=name_of(options.pairwise), axes=options.axes)
+    verify_places(backbone, places, added=options.added, pairwise=pairwise_name(options.pairwise), axes=options.axes)
     frames, *_ = backbone.final_map(options.clip_length, options.crop, options.crop)
     group = group_frames("res3", options)
     if "res3" in places and options.added == "nonlocal" and group and frames % group:

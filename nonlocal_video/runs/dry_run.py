@@ -87,7 +87,7 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):,.0f}"
 
 
-class Timed(NamedTuple):
+class StepTimes(NamedTuple):
     """A step that was timed."""
 
     clips: int
@@ -104,7 +104,7 @@ class Timed(NamedTuple):
 
 def time_steps(
     take: Callable[[int, int], float], sizes: Sequence[tuple[int, int]], *, limit_s: float = LIMIT_S
-) -> Timed:
+) -> StepTimes:
     """Times steps of growing size while they fit into the time, and the last size as often as it does.
 
     Args:
@@ -126,7 +126,7 @@ def time_steps(
             times.append(take(clips, side))
             spent += times[-1]
         measured = times[min(WARMING_STEPS, len(times) - 1) :]
-        timed = Timed(clips, side, median(measured), len(measured))
+        timed = StepTimes(clips, side, median(measured), len(measured))
     assert timed is not None, "the first size is always tried"
     return timed
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.nonlocal_block import Pairwise, name_of
+from nonlocal_video.models.nonlocal_block import Pairwise, pairwise_name
 from nonlocal_video.models.pairwise import PAIRWISE
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.settings import NetworkOptions
@@ -103,7 +103,7 @@ def function_for(stored: Any, word: Any, *, where: str, command: str) -> Pairwis
             raise ValueError(f"{where}: its pairwise function: {_refusal(stored, command)}")
         return None
     function = own_function(word)
-    if word != stored and not (function is not None and name_of(function) == stored):
+    if word != stored and not (function is not None and pairwise_name(function) == stored):
         raise ValueError(f"model.pairwise: got {word}, expected {stored}, that of {where}")
     return function
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from nonlocal_video.engine.checkpoint import newest_checkpoint, read_checkpoint
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.nonlocal_block import Pairwise, name_of
+from nonlocal_video.models.nonlocal_block import Pairwise, pairwise_name
 from nonlocal_video.models.weights.file import load_model, load_weights, network_options, read_model_file
 from nonlocal_video.models.weights.given import SOURCES, check_network, check_there
 from nonlocal_video.models.weights.published import Published
@@ -165,8 +165,8 @@ def _read_file(path: Path, run: TrainConfig, pairwise: Pairwise | None) -> Train
     """A .safetensors file, which says its network; that of a run that was named with it has to be the same."""
     head = read_model_file(path, with_weights=False)
     stored = head.options.get("pairwise")
-    if pairwise is not None and name_of(pairwise) != stored:
-        raise ValueError(f"{path}: has the pairwise function {stored}, got model.pairwise={name_of(pairwise)}")
+    if pairwise is not None and pairwise_name(pairwise) != stored:
+        raise ValueError(f"{path}: has the pairwise function {stored}, got model.pairwise={pairwise_name(pairwise)}")
     model = load_model(path, pairwise=pairwise)
     if network_options(head, where=path) != run.model:
         of_run = network_of(run.model, where="model of the run", pairwise=pairwise)

@@ -88,7 +88,7 @@ def key_of(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def name_of(words: Sequence[str]) -> str:
+def run_name(words: Sequence[str]) -> str:
     """The words of a name, joined so that it pastes unquoted; of a long one the end becomes a hash."""
     pasted = [re.sub(r"[^A-Za-z0-9.-]+", "_", word).strip("_") for word in words]
     name = "-".join(word for word in pasted if word)

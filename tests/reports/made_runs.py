@@ -11,7 +11,7 @@ from nonlocal_video.metrics.classes import class_results
 from nonlocal_video.models.complexity import Cost
 from nonlocal_video.reports.tables.paper import Expected, PaperRow
 from nonlocal_video.reports.tables.runs import Run
-from nonlocal_video.reports.test.accuracy import count_confusions
+from nonlocal_video.reports.test.accuracy import confusions_of
 from nonlocal_video.reports.test.predictions import write_classes, write_predictions
 from nonlocal_video.reports.test.report import build_report
 from nonlocal_video.types import Evaluation, Failure, Prediction
@@ -76,7 +76,7 @@ def made_run(
     report = build_report(evaluation, lost, facts=facts, metrics=[], seconds=1.0, num_classes=8, classes=NAMES)
     test.mkdir(parents=True)
     write_predictions(test, predictions, classes=NAMES)
-    write_classes(test, class_results(count_confusions(predictions, 8)), classes=NAMES)
+    write_classes(test, class_results(confusions_of(predictions, 8)), classes=NAMES)
     (test / "report.json").write_text(json.dumps(report))
     identity = {key: value for key, value in used.items() if not key.startswith("choices")}
     return Run(folder, test, report, used, identity)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.reports.tables.sheet import (
-    Picture,
+    PageFigure,
     Report,
     Sheet,
     format_markdown,
@@ -18,7 +18,7 @@ from nonlocal_video.reports.tables.sheet import (
 SHEET = Sheet("Acc", ["row", "top-1"], [["a|b_c", "71.0 ± 1.4"], ["<x> & 5%", "-0.3 ± 0.1"]], "A note.")
 REPORT = Report(
     "t", "A < B", [SHEET], Sheet("From", ["row", "of"], []), ["1 of no row: x"],
-    [{"row": "a,b", "top1": 1 / 3}, {"row": "c", "gain": None}], [Picture("cost", "Cost", b"\x89PNG")],
+    [{"row": "a,b", "top1": 1 / 3}, {"row": "c", "gain": None}], [PageFigure("cost", "Cost", b"\x89PNG")],
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import torch
 from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.models.zoo import build_model
 from nonlocal_video.runs import dry_run
-from nonlocal_video.runs.dry_run import Timed, time_steps
+from nonlocal_video.runs.dry_run import StepTimes, time_steps
 from tests.runs.test_main_job import error_of, tool, train_arguments
 
 
@@ -127,4 +127,4 @@ def test_timing_stops_at_the_limit_and_goes_as_far_as_it_can(a_clip_s: float, la
 def test_timing_leaves_out_the_steps_that_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run, "MEASURED_STEPS", 3)
     seconds = iter([5.0, 4.0, 1.0, 2.0, 1.5])
-    assert time_steps(lambda *_: next(seconds), [(2, 48)], limit_s=30.0) == Timed(2, 48, 1.5, 3)
+    assert time_steps(lambda *_: next(seconds), [(2, 48)], limit_s=30.0) == StepTimes(2, 48, 1.5, 3)

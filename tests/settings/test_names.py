@@ -3,7 +3,7 @@
 import pytest
 
 from nonlocal_video.cli.commandline import PATHS, with_quotes
-from nonlocal_video.settings.identity import FILES, LONGEST, UNNAMED, name_of, within, words_of
+from nonlocal_video.settings.identity import FILES, LONGEST, UNNAMED, run_name, within, words_of
 from nonlocal_video.settings.parts import check_name
 
 FOLDER = "/home/some body/x=y, z"
@@ -16,7 +16,7 @@ OWN = [
 
 
 def name(*overrides: str, **options: bool) -> str:
-    return name_of(words_of(with_quotes(overrides), **options))
+    return run_name(words_of(with_quotes(overrides), **options))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_reports_of_lists_with_one_name_in_two_folders_are_kept_apart() -> None:
 
 
 def test_name_of_a_list_with_signs_pastes_unquoted() -> None:
-    assert name_of(["my val (1)", "full_10", "", "日本"]) == "my_val_1-full_10"
+    assert run_name(["my val (1)", "full_10", "", "日本"]) == "my_val_1-full_10"
 
 
 def test_no_setting_that_is_a_path_goes_into_a_name_as_it_stands() -> None:

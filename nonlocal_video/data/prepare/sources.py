@@ -20,7 +20,7 @@ ONE = ""
 _SPLIT = re.compile(r"(?<![a-z])(train|val|test)(?:ing|id|idate|idation)?(?:list)?(?![a-z])")
 
 
-class Source(NamedTuple):
+class FoundLists(NamedTuple):
     """A data set that is to be listed."""
 
     lists: dict[str, list[Entry]]
@@ -33,7 +33,7 @@ class Source(NamedTuple):
     """Lines on what was found, and what was left."""
 
 
-def read_folders(folder: Path, *, classes: list[str] | None) -> Source:
+def read_folders(folder: Path, *, classes: list[str] | None) -> FoundLists:
     """The videos of FOLDER/CLASS/, or of FOLDER/train/CLASS/ and FOLDER/val/CLASS/ with the same classes.
 
     Args:
@@ -46,7 +46,7 @@ def read_folders(folder: Path, *, classes: list[str] | None) -> Source:
     splits = split_folders(folder)
     if len(splits) < 2:
         found = read_folder(folder, classes=classes)
-        return Source({ONE: found.entries}, folder, found.classes, [_note(folder, found)])
+        return FoundLists({ONE: found.entries}, folder, found.classes, [_note(folder, found)])
     lists, notes, expected = dict[str, list[Entry]](), list[str](), "--classes"
     for split, name in _by_split(splits, where=f"{folder}: ").items():
         find = label_finder(classes or ())
@@ -61,7 +61,7 @@ def read_folders(folder: Path, *, classes: list[str] | None) -> Source:
         notes.append(_note(folder / name, found))
     others = sorted(item.name for item in os.scandir(folder) if item.is_dir() and item.name not in splits)
     notes += [f"{folder}: other folders, ignored: {', '.join(others)}"] if others else []
-    return Source(lists, folder, classes, notes)
+    return FoundLists(lists, folder, classes, notes)
 
 
 def _note(folder: Path, found: Folder) -> str:
@@ -74,13 +74,13 @@ def _note(folder: Path, found: Folder) -> str:
     )
 
 
-def read_hmdb51(folder: Path, *, root: Path, split: int, classes: list[str] | None) -> Source:
+def read_hmdb51(folder: Path, *, root: Path, split: int, classes: list[str] | None) -> FoundLists:
     """The training and testing videos of one of HMDB51's splits; raises what `hmdb51.read_splits` does."""
     lists, names = hmdb51.read_splits(folder, root=root, split=split, classes=classes)
-    return Source(lists, root, names, [f"{folder}: split {split} of {len(names)} classes"])
+    return FoundLists(lists, root, names, [f"{folder}: split {split} of {len(names)} classes"])
 
 
-def read_lists(paths: Sequence[Path], *, root: Path, classes: list[str] | None, form: str, joined: bool) -> Source:
+def read_lists(paths: Sequence[Path], *, root: Path, classes: list[str] | None, form: str, joined: bool) -> FoundLists:
     """The videos of lists in any form: joined to one list, or each for the split that its name says.
 
     Raises:
@@ -104,14 +104,14 @@ def read_lists(paths: Sequence[Path], *, root: Path, classes: list[str] | None, 
         kinds = {type(entry.label) for entries in lists.values() for entry in entries}
         if len(lists) > 1 and len(kinds) > 1:
             raise ValueError(f"{', '.join(lists)}: have labels of different kinds, expected one kind")
-        return Source({ONE: [entry for entries in lists.values() for entry in entries]}, root, classes, notes)
+        return FoundLists({ONE: [entry for entries in lists.values() for entry in entries]}, root, classes, notes)
     by_split = _by_split(list(lists), where="")
     for split, path in by_split.items():
         if split != "test" and any(entry.label is None for entry in lists[path]):
             expected = "a list with labels, or --classes and every video in the folder of its class"
             raise ValueError(f"{path}: got videos without labels, expected {expected}")
     notes += [f"{path}: {len(lists[path])} videos" for path in by_split.values()]
-    return Source({split: lists[path] for split, path in by_split.items()}, root, classes, notes)
+    return FoundLists({split: lists[path] for split, path in by_split.items()}, root, classes, notes)
 
 
 def _check_distinct(lists: dict[str, list[Entry]]) -> None:
@@ -140,7 +140,7 @@ def _by_split(names: Sequence[str], *, where: str) -> dict[str, str]:
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
-def name_lists(out: Path, source: Source) -> dict[str, Path]:
+def name_lists(out: Path, source: FoundLists) -> dict[str, Path]:
     """The lists to write, by their splits; a ValueError if `out` is a file for several lists, or a folder for one."""
     if list(source.lists) == [ONE]:
         if out.is_dir():
@@ -152,7 +152,7 @@ def name_lists(out: Path, source: Source) -> dict[str, Path]:
     return {split: out / f"{split}.csv" for split in source.lists}
 
 
-def name_classes(out: Path, source: Source, *, given: str | None) -> Path | None:
+def name_classes(out: Path, source: FoundLists, *, given: str | None) -> Path | None:
     """The file of the classes: beside the lists, or the one that was given if a single list comes out."""
     if list(source.lists) != [ONE]:
         return out / "classes.txt" if source.classes is not None else None
@@ -166,7 +166,9 @@ def beside(out: Path, ending: str) -> Path:
     return out.with_name((out.stem if ending.startswith("_") else out.name) + ending)
 
 
-def data_settings(source: Source, outs: dict[str, Path], *, root: Path, classes: Path | None) -> dict[str, str | int]:
+def data_settings(
+    source: FoundLists, outs: dict[str, Path], *, root: Path, classes: Path | None
+) -> dict[str, str | int]:
     """The settings that tell a run of the data set, by the fields of configs/data/."""
     lists = {split if split != ONE else "train": str(out) for split, out in outs.items() if split != "test"}
     settings: dict[str, str | int] = {"root": str(root), **lists}

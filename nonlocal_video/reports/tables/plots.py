@@ -11,7 +11,7 @@ from nonlocal_video.reports.tables.cells import title_of
 from nonlocal_video.reports.tables.curves import Values, curves_figure
 from nonlocal_video.reports.tables.lines import ClassGain, TableLine, class_gains
 from nonlocal_video.reports.tables.looks import COLOURS, Look
-from nonlocal_video.reports.tables.sheet import Picture
+from nonlocal_video.reports.tables.sheet import PageFigure
 
 NAMED = 20
 """Up to so many classes are all shown, of more the best and the worst."""
@@ -21,7 +21,7 @@ SMOOTHED = 0.05
 """The share of the records of training that a smoothed value is the mean of."""
 
 
-def draw(lines: Sequence[TableLine], *, metric: str, rows: str = "") -> list[Picture]:
+def draw(lines: Sequence[TableLine], *, metric: str, rows: str = "") -> list[PageFigure]:
     """All plots that these runs have something for; `rows` is the setting that the lines are named by, if they are."""
     drawn = looks.looks_of(lines)
     several = any(run.report.get("multi_label") for line in lines for run in line.runs)
@@ -36,7 +36,7 @@ def draw(lines: Sequence[TableLine], *, metric: str, rows: str = "") -> list[Pic
         ("cost", "Accuracy against FLOPs and parameters", cost_figure(drawn, metric, rows=rows)),
         ("classes", "What the classes gain over the baseline", classes_figure(lines, rows=rows)),
     ]
-    return [Picture(name, title, looks.png_of(figure)) for name, title, figure in figures if figure is not None]
+    return [PageFigure(name, title, looks.png_of(figure)) for name, title, figure in figures if figure is not None]
 
 
 def cost_figure(lines: Sequence[Look], metric: str, *, rows: str = "") -> Figure | None:

@@ -33,7 +33,7 @@ class Sheet:
     note: str = ""
 
 
-class Picture(NamedTuple):
+class PageFigure(NamedTuple):
     """A plot, as a PNG."""
 
     name: str
@@ -54,14 +54,14 @@ class Report:
     """The runs that are left out, and why."""
     records: Sequence[dict[str, Any]]
     """The lines of the table for programs, with all digits."""
-    pictures: Sequence[Picture]
+    pictures: Sequence[PageFigure]
 
     @property
     def all_sheets(self) -> list[Sheet]:
         """The sheets that have lines."""
         return [sheet for sheet in (*self.sheets, self.origin) if sheet.rows]
 
-    def file_of(self, picture: Picture) -> str:
+    def file_of(self, picture: PageFigure) -> str:
         return f"{self.name}_{picture.name}.png"
 
 

@@ -40,7 +40,7 @@ def facts(
         found["after_clips"] = [
             {"clips": count, **_percents("top{}", column, ks)} for count, column in enumerate(running.unbind(1), 1)
         ]
-    confusions = count_confusions(predictions, num_classes)
+    confusions = confusions_of(predictions, num_classes)
     return {**found, "only_class": _only_class(confusions, names), **_class_facts(confusions, names)}
 
 
@@ -56,7 +56,7 @@ def _only_class(confusions: Tensor, names: Sequence[str] | None) -> dict[str, An
     return {"class": taken[0], "name": names[taken[0]] if names else None}
 
 
-def count_confusions(predictions: Sequence[Prediction], num_classes: int) -> Tensor:
+def confusions_of(predictions: Sequence[Prediction], num_classes: int) -> Tensor:
     """How many videos of each class (row) are taken for each (column), (K, K); zeros without labels."""
     labelled = [prediction for prediction in predictions if prediction.label is not None]
     labels = torch.tensor([prediction.label for prediction in labelled], dtype=torch.int64)
@@ -87,7 +87,7 @@ def write_files(
     """Writes classes.csv and the pictures."""
     from nonlocal_video.reports.test.pictures import clips_figure, confusions_figure, save  # noqa: PLC0415  # Drawing takes a second to import.
 
-    confusions = count_confusions(predictions, report["num_classes"])
+    confusions = confusions_of(predictions, report["num_classes"])
     write_classes(folder, by_class.class_results(confusions), classes=classes)
     if report["labels"]:
         save(folder / CONFUSIONS, confusions_figure(confusions, classes=classes))
