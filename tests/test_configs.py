@@ -320,7 +320,7 @@ def shortest(model: Classifier) -> int:
     raise AssertionError
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "r101" not in name or name == "nl_i3d_r101_32x2"])
 def test_network_of_an_experiment_trains_two_steps(name: str) -> None:
     """In the second step each weight has a gradient: in the first, gamma = 0 and W_z = 0 stop it."""
     config = composed(f"experiment=kinetics/{name}", STARTS)
