@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
-from nonlocal_video.data.decode import DECODERS, DecodeError, check_decoder, decode
+from nonlocal_video.data.decode import DECODERS, DecodeError, decode
 from tests.data.fuzz import Case, make, plain_decode
+from tests.data.robustness import usable
 
 LIMIT_S = 20.0
 """A file that takes longer hangs."""
@@ -182,7 +183,7 @@ def trial(place: Path, number: int) -> list[dict[str, Any]]:
     plain = [] if isinstance(plain, str) else plain
     outcomes = {
         name: _apart(outcome, path, name, plain, whole_pictures(case), number)
-        for name in DECODERS if _usable(name)
+        for name in DECODERS if usable(name)
     }  # fmt: skip
     wrong = [f"{name}: {found}" for name, found in outcomes.items() if found in ("hang", "crash", "unnamed error")]
     return [{"way": way.__name__, "source": f"{case}", "seed": seed, **outcomes, "wrong": wrong}]
@@ -229,25 +230,16 @@ def outcome(path: Path, decoder: str, plain: Sequence[np.ndarray], whole: Sequen
 
 def _read(path: Path, decoder: str, first: float) -> tuple[np.ndarray, np.ndarray, int]:
     """Eight frames at a stride of 2 from this share of a video on: their numbers, they, and how many it has."""
-    counted = list[int]()
+    asked = list[tuple[np.ndarray, int]]()
 
     def pick(seconds: np.ndarray) -> np.ndarray:
-        counted.append(len(seconds))
         last = len(seconds) - 1
-        return np.minimum(int(first * last) + 2 * np.arange(8), last)[None]
+        asked.append((np.minimum(int(first * last) + 2 * np.arange(8), last), len(seconds)))
+        return asked[-1][0][None]
 
     found = decode(str(path), pick, lambda _h, _w: lambda frame: frame, decoder=decoder, limit_s=LIMIT_S / 2)
-    rows = np.minimum(int(first * (counted[-1] - 1)) + 2 * np.arange(8), counted[-1] - 1)
-    return rows, found.frames[found.rows[0]].numpy(), counted[-1]
-
-
-@cache
-def _usable(decoder: str) -> bool:
-    try:
-        check_decoder(decoder)
-    except ValueError:
-        return False
-    return True
+    rows, num_frames = asked[-1]
+    return rows, found.frames[found.rows[0]].numpy(), num_frames
 
 
 def table(records: list[dict[str, Any]]) -> str:
