@@ -155,7 +155,7 @@ class Evaluation(NamedTuple):
     failures: list[Failure]
 
 
-class Batch(NamedTuple):
+class ClipBatch(NamedTuple):
     """Training samples side by side: clips (B, 3, T, S, S) uint8, labels (B,) int64 or (B, K) float32 of 0 and 1."""
 
     clips: Tensor

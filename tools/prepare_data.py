@@ -27,7 +27,6 @@ from nonlocal_video.data.prepare.encode import Encoding
 from nonlocal_video.data.prepare.resize import plan_targets, reencode_all
 from nonlocal_video.data.prepare.sources import (
     FoundLists,
-    beside,
     data_settings,
     format_preset,
     name_classes,
@@ -36,9 +35,9 @@ from nonlocal_video.data.prepare.sources import (
     read_hmdb51,
     read_lists,
 )
+from nonlocal_video.data.prepare.written import check_free, report_on, write
 from nonlocal_video.data.workers import num_cpus
 from nonlocal_video.settings.parts import check_name
-from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Entry
 
 PRESETS = Path(__file__).parent.parent / "configs/data/local"
@@ -185,17 +184,6 @@ def find_missing(entries: Sequence[Entry], *, folders: bool) -> list[str]:
     return missing
 
 
-def check_free(texts: dict[Path, str], *, sources: Sequence[Path], force: bool) -> None:
-    """Fails if a file that is to be written is there and says something else."""
-    for path, text in texts.items():
-        if path.exists() and any(source.exists() and path.samefile(source) for source in sources):
-            raise ValueError(f"--out: got {path}, the source itself, expected another file")
-        if path.is_dir():
-            raise ValueError(f"--out: {path} is a folder, expected a file of this name or none")
-        if path.exists() and not force and path.read_bytes() != encode(text):
-            raise ValueError(f"{path} is there and says something else: take another --out, or --force to replace it")
-
-
 def make_copies(
     arguments: argparse.Namespace, entries: Sequence[Entry], names: Sequence[str], *, root: Path, missing: set[str]
 ) -> dict[str, str]:
@@ -217,36 +205,6 @@ def make_copies(
         shown = ", ".join(done.retimed[:3]) + (", ..." if len(done.retimed) > 3 else "")
         print(f"note: without usable frame times, so given a constant rate: {len(done.retimed)} videos, {shown}")
     return done.failed
-
-
-def report_on(out: Path, entries: Sequence[Entry], missing: Sequence[str], failed: dict[str, str]) -> None:
-    """Names what is missing and what failed of a list in files beside it."""
-    report(out, ".missing.txt", missing, f"missing: {len(missing)} of {len(entries)} videos")
-    paths = {os.path.abspath(entry.path) for entry in entries}
-    causes = [" ".join(cause.split()) for path, cause in failed.items() if path in paths]
-    what = f"failed: {len(causes)} could not be re-encoded and stay in the list (missing); the same command tries again"
-    report(out, ".failed.txt", causes, what)
-
-
-def report(out: Path, ending: str, lines: Sequence[str], what: str) -> None:
-    """Names what went wrong in a file beside the list; removes that of an earlier run if nothing did."""
-    path = beside(out, ending)
-    if not lines:
-        path.unlink(missing_ok=True)
-        return
-    write(path, "".join(f"{line}\n" for line in lines))
-    print(f"{what} ({path})")
-    print("".join(f"  {line}\n" for line in lines[:3]) + ("  ...\n" if len(lines) > 3 else ""), end="")
-
-
-def encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        file.write(encode(text))
 
 
 def tell_next(arguments: argparse.Namespace, settings: dict[str, str | int]) -> None:

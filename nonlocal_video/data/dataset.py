@@ -42,12 +42,8 @@ class SharedEntries(Sequence[Entry]):
 
 
 @dataclass
-class TrainingVideos:
-    """An endless stream of training clips: sample i is a pure function of (stream, seed, i).
-
-    The list is shuffled anew in every pass. A video that cannot be decoded is replaced by another, drawn from (stream,
-    seed, i, attempt), and reported in `Sample.failures`.
-    """
+class _OneClipEach:
+    """Listed videos, of each of which a sample shows one clip."""
 
     entries: Sequence[Entry]
     _: KW_ONLY
@@ -58,11 +54,22 @@ class TrainingVideos:
     """A function for each frame, from the height and width of the video and a generator `rng`."""
     target: Target
     decode: Callable[..., Decoded] = decode
-    stream: int = TRAIN
-    """TRAIN, or PRECISE_BN for the statistics of batch normalisation."""
 
     def __post_init__(self) -> None:
         self.entries = SharedEntries(self.entries)
+
+
+@dataclass
+class TrainingVideos(_OneClipEach):
+    """An endless stream of training clips: sample i is a pure function of (stream, seed, i).
+
+    The list is shuffled anew in every pass. A video that cannot be decoded is replaced by another, drawn from (stream,
+    seed, i, attempt), and reported in `Sample.failures`.
+    """
+
+    _: KW_ONLY
+    stream: int = TRAIN
+    """TRAIN, or PRECISE_BN for the statistics of batch normalisation."""
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample:
         """Sample `index`, with the failures in `lost` at attempts in which a process was lost.
@@ -100,22 +107,11 @@ def _shuffled(num_entries: int, stream: int, seed: int, num_pass: int) -> np.nda
 
 
 @dataclass
-class ValidationVideos:
+class ValidationVideos(_OneClipEach):
     """The listed videos in order, each with one clip as in training (released code): pure functions of (seed, i).
 
-    Every validation sees the same clips. A video that cannot be decoded is a failure. Fields as in `TrainingVideos`.
+    Every validation sees the same clips. A video that cannot be decoded is a failure.
     """
-
-    entries: Sequence[Entry]
-    _: KW_ONLY
-    seed: int
-    pick: Callable[..., np.ndarray]
-    fit: Callable[..., Callable[[Tensor], Tensor]]
-    target: Target
-    decode: Callable[..., Decoded] = decode
-
-    def __post_init__(self) -> None:
-        self.entries = SharedEntries(self.entries)
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> Sample | Failure:
         """The clip of video `index`; why there is none if it cannot be decoded, or if its process was lost."""
@@ -167,7 +163,7 @@ class TestingVideos:
         return self.entries[index].video
 
 
-def _sample(videos: TrainingVideos | ValidationVideos, entry: Entry, rng: np.random.Generator) -> Sample | Failure:
+def _sample(videos: _OneClipEach, entry: Entry, rng: np.random.Generator) -> Sample | Failure:
     """A clip whose frames are drawn from `rng`, then what becomes of each; or why there is none."""
     beginning = rng.bit_generator.state
 

@@ -19,7 +19,7 @@ from nonlocal_video.runs.videos import ListedVideos, decode_with, look_for_video
 from nonlocal_video.settings import TrainConfig
 from nonlocal_video.system.distributed import rank, world_size
 from nonlocal_video.tasks import task_of
-from nonlocal_video.types import Batch
+from nonlocal_video.types import ClipBatch
 
 
 class ClipJob(NamedTuple):
@@ -79,23 +79,23 @@ class ClipRun:
         """Writes which of the listed videos are not there."""
         (folder / "missing_videos.txt").write_text("".join(f"{entry.video}\n" for entry in self.train.missing))
 
-    def batches(self, first_step: int, recipe: Recipe) -> Iterable[Batch]:
+    def batches(self, first_step: int, recipe: Recipe) -> Iterable[ClipBatch]:
         """The batches of this process, from a step to the last."""
         return self._stream(TRAIN, first_step, self.config.optim.steps, clips_per_rank=recipe.clips_per_rank)
 
-    def statistics_batches(self) -> Iterable[Batch]:
+    def statistics_batches(self) -> Iterable[ClipBatch]:
         """Batches of a stream of their own, to measure statistics of batch normalisation."""
         optim = self.config.optim
         return self._stream(PRECISE_BN, 0, optim.precise_bn, clips_per_rank=optim.clips_per_device)
 
-    def _stream(self, stream: int, first_step: int, last_step: int, *, clips_per_rank: int) -> Iterable[Batch]:
+    def _stream(self, stream: int, first_step: int, last_step: int, *, clips_per_rank: int) -> Iterable[ClipBatch]:
         seed, target = self.config.seed, self.task.target
         videos = TrainingVideos(self.train.entries, seed=seed, stream=stream, target=target, **self._clips())
         place = {"rank": rank(), "world_size": world_size()}
         plan = step_plan(first_step=first_step, last_step=last_step, clips_per_rank=clips_per_rank, **place)
         return self._load(videos, plan)
 
-    def validation_batches(self) -> Iterable[Batch] | None:
+    def validation_batches(self) -> Iterable[ClipBatch] | None:
         """A clip of every video of this process's share, as in training; None if the run is not validated."""
         if self.job.val is None:
             return None
@@ -113,7 +113,7 @@ class ClipRun:
             "decode": decode_with(self.config.data),
         }
 
-    def _load(self, videos: Videos, plan: list[range]) -> Iterable[Batch]:
+    def _load(self, videos: Videos, plan: list[range]) -> Iterable[ClipBatch]:
         workers, limit_s = self.config.runtime.workers, self.config.data.decode_limit_s
         return Loader(videos, plan, collate=self.task.collate, workers=workers, limit_s=limit_s)
 

@@ -18,7 +18,7 @@ from nonlocal_video.settings import NOT_GIVEN, TrainConfig
 from nonlocal_video.system.distributed import local_device, set_threads
 from nonlocal_video.system.launch import count_processes
 from nonlocal_video.tasks.single_label import single_label
-from nonlocal_video.types import Batch
+from nonlocal_video.types import ClipBatch
 
 LIMIT_S = 30.0
 MEASURED_STEPS = 20
@@ -138,7 +138,7 @@ def _clips(clips: int, side: int) -> str:
 def _step_seconds(config: TrainConfig, state: TrainState, *, clips: int, side: int) -> float:
     """Takes a step on noise; of one class a clip, since its loss takes no time."""
     noise = torch.randint(0, 256, (clips, 3, config.clip.length, side, side), dtype=torch.uint8)
-    batch, task = Batch(noise, torch.zeros(clips, dtype=torch.int64)), single_label(state.model.options.num_classes)
+    batch, task = ClipBatch(noise, torch.zeros(clips, dtype=torch.int64)), single_label(state.model.options.num_classes)
     model, seed, optim, runtime = state.model, config.seed, config.optim, config.runtime
     model.train()
     began = perf_counter()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from nonlocal_video.settings.vocabulary import Activation
 from nonlocal_video.system.distributed import all_reduce_sum, local_device
-from nonlocal_video.types import Batch, Failure, Label, Sample
+from nonlocal_video.types import ClipBatch, Failure, Label, Sample
 
 Call = Callable[[Tensor], Tensor]
 """From clips (B, 3, T, S, S) uint8 on the device to logits (B, K)."""
@@ -49,7 +49,7 @@ class ClipTask:
     validation_target: Target
     """The target of a clip in validation: `target`, or more."""
     loss_of: Callable[[Tensor, Tensor], Tensor]
-    """The mean over the clips, of logits (B, K) float32 and labels as in `Batch`."""
+    """The mean over the clips, of logits (B, K) float32 and labels as in `ClipBatch`."""
     count_right: Callable[[Tensor, Tensor], Tensor]
     """The number of clips whose best-scored class is a label, ()."""
     shown: dict[str, str]
@@ -64,27 +64,27 @@ class ClipTask:
     source: ClassVar[str] = "videos"
     higher_is_better: ClassVar[bool] = True
 
-    def collate(self, items: Sequence[Sample | Failure]) -> Batch:
+    def collate(self, items: Sequence[Sample | Failure]) -> ClipBatch:
         """Samples -> a batch (B, 3, T, S, S); of items that are failures only these, and B may be 0."""
         samples = [item for item in items if isinstance(item, Sample)]
         replaced = tuple(failure for sample in samples for failure in sample.failures)
-        return Batch(
+        return ClipBatch(
             torch.cat([sample.clip for sample in samples]) if samples else torch.empty(0, dtype=torch.uint8),
             torch.stack([sample.target for sample in samples]) if samples else torch.empty(0, dtype=torch.int64),
             replaced + tuple(item for item in items if isinstance(item, Failure)),
             tuple(sample.video for sample in samples),
         )
 
-    def split(self, batch: Batch, passes: int) -> list[Batch]:
+    def split(self, batch: ClipBatch, passes: int) -> list[ClipBatch]:
         """The clips of a batch in equal parts."""
-        return [Batch(*part) for part in zip(batch.clips.chunk(passes), batch.labels.chunk(passes), strict=True)]
+        return [ClipBatch(*part) for part in zip(batch.clips.chunk(passes), batch.labels.chunk(passes), strict=True)]
 
-    def loss(self, call: Call, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(self, call: Call, batch: ClipBatch) -> tuple[Tensor, Tensor]:
         """The mean loss of the clips, and how many have their best-scored class for a label, in percent."""
         logits, labels = self.forward(call, batch).float(), batch.labels.to(local_device(), non_blocking=True)
         return self.loss_of(logits, labels), 100 * self.count_right(logits, labels)[None].double()
 
-    def forward(self, call: Call, batch: Batch) -> Tensor:
+    def forward(self, call: Call, batch: ClipBatch) -> Tensor:
         """Logits (B, K) of the clips."""
         return call(batch.clips.to(local_device(), non_blocking=True))
 
@@ -92,7 +92,7 @@ class ClipTask:
         """Begins a validation by single clips."""
         return ClipValidation(self)
 
-    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+    def pictures(self, batch: ClipBatch) -> dict[str, Tensor]:
         """The first clips as a picture (3, H, W) uint8: a row for each, with frames spread evenly over it."""
         length = batch.clips.shape[2]
         chosen = torch.linspace(0, length - 1, min(length, MAX_FRAMES)).round().long()
@@ -107,7 +107,7 @@ class ClipValidation:
     def __init__(self, task: ClipTask) -> None:
         self.task, self.metric, self.loss = task, task.metric(), 0.0
 
-    def update(self, call: Call, batch: Batch) -> None:
+    def update(self, call: Call, batch: ClipBatch) -> None:
         """Scores the clips of a batch; a score that is not finite is a ValueError."""
         if batch.size:
             logits = self.task.forward(call, batch).float().cpu()  # (B, K)

@@ -16,7 +16,7 @@ from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.loader import Loader, Videos, shard_plan, step_plan, testing_loader
 from nonlocal_video.tasks import single_label
-from nonlocal_video.types import Batch, Entry, Failure
+from nonlocal_video.types import ClipBatch, Entry, Failure
 from tests.data.test_dataset import broken, testing, training, validation
 
 
@@ -29,7 +29,7 @@ def plan(first_step: int, last_step: int) -> list[range]:
     return step_plan(first_step=first_step, last_step=last_step, clips_per_rank=4, rank=0, world_size=1)
 
 
-def load(videos: Videos, plan: list[range], *, workers: int) -> list[Batch]:
+def load(videos: Videos, plan: list[range], *, workers: int) -> list[ClipBatch]:
     return list(Loader(videos, plan, collate=single_label(2).collate, workers=workers, limit_s=60))
 
 
@@ -48,7 +48,7 @@ def test_a_step_holds_the_same_samples_for_any_number_of_ranks(world_size: int) 
 
 @pytest.mark.slow
 def test_batches_do_not_depend_on_workers_or_on_where_the_run_began(entries: list[Entry]) -> None:
-    def batches(first_step: int, workers: int) -> list[Batch]:
+    def batches(first_step: int, workers: int) -> list[ClipBatch]:
         return load(training(entries), plan(first_step, 4), workers=workers)
 
     whole = batches(0, 0)
@@ -104,7 +104,7 @@ def test_a_training_batch_names_its_videos(entries: list[Entry], tmp_path: Path)
 def test_validation_in_workers_is_the_same(entries: list[Entry], tmp_path: Path) -> None:
     listed = [broken(tmp_path), *entries[:4]]
 
-    def batches(workers: int) -> list[Batch]:
+    def batches(workers: int) -> list[ClipBatch]:
         shard = shard_plan(len(listed), clips=1, rank=0, world_size=1)
         return load(validation(listed), shard, workers=workers)
 

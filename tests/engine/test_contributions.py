@@ -7,7 +7,7 @@ from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.tasks.single_label import single_label
-from nonlocal_video.types import Batch
+from nonlocal_video.types import ClipBatch
 
 PLACES, TASK = ["res3.0", "res4.1"], single_label(2)
 
@@ -17,8 +17,8 @@ def small(**options: object) -> Classifier:
     return build_model("c2d_small_8x2", num_classes=2, crop=48, nonlocal_blocks=PLACES, **options)
 
 
-def clips(number: int = 3) -> Batch:
-    return Batch(torch.randint(0, 256, (number, 3, 8, 48, 48), dtype=torch.uint8), torch.zeros(number))
+def clips(number: int = 3) -> ClipBatch:
+    return ClipBatch(torch.randint(0, 256, (number, 3, 8, 48, 48), dtype=torch.uint8), torch.zeros(number))
 
 
 @pytest.mark.parametrize("norm", ["batch", "affine", "none"])

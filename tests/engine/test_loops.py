@@ -15,7 +15,7 @@ from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.settings import RuntimeConfig
 from nonlocal_video.system.signals import Stopped, StopRequest
 from nonlocal_video.tasks.single_label import single_label
-from nonlocal_video.types import Batch, Failure
+from nonlocal_video.types import ClipBatch, Failure
 from tests.small_runs import optim_of
 
 
@@ -29,7 +29,7 @@ class Trained:
 
     def __init__(
         self,
-        batches: Sequence[Batch],
+        batches: Sequence[ClipBatch],
         *,
         lr: float = 0.05,
         model: Classifier | None = None,
@@ -59,11 +59,11 @@ class Trained:
             callbacks=Callbacks(self.advance, self.log, self.evaluate, self.save, self.nonfinite, self.stop),
         )
 
-    def advance(self, batch: Batch) -> None:
+    def advance(self, batch: ClipBatch) -> None:
         if self.state.step == self.stop_after:
             self.stop.hear(signal.SIGTERM, None)
 
-    def log(self, record: dict[str, float], failures: list[Failure], batch: Batch) -> None:
+    def log(self, record: dict[str, float], failures: list[Failure], batch: ClipBatch) -> None:
         self.records.append({**record, "failures": failures})
 
     def evaluate(self) -> bool:
@@ -78,10 +78,10 @@ class Trained:
         return "nonfinite.json"
 
 
-def red_or_blue(failures: tuple[Failure, ...] = ()) -> Batch:
+def red_or_blue(failures: tuple[Failure, ...] = ()) -> ClipBatch:
     clips = torch.zeros(4, 3, 8, 48, 48, dtype=torch.uint8)
     clips[:2, 0], clips[2:, 2] = 200, 200
-    return Batch(clips, torch.tensor([0, 0, 1, 1]), failures)
+    return ClipBatch(clips, torch.tensor([0, 0, 1, 1]), failures)
 
 
 def test_training_learns_a_batch_by_heart_and_writes_at_its_steps() -> None:
@@ -102,11 +102,11 @@ def test_training_learns_a_batch_by_heart_and_writes_at_its_steps() -> None:
 class Poisoned(list):
     """Batches of a network that is spoilt before batch `at`, and mended after it."""
 
-    def __init__(self, batches: Sequence[Batch], model: Classifier, *, at: int) -> None:
+    def __init__(self, batches: Sequence[ClipBatch], model: Classifier, *, at: int) -> None:
         super().__init__(batches)
         self.model, self.at = model, at
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[ClipBatch]:
         for number, batch in enumerate(super().__iter__()):
             kept = self.model.fc.bias.detach().clone()
             if number == self.at:
@@ -244,7 +244,7 @@ def test_an_evaluation_that_a_signal_cut_short_is_made_up_for() -> None:
     for _ in range(2):
         train(
             state,
-            list[Batch](),
+            list[ClipBatch](),
             task=single_label(2),
             schedule=Schedule(0.1, 3),
             seed=0,
@@ -294,7 +294,7 @@ def test_a_time_out_is_counted() -> None:
 
 def test_waiting_for_data_shows() -> None:
     class Slow(list):
-        def __iter__(self) -> Iterator[Batch]:
+        def __iter__(self) -> Iterator[ClipBatch]:
             for batch in super().__iter__():
                 time.sleep(0.5)
                 yield batch

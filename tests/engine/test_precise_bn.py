@@ -11,7 +11,7 @@ from nonlocal_video.engine.precise_bn import precise_statistics, with_statistics
 from nonlocal_video.models import build_model
 from nonlocal_video.system.distributed import rank
 from nonlocal_video.tasks.single_label import single_label
-from nonlocal_video.types import Batch
+from nonlocal_video.types import ClipBatch
 from tests.engine.ranks import on_ranks
 
 TASK = single_label(5)
@@ -35,11 +35,11 @@ class TwoLayers(nn.Module):
         return self.dropout(self.bn2(self.conv2(x)).mean(dim=(2, 3, 4)))
 
 
-def brighter_and_brighter(num_batches: int) -> list[Batch]:
+def brighter_and_brighter(num_batches: int) -> list[ClipBatch]:
     """Batches whose means differ, so that their mean variance is far from the variance of all."""
     generator = torch.Generator().manual_seed(0)
     return [
-        Batch(
+        ClipBatch(
             torch.randint(30 * i, 30 * i + 60, (2, 3, 2, 4, 4), dtype=torch.uint8, generator=generator), torch.zeros(2)
         )
         for i in range(num_batches)
@@ -47,14 +47,14 @@ def brighter_and_brighter(num_batches: int) -> list[Batch]:
 
 
 def measured(
-    model: nn.Module, batches: Sequence[Batch] | Iterator[Batch], *, precision: str = "fp32"
+    model: nn.Module, batches: Sequence[ClipBatch] | Iterator[ClipBatch], *, precision: str = "fp32"
 ) -> dict[str, Tensor]:
     statistics = precise_statistics(model, batches, task=TASK, precision=precision, stopped=lambda: False)
     assert statistics is not None
     return statistics
 
 
-def by_hand(model: TwoLayers, batches: Sequence[Batch]) -> dict[str, np.ndarray]:
+def by_hand(model: TwoLayers, batches: Sequence[ClipBatch]) -> dict[str, np.ndarray]:
     """In NumPy and float64: each batch is normalised by itself; moments are averaged over the batches."""
     weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
     moments: dict[str, list[np.ndarray]] = {"bn1": [], "bn2": []}
@@ -96,7 +96,7 @@ def test_a_network_with_the_statistics_of_one_batch_evaluates_it_as_training_doe
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
-    batch = Batch(torch.randint(0, 256, (4, 3, 8, 48, 48), dtype=torch.uint8), torch.zeros(4))
+    batch = ClipBatch(torch.randint(0, 256, (4, 3, 8, 48, 48), dtype=torch.uint8), torch.zeros(4))
     statistics = measured(model, [batch])
     precise = with_statistics(model, statistics).eval()
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_the_network_and_the_random_state_stay_as_they_were() -> None:
     torch.manual_seed(5)
     state = torch.get_rng_state()
 
-    def drawing() -> Iterator[Batch]:
+    def drawing() -> Iterator[ClipBatch]:
         for batch in brighter_and_brighter(3):
             torch.rand(1)
             yield batch

@@ -20,7 +20,7 @@ from nonlocal_video.system.distributed import rank
 from nonlocal_video.tasks.clips import ClipTask
 from nonlocal_video.tasks.multi_label import multi_label
 from nonlocal_video.tasks.single_label import single_label
-from nonlocal_video.types import Batch, Failure
+from nonlocal_video.types import ClipBatch, Failure
 from tests.engine.ranks import on_ranks
 
 ONE, SEVERAL = single_label(7), multi_label(7, scope="video")
@@ -41,14 +41,14 @@ def clips_and_labels() -> tuple[torch.Tensor, torch.Tensor]:
     return (noise * brightness).to(torch.uint8), torch.arange(10) % 7
 
 
-def batches_of(size: int, *failures: Failure) -> list[Batch]:
+def batches_of(size: int, *failures: Failure) -> list[ClipBatch]:
     clips, labels = clips_and_labels()
     parts = list(zip(clips.split(size), labels.split(size), strict=True))
-    return [Batch(c, n, failures if i == 0 else ()) for i, (c, n) in enumerate(parts)]
+    return [ClipBatch(c, n, failures if i == 0 else ()) for i, (c, n) in enumerate(parts)]
 
 
 def outcome(
-    batches: list[Batch] | Iterator[Batch], *, model: Classifier | None = None, task: ClipTask = ONE
+    batches: list[ClipBatch] | Iterator[ClipBatch], *, model: Classifier | None = None, task: ClipTask = ONE
 ) -> dict[str, float]:
     found = validate(model or small(), batches, task=task, precision="fp32", stopped=lambda: False)
     assert found is not None
@@ -69,10 +69,10 @@ def test_scores_are_those_of_the_clips_one_by_one(size: int) -> None:
     assert (found["videos"], found["failed"]) == (10, 0)
 
 
-def of_several(size: int) -> list[Batch]:
+def of_several(size: int) -> list[ClipBatch]:
     clips, labels = clips_and_labels()
     several = F.one_hot(labels, 7).float() + F.one_hot((labels + 2) % 7, 7)
-    return [Batch(c, n) for c, n in zip(clips.split(size), several.split(size), strict=True)]
+    return [ClipBatch(c, n) for c, n in zip(clips.split(size), several.split(size), strict=True)]
 
 
 @pytest.mark.parametrize("size", [1, 4, 10])
@@ -89,7 +89,7 @@ def test_several_classes_are_scored_by_their_average_precision(size: int) -> Non
 
 def test_few_classes_have_no_top5() -> None:
     clips, labels = clips_and_labels()
-    assert "clip_top5" not in outcome([Batch(clips, labels % 2)], model=small(2), task=single_label(2))
+    assert "clip_top5" not in outcome([ClipBatch(clips, labels % 2)], model=small(2), task=single_label(2))
 
 
 def test_modes_and_random_state_stay_as_they_were() -> None:
@@ -99,7 +99,7 @@ def test_modes_and_random_state_stay_as_they_were() -> None:
     torch.manual_seed(5)
     state = torch.get_rng_state()
 
-    def drawing() -> Iterator[Batch]:
+    def drawing() -> Iterator[ClipBatch]:
         for batch in batches_of(4):
             torch.rand(1)
             yield batch
@@ -125,7 +125,9 @@ def test_videos_that_failed_are_counted_and_named() -> None:
 
 
 def test_nothing_to_score_is_an_error_with_the_cause() -> None:
-    nothing = Batch(torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), (Failure("a", "a: broken"),))
+    nothing = ClipBatch(
+        torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), (Failure("a", "a: broken"),)
+    )
     with pytest.raises(ValueError, match=r"validation: none of 1 videos can be decoded\n  a: broken"):
         outcome([nothing])
 
@@ -156,7 +158,7 @@ def test_every_validation_of_a_list_is_the_same(miniature: Path, tmp_path: Path)
 def _share(stop_on: int | None) -> tuple[dict[str, float] | None, list[str]]:
     """Rank 1 has no whole video."""
     failures = (Failure(f"{rank()}.mp4", f"{rank()}.mp4: broken"),)
-    nothing = Batch(torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), failures)
+    nothing = ClipBatch(torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), failures)
     mine, said = [*batches_of(4), nothing] if rank() == 0 else [nothing], list[str]()
     found = validate(small(), mine, task=ONE, precision="fp32", stopped=lambda: rank() == stop_on, note=said.append)
     return found, said

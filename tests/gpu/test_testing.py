@@ -9,7 +9,7 @@ from nonlocal_video.data.loader import Loader
 from nonlocal_video.system.distributed import local_device
 from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.tasks.views import Scorer
-from nonlocal_video.types import Batch, Sample, TestItem, Views
+from nonlocal_video.types import ClipBatch, Sample, TestItem, Views
 from tests.tasks.test_views import network, scorer_of, video
 
 pytestmark = pytest.mark.gpu
@@ -30,7 +30,7 @@ def test_batches_are_pinned_and_arrive_whole(workers: int) -> None:
     """Copies from pinned memory run beside the network, so many of them are under way before one is looked at."""
     plan = [range(start, start + 4) for start in range(0, 64, 4)]
     loader = Loader(Clips(), plan, collate=single_label(64).collate, workers=workers, limit_s=None)
-    batches: list[Batch] = list(loader)
+    batches: list[ClipBatch] = list(loader)
     assert all(batch.clips.is_pinned() and batch.labels.is_pinned() for batch in batches)
     moved = [batch.clips.to(local_device(), non_blocking=True) for batch in batches]
     assert torch.cat(moved).amax((1, 2, 3, 4)).tolist() == list(range(64))

@@ -6,7 +6,7 @@ import torch
 
 from nonlocal_video.tasks.multi_label import multi_label
 from nonlocal_video.tasks.single_label import single_label
-from nonlocal_video.types import Batch
+from nonlocal_video.types import ClipBatch
 
 ONE, SEVERAL = single_label(3), multi_label(3, scope="clip")
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]])
@@ -39,14 +39,14 @@ def test_clips_whose_best_class_is_a_label_are_right() -> None:
 
 
 def test_a_loss_is_a_mean_over_clips_and_what_is_right_a_sum_in_percent() -> None:
-    batch = Batch(torch.zeros(2, 3, 1, 1, 1, dtype=torch.uint8), torch.tensor([2, 1]))
+    batch = ClipBatch(torch.zeros(2, 3, 1, 1, 1, dtype=torch.uint8), torch.tensor([2, 1]))
     loss, right = ONE.loss(lambda clips: LOGITS[: len(clips)].bfloat16(), batch)
     assert loss.item() == pytest.approx(ONE.loss_of(LOGITS, batch.labels).item())
     assert (loss.dtype, right.dtype, right.tolist()) == (torch.float32, torch.float64, [100.0])
 
 
 def test_the_parts_of_a_batch_are_all_of_its_clips() -> None:
-    batch = Batch(torch.arange(6, dtype=torch.uint8)[:, None], torch.arange(6))
+    batch = ClipBatch(torch.arange(6, dtype=torch.uint8)[:, None], torch.arange(6))
     parts = ONE.split(batch, 3)
     assert [part.clips.flatten().tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]
     assert [part.labels.tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]
@@ -67,4 +67,4 @@ def test_pictures_show_frames_in_order_over_the_whole_clip() -> None:
 
 
 def shown(clips: torch.Tensor) -> torch.Tensor:
-    return ONE.pictures(Batch(clips, torch.zeros(len(clips))))["clips"]
+    return ONE.pictures(ClipBatch(clips, torch.zeros(len(clips))))["clips"]
