@@ -49,7 +49,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
 def test_slurm_script_queues_a_run_again_when_its_time_is_over(
     miniature: Path, tmp_path: Path, slurm: dict[str, str]
 ) -> None:
-    arguments = train_command(miniature, tmp_path, "name=run", "optim.steps=30", "test=1x1")[2:]
+    arguments = train_command(miniature, tmp_path, "name=run", "optim.steps=12", "test=1x1")[2:]
     script, log, run = ["bash", "scripts/train.sbatch", *arguments], tmp_path / "log", tmp_path / "run"
     with started(script, log, **slurm) as job:
         wait_until(lambda: newest_step(run) >= 2 or job.poll() is not None, limit_s=120)
@@ -58,13 +58,13 @@ def test_slurm_script_queues_a_run_again_when_its_time_is_over(
         assert job.wait(timeout=60) in (128 + signal.SIGUSR1, 128 + signal.SIGTERM), log.read_text()[-3000:]
     assert "stopped by SIGUSR1 after step" in log.read_text()
     assert (tmp_path / "requeued").read_text() == "requeue 4711\n"
-    assert 2 <= newest_step(run) < 30
+    assert 2 <= newest_step(run) < 12
     with started(script, log, **slurm, SLURM_RESTART_COUNT="1") as job:
         assert job.wait(timeout=240) == 0, log.read_text()[-3000:]
     assert (tmp_path / "requeued").read_text() == "requeue 4711\n"
     assert json.loads((run / "test/1x1/report.json").read_text())["videos"]["decoded"] == 9
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [record["step"] for record in records] == list(range(1, 31))
+    assert [record["step"] for record in records] == list(range(1, 13))
     assert "on 2 x" in log.read_text()
     assert "resumed from" in log.read_text()
 
@@ -80,7 +80,7 @@ def test_slurm_script_does_not_queue_a_failed_run_again(tmp_path: Path, slurm: d
 @pytest.mark.slow
 def test_sweep_by_submitit_saves_at_its_warning_and_is_queued_again(miniature: Path, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs hydra-submitit-launcher")
-    sweep = ["hydra/launcher=submitit_local", "name=run", "seed=0", "optim.steps=60", "runtime.devices=2"]
+    sweep = ["hydra/launcher=submitit_local", "name=run", "seed=0", "optim.steps=30", "runtime.devices=2"]
     python, tool, *arguments = train_command(miniature, tmp_path, *sweep)
     run, log = tmp_path / "run", tmp_path / "log"
     with started([python, tool, "-m", *arguments], log) as process:
@@ -91,7 +91,7 @@ def test_sweep_by_submitit_saves_at_its_warning_and_is_queued_again(miniature: P
     (text,) = [path.read_text() for path in tmp_path.glob(".submitit/*/*_log.out")]
     (step,) = re.findall(r"stopped by SIGUSR2 after step (\d+)", text)
     assert f"resumed from {run}/checkpoints/step_{int(step):08d}.pt" in text
-    assert newest_step(run) == 60
+    assert newest_step(run) == 30
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from tests.soak import kills
 
 FROZEN = ["model.norm=affine", "model.nonlocal_norm=none", "model.dropout=0", "optim.lr=0.01", "optim.steps=4"]
 """Nothing in a step depends on which rank a clip is on: no batch normalisation, no dropout."""
-LONG = ["optim.steps=50", "model.dropout=0.5"]
+LONG = ["optim.steps=30", "model.dropout=0.5"]
 DIES_S = 30.0
 """A job that lost a process has so long to end."""
 
@@ -56,31 +56,30 @@ def write_gradients(path: str) -> None:
 
 
 @pytest.mark.slow
-def test_gradients_of_1_2_and_4_ranks_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+def test_gradients_of_4_ranks_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     """In float64, to 1e-10 of each tensor's largest gradient: what differs is the order of sums.
 
     And to 1e-15 of the network's largest: phi's bias has none but rounding, since a softmax does not see it.
     """
     gradients = []
-    for processes in (1, 2, 4):
+    for processes in (1, 4):
         path = tmp_path / f"{processes}.pt"
         launch(write_gradients, str(path), devices=processes, timeout_s=100)
         gradients.append(torch.load(path, weights_only=True))
-    whole = gradients[0]
+    whole, parts = gradients
     largest = max(gradient.abs().max() for gradient in whole.values())
     assert whole["backbone.res3.nonlocal1.theta.weight"].abs().max() > 1e-9 * largest
-    for parts in gradients[1:]:
-        assert parts.keys() == whole.keys()
-        for name, gradient in whole.items():
-            assert (parts[name] - gradient).abs().max() <= 1e-10 * gradient.abs().max() + 1e-15 * largest, name
+    assert parts.keys() == whole.keys()
+    for name, gradient in whole.items():
+        assert (parts[name] - gradient).abs().max() <= 1e-10 * gradient.abs().max() + 1e-15 * largest, name
 
 
 @pytest.fixture(scope="module")
 def shared_out(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs on 1, 2 and 4 processes and on 2 machines of 2, with the same 4 clips a step."""
+    """Runs on 1 and 4 processes and on 2 machines of 2, with the same 4 clips a step."""
     runs = tmp_path_factory.mktemp("ranks")
     command = train_command(miniature, runs, *FROZEN)
-    for processes in (1, 2, 4):
+    for processes in (1, 4):
         devices = [f"optim.clips_per_device={4 // processes}", f"runtime.devices={processes}"]
         succeed([*command, *devices, f"name=on_{processes}"], runs / "log")
     nodes = [*command, "optim.clips_per_device=1", "name=on_2x2"]
@@ -89,7 +88,7 @@ def shared_out(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["on_2", "on_4", "on_2x2"])
+@pytest.mark.parametrize("name", ["on_4", "on_2x2"])
 def test_weights_and_losses_do_not_depend_on_the_number_of_ranks(shared_out: Path, name: str) -> None:
     """Float32: losses to 1e-5 relative, weights to 5e-6 after 4 steps of sums in another order.
 
@@ -109,7 +108,7 @@ def test_two_machines_of_two_processes_train_as_one_of_four(shared_out: Path) ->
 
 @pytest.mark.slow
 def test_files_of_a_run_do_not_depend_on_the_number_of_ranks(shared_out: Path) -> None:
-    names = {name: files(shared_out / name) for name in ("on_1", "on_2", "on_4", "on_2x2")}
+    names = {name: files(shared_out / name) for name in ("on_1", "on_4", "on_2x2")}
     assert "model.safetensors" in names["on_1"]
     assert all(found == names["on_1"] for found in names.values())
 
@@ -203,9 +202,9 @@ def test_a_second_job_in_a_run_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path: Path) -> None:
-    dealt = kills.trial(tmp_path, 0, kind=kills.Training(1), kills=2)
-    assert [death["wrong"] for death in dealt] == [[], []]
+def test_a_run_that_is_killed_ends_as_if_it_never_was(tmp_path: Path) -> None:
+    dealt = kills.trial(tmp_path, 0, kind=kills.Training(1), kills=1)
+    assert [death["wrong"] for death in dealt] == [[]]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can synchronise")
