@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from av import FFmpegError
 from pebble import ProcessExpired, ProcessPool
 
 from nonlocal_video.data.decode import DECODERS, DecodeError, decode
@@ -193,7 +194,7 @@ def _pictures(path: Path) -> list[np.ndarray]:
     """Those of a plain decode; none where it fails."""
     try:
         return plain_decode(path)
-    except (ValueError, OSError, EOFError, AssertionError):  # PyAV's errors are of these kinds.
+    except (FFmpegError, ValueError, OSError, EOFError, AssertionError):
         return []
 
 
