@@ -170,6 +170,34 @@ class ClipBatch(NamedTuple):
         return len(self.labels)
 
 
+class ImageSample(NamedTuple):
+    """An image with its objects."""
+
+    image: Tensor
+    """(3, H, W) uint8."""
+    target: dict[str, Tensor]
+    """`boxes` (n, 4) float32 as x1, y1, x2, y2, `labels` (n,) int64 from 1 on, perhaps `masks` (n, H, W) uint8 or
+    `keypoints` (n, K, 3) float32."""
+    name: str
+    image_id: int
+    failures: tuple[Failure, ...] = ()
+
+
+class ImageBatch(NamedTuple):
+    """Images (3, H, W) uint8 of any sizes, and the objects of each as in `ImageSample`."""
+
+    images: list[Tensor]
+    targets: list[dict[str, Tensor]]
+    names: tuple[str, ...] = ()
+    image_ids: tuple[int, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The number of images."""
+        return len(self.images)
+
+
 class ParameterGroup(NamedTuple):
     """Parameters of a network that are trained alike."""
 

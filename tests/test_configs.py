@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from nonlocal_video.cli.compose import train_config
 from nonlocal_video.cli.tables import composed as compose_words
-from nonlocal_video.engine.optim import build_sgd
+from nonlocal_video.engine.optim import build_optimizer
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.layers import FrozenAffine
 from nonlocal_video.models.placement import built_places
@@ -296,7 +296,7 @@ def test_classes_of_ones_own_data_are_counted(tmp_path: Path) -> None:
 def trained(model: Classifier, config: TrainConfig, *, clips: torch.Tensor, steps: int) -> list[float]:
     """The losses of steps with the experiment's optimiser on the same clips."""
     optim = config.optim
-    optimizer = build_sgd(model.groups(), optim, lr=optim.lr)
+    optimizer = build_optimizer(model.groups(), optim, lr=optim.lr)
     model.train()
     labels, losses = torch.arange(len(clips)), []
     for _ in range(steps):

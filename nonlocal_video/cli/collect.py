@@ -15,11 +15,11 @@ from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.reports.tables.paper import Expected, PaperRow, RowLine, row_lines
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.runs.network import is_foreign, network_of, own_function
-from nonlocal_video.settings import ProtocolConfig, RowConfig, TableConfig, TrainConfig
+from nonlocal_video.settings import ProtocolConfig, RowConfig, RunConfig, TableConfig
 from nonlocal_video.settings.identity import row_key
 from nonlocal_video.settings.network import options_of
 
-Configs = Mapping[Path, TrainConfig]
+Configs = Mapping[Path, RunConfig]
 """The settings of runs, by the folders of their tests."""
 ANYWHERE = (EVERY_START, "data.root=data")
 """For reading about rows where neither their weights nor their videos are."""
@@ -51,7 +51,7 @@ def fill(table: TableConfig, runs: Sequence[Run], configs: Configs, *, protocol:
     return Filled(table, row_lines(rows, by_row), tests)
 
 
-def _paper_row(row: RowConfig, config: TrainConfig | None, protocol: str | None, metrics: Sequence[str]) -> PaperRow:
+def _paper_row(row: RowConfig, config: RunConfig | None, protocol: str | None, metrics: Sequence[str]) -> PaperRow:
     paper = {} if row.paper is None else dict(zip(metrics, row.paper, strict=True))
     expected = None
     if config is not None:
@@ -64,7 +64,7 @@ def _paper_row(row: RowConfig, config: TrainConfig | None, protocol: str | None,
     return PaperRow(row.name, row.label, paper, row.baseline, expected)
 
 
-def cost_of(config: TrainConfig, pairwise: Pairwise | None = None) -> Cost | None:
+def cost_of(config: RunConfig, pairwise: Pairwise | None = None) -> Cost | None:
     """The cost of the network for a clip; None where nobody says what its pairwise function costs.
 
     Args:

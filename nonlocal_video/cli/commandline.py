@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, Quote
 from hydra.errors import HydraException
 
 from nonlocal_video.runs.recipe import CONFIGS
-from nonlocal_video.settings import MachineConfig, PredictConfig, TestConfig, TrainConfig
+from nonlocal_video.settings import DetectionConfig, MachineConfig, PredictConfig, TestConfig, TrainConfig
 from nonlocal_video.settings.values import File, Files
 
 
@@ -27,7 +27,7 @@ def _paths(settings: type, prefix: str = "") -> set[str]:
     return found
 
 
-PATHS = frozenset().union(*map(_paths, (TrainConfig, TestConfig, PredictConfig)))
+PATHS = frozenset().union(*map(_paths, (TrainConfig, DetectionConfig, TestConfig, PredictConfig)))
 PATHS_BY_NAME = tuple(f"machine.{name}." for name in get_type_hints(MachineConfig))
 """How the settings begin that name files and folders, one for each data set."""
 

@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nonlocal_video.cli.commandline import expected_instead, explain, with_quotes
-from nonlocal_video.cli.schema import MISSING
+from nonlocal_video.cli.schema import MISSING, settings_for
+from nonlocal_video.data.coco.annotations import count_categories
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.reports.tables.unfinished import SETTINGS
@@ -24,7 +25,18 @@ from nonlocal_video.runs.folder import read_run, run_folder
 from nonlocal_video.runs.network import function_for, plain_model
 from nonlocal_video.runs.recipe import CONFIGS, check_machine
 from nonlocal_video.runs.weights import check_given, move, published_of, run_of_file
-from nonlocal_video.settings import NOT_GIVEN, RUNS, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
+from nonlocal_video.settings import (
+    NOT_GIVEN,
+    RUNS,
+    CocoConfig,
+    DataConfig,
+    DetectionConfig,
+    ProtocolConfig,
+    RunConfig,
+    TestConfig,
+    TrainConfig,
+    settings_of,
+)
 from nonlocal_video.settings.identity import UNNAMED, flat, key_of, run_name, words_of
 from nonlocal_video.settings.parts import check_name
 from nonlocal_video.settings.values import expect
@@ -89,23 +101,16 @@ def _choices(hydra: HydraConf) -> dict[str, str | None]:
     return {group: name for group, name in hydra.runtime.choices.items() if not group.startswith(("hydra", "."))}
 
 
-def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
+def train_config(cfg: DictConfig, hydra: HydraConf) -> RunConfig:
     """The settings of one training job, with its name and choices. Raises ValueError: one is missing or impossible."""
     cfg.choices = {group: name for group, name in _choices(hydra).items() if name}
     if cfg.dry_run:
         _stand_in(cfg)
-    plain = _plain(cfg)
-    name, data, model = plain["name"], plain["data"], plain_model(plain["model"], where="model")
+    kind = DetectionConfig if cfg.model.kind else TrainConfig
+    plain = _given(settings_for(kind, _resolved(cfg)))
+    name, plain["model"] = plain["name"], plain_model(plain["model"], where="model")
     plain["name"] = check_name(str(name) if name is not None else run_name(words_of(hydra.overrides.task)) or "default")
-    if data["num_classes"] is None:
-        expected = "the number of classes, or data.classes=FILE with their names"
-        expect(data["classes"] is not None, "data.num_classes", "null", expected)
-        data["num_classes"] = model["num_classes"] = len(read_classes(data["classes"]))
-    task = task_of(settings_of(DataConfig, data, where="data."))
-    model["activation"] = model["activation"] or task.activation
-    config = settings_of(RUNS[task.name], {**plain, "model": model, "task": task.name})
-    expected = f"{task.activation} with data.labels={config.data.labels}"
-    expect(config.model.activation == task.activation, "model.activation", config.model.activation, expected)
+    config = (_on_images if kind is DetectionConfig else _on_clips)(plain)
     protocols = sorted(path.stem for path in CONFIGS.glob("protocol/*.yaml"))
     if config.test is not None and config.test not in protocols:
         raise ValueError(f"test: there is no protocol {config.test!r}, expected one of {', '.join(protocols)}")
@@ -114,7 +119,30 @@ def train_config(cfg: DictConfig, hydra: HydraConf) -> TrainConfig:
     return config
 
 
-def _shorten(config: TrainConfig) -> None:
+def _on_clips(plain: dict[str, Any]) -> RunConfig:
+    """The settings of a run on clips, whose task follows from the labels of its data."""
+    data, model = plain["data"], plain["model"]
+    if data["num_classes"] is None:
+        expected = "the number of classes, or data.classes=FILE with their names"
+        expect(data["classes"] is not None, "data.num_classes", "null", expected)
+        data["num_classes"] = model["num_classes"] = len(read_classes(data["classes"]))
+    task = task_of(settings_of(DataConfig, data, where="data."))
+    model["activation"] = model["activation"] or task.activation
+    config = settings_of(RUNS[task.name], {**plain, "task": task.name})
+    expected = f"{task.activation} with data.labels={config.data.labels}"
+    expect(config.model.activation == task.activation, "model.activation", config.model.activation, expected)
+    return config
+
+
+def _on_images(plain: dict[str, Any]) -> RunConfig:
+    """The settings of a run on images, whose task is the kind of its detector."""
+    data, model = plain["data"], plain["model"]
+    if data["num_classes"] is None:
+        data["num_classes"] = model["num_classes"] = count_categories(data["train"])
+    return settings_of(RUNS.get(model["kind"], DetectionConfig), {**plain, "task": model["kind"]})
+
+
+def _shorten(config: RunConfig) -> None:
     """Divides the length of a schedule and all that happens in it."""
     optim, divisor = config.optim, {"full": 1, "half": 2, "quarter": 4}[config.schedule]
     optim.steps //= divisor
@@ -130,7 +158,7 @@ def _stand_in(cfg: DictConfig) -> None:
             OmegaConf.update(cfg, key, NOT_GIVEN)
 
 
-def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, TrainConfig]:
+def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, RunConfig]:
     """The settings of one testing job, and those of its run with the testing job's changes.
 
     A file of weights alone stands for a run: its network, with the clips that it was trained on.
@@ -143,10 +171,14 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Tr
     alone = config.run is None
     run = run_of_file(config) if config.run is None else read_run(Path(config.run))
     _name_function(config, run)
-    run.data, run.runtime = _data(config, run), config.runtime
+    run.runtime, overrides, protocol = config.runtime, list(hydra.overrides.task), hydra.runtime.choices["protocol"]
     config.run = config.run or str(run_folder(run))
-    overrides = list(hydra.overrides.task)
-    config.protocol = _protocol(config, run, overrides, name=hydra.runtime.choices["protocol"])
+    if isinstance(run, TrainConfig):
+        run.data = _data(config, run)
+        config.protocol = _protocol(config, run, overrides, name=protocol)
+    else:
+        run.data = _images(config, run)
+        config.protocol = replace(config.protocol, name="coco")
     if config.name is None:
         alone_says = ("weights", "data") if alone else ()
         words = words_of(overrides, unnamed=(*UNNAMED, "protocol", "model", *alone_says), by_folder=True)
@@ -167,7 +199,21 @@ def _data(config: TestConfig, run: TrainConfig) -> DataConfig:
     return settings_of(DataConfig, {**asdict(run.data), "val": val, **given}, where="data.")
 
 
-def _name_function(config: TestConfig, run: TrainConfig) -> None:
+def _images(config: TestConfig, run: RunConfig) -> CocoConfig:
+    """The run's images, where they are on this machine, with what the testing job says of them."""
+    given = {key: value for key, value in config.data.items() if value is not None}
+    root = given.get("root") or config.machine.roots.get(run.choices["data"])
+    plain = asdict(run.data)
+    if root is not None and plain["root"] is not None:
+        for name in ("train", "train_images", "val", "val_images"):
+            if Path(plain[name]).is_relative_to(plain["root"]):
+                plain[name] = str(Path(root) / Path(plain[name]).relative_to(plain["root"]))
+    if "val" in given:
+        given = {"name": Path(str(given["val"])).stem, **given}
+    return settings_of(CocoConfig, {**plain, "root": root or plain["root"], **given}, where="data.")
+
+
+def _name_function(config: TestConfig, run: RunConfig) -> None:
     """Raises ValueError, before anything is looked for, where the user has not named a function that is not ours."""
     given = [f"{key}={value}" for key, value in (("run", config.run), ("weights", config.weights)) if value is not None]
     where = config.weights if config.run is None else Path(config.run) / SETTINGS
@@ -188,7 +234,16 @@ def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, nam
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
     """The values of a composed config, resolved. Raises ValueError: a value that nobody gave."""
+    return _given(_resolved(cfg))
+
+
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    return plain
+
+
+def _given(plain: dict[str, Any]) -> dict[str, Any]:
+    """The same values. Raises ValueError: one of them nobody gave."""
     missing = [key for key, value in flat(plain).items() if value == MISSING]
     if missing:
         hint = " (null begins with random weights)" if missing[-1] == "init.weights" else ""

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -15,14 +16,17 @@ from omegaconf import DictConfig, open_dict, read_write
 from nonlocal_video.cli.compose import composed, evaluation_config, train_config
 from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import FAILED, SETTINGS, write_failure
+from nonlocal_video.runs import detect
 from nonlocal_video.runs import test as testing
 from nonlocal_video.runs import train as training
 from nonlocal_video.runs.clips import find_job
 from nonlocal_video.runs.folder import check_run, is_tested, is_trained, read_run, run_folder
+from nonlocal_video.runs.images import find_image_job, look_for_images
 from nonlocal_video.runs.start import check_start, keep_batch
+from nonlocal_video.runs.train import TrainingJob
 from nonlocal_video.runs.videos import look_for_videos
 from nonlocal_video.runs.weights import find_weights
-from nonlocal_video.settings import TableConfig, TestConfig, TrainConfig
+from nonlocal_video.settings import DetectionConfig, RunConfig, TableConfig, TestConfig, TrainConfig
 from nonlocal_video.settings.identity import key_of
 from nonlocal_video.system.launch import launch, started_by_srun, started_by_torchrun
 
@@ -52,7 +56,7 @@ def one_job(*, listed_later: bool = False) -> Iterator[None]:
             traceback.print_exc()
 
 
-def job_config(cfg: DictConfig) -> TrainConfig:
+def job_config(cfg: DictConfig) -> RunConfig:
     """The settings of this job of Hydra, or of its row of a table. Raises ValueError: the row's parent is untrained."""
     hydra = HydraConfig.get()
     if cfg.table is None:
@@ -86,7 +90,7 @@ def with_fitting(cfg: DictConfig, hydra: HydraConf) -> tuple[DictConfig, HydraCo
     return fitted, settings
 
 
-def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
+def test_job_config(cfg: DictConfig) -> tuple[TestConfig, RunConfig]:
     """The settings of this testing job of Hydra; without protocol=, its run's own protocol (`test`) if it has one."""
     hydra = HydraConfig.get()
     overrides = list(hydra.overrides.task)
@@ -98,7 +102,7 @@ def test_job_config(cfg: DictConfig) -> tuple[TestConfig, TrainConfig]:
     return evaluation_config(*composed("test", [*overrides, f"protocol={own}"]))
 
 
-def row_job(cfg: DictConfig, table: TableConfig, overrides: list[str]) -> TrainConfig:
+def row_job(cfg: DictConfig, table: TableConfig, overrides: list[str]) -> RunConfig:
     """The settings of the row that a command line names; where it has no test of its own, the sweep's is taken."""
     names = [word.removeprefix("row=") for word in overrides if word.startswith("row=")]
     if not names:
@@ -108,7 +112,7 @@ def row_job(cfg: DictConfig, table: TableConfig, overrides: list[str]) -> TrainC
     return config
 
 
-def train_and_test(config: TrainConfig) -> None:
+def train_and_test(config: RunConfig) -> None:
     """Trains a run and tests it by its protocol, if it has one; what is done already is not done again.
 
     What the command line says of the runtime holds for the test, too. The run's folder keeps why it failed, so that a
@@ -121,7 +125,7 @@ def train_and_test(config: TrainConfig) -> None:
     try:
         if config.test is None or not is_trained(config):
             check_start(config)
-            job = find_job(keep_batch(config))
+            job = _job_of(keep_batch(config))
             launch(training.run, job, devices=runtime.devices, timeout_s=runtime.timeout_s)
         if config.test is not None and not is_tested(config):
             words = [word for word in HydraConfig.get().overrides.task if word.startswith(("runtime=", "runtime."))]
@@ -136,8 +140,22 @@ def train_and_test(config: TrainConfig) -> None:
     (folder / FAILED).unlink(missing_ok=True)
 
 
-def test(config: TestConfig, settings: TrainConfig) -> None:
+def _job_of(config: RunConfig) -> TrainingJob:
+    """The training job of settings, with its videos or images, which are looked for."""
+    if isinstance(config, DetectionConfig):
+        return find_image_job(config)
+    assert isinstance(config, TrainConfig)
+    return find_job(config)
+
+
+def test(config: TestConfig, settings: RunConfig) -> None:
     """Tests the run of these settings; raises ValueError: what a user can mend."""
     weights, notes = find_weights(Path(str(config.run)), config.weights, steps=settings.optim.steps)
-    job = testing.TestJob(config, settings, weights, notes, look_for_videos(settings.data, "val", labelled=False))
-    launch(testing.run, job, devices=config.runtime.devices, timeout_s=config.runtime.timeout_s)
+    launching: dict[str, Any] = {"devices": config.runtime.devices, "timeout_s": config.runtime.timeout_s}
+    if isinstance(settings, DetectionConfig):
+        images = look_for_images(settings.data, "val", kind=settings.task)
+        launch(detect.run, detect.DetectionTestJob(config, settings, weights, notes, images), **launching)
+    else:
+        assert isinstance(settings, TrainConfig)
+        videos = look_for_videos(settings.data, "val", labelled=False)
+        launch(testing.run, testing.TestJob(config, settings, weights, notes, videos), **launching)

@@ -7,7 +7,18 @@ from typing import Any, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from nonlocal_video.settings import DataConfig, NetworkOptions, PredictConfig, TestConfig, TrainConfig
+from nonlocal_video.settings import (
+    ClipConfig,
+    CocoConfig,
+    DataConfig,
+    ImageConfig,
+    NetworkOptions,
+    PredictConfig,
+    RunConfig,
+    TestConfig,
+    TrainConfig,
+)
+from nonlocal_video.settings.detector import DetectorOptions
 
 MISSING = "???"
 """OmegaConf's word for a value that nobody gave."""
@@ -42,7 +53,38 @@ def _defaults(kind: Any) -> dict[str, Any]:
     return found
 
 
+def _names(*kinds: Any) -> dict[str, None]:
+    """The names of the fields of some dataclasses."""
+    return {item.name: None for kind in kinds for item in fields(kind)}
+
+
+PARTS = {
+    "model": _names(NetworkOptions, DetectorOptions),
+    "data": {**_defaults(CocoConfig), "train_images": None, "val_images": None, **_defaults(DataConfig)},
+    "image": {**_defaults(ImageConfig), "short_sides": None},
+}
+"""What runs on clips and runs on images have there, together."""
+
+
+def settings_for(kind: type[RunConfig], plain: dict[str, Any]) -> dict[str, Any]:
+    """Those of all composed values that a kind of run has.
+
+    Raises:
+        ValueError: a value was given to a setting of another kind of run.
+    """
+    hints, kept, whole = get_type_hints(kind), dict(plain), {**PARTS, "clip": _defaults(ClipConfig)}
+    for part, defaults in whole.items():
+        known = _names(hints[part]) if part in hints else {}
+        for name, value in plain[part].items():
+            if name not in known and value not in (None, MISSING, defaults.get(name)):
+                raise ValueError(f"{part}.{name}: got {value}, but a {kind.__name__} has no such setting")
+        kept[part] = {name: value for name, value in plain[part].items() if name in known}
+        if part not in hints:
+            del kept[part]
+    return kept
+
+
 STORE = ConfigStore.instance().store
-STORE("train_schema", schema(TrainConfig, model={item.name: None for item in fields(NetworkOptions)}))
-STORE("test_schema", schema(TestConfig, data={item.name: None for item in fields(DataConfig)}))
+STORE("train_schema", schema(TrainConfig, **PARTS))
+STORE("test_schema", schema(TestConfig, data=_names(DataConfig, CocoConfig)))
 STORE("predict_schema", schema(PredictConfig))

@@ -16,7 +16,7 @@ from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import FAILED
 from nonlocal_video.runs.dry_run import rehearse
 from nonlocal_video.runs.folder import is_tested, is_trained, run_folder
-from nonlocal_video.settings import TrainConfig
+from nonlocal_video.settings import RunConfig, TrainConfig
 from nonlocal_video.settings.identity import changes
 
 DONE = "trained and tested"
@@ -38,7 +38,7 @@ class Summary(Callback):
             sys.exit(1)
 
 
-def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
+def jobs(config: DictConfig) -> Iterator[tuple[str, RunConfig]]:
     """The jobs of a sweep over a table, by the names of their rows."""
     table = table_of(config.hydra.runtime.choices["experiment"], config.table)
     words = [f"row={config.hydra.sweeper.params.row}", *config.hydra.overrides.task]
@@ -50,7 +50,7 @@ def jobs(config: DictConfig) -> Iterator[tuple[str, TrainConfig]]:
         yield row.removeprefix("row="), row_job(config, table, [row, *overrides])
 
 
-def rehearse_job(cfg: DictConfig, config: TrainConfig) -> None:
+def rehearse_job(cfg: DictConfig, config: RunConfig) -> None:
     """Says what a job would do: its folder, what it changes, what it should reach, and all that `rehearse` tells."""
     lines, awaited = [f"{cfg.row or config.name}: {run_folder(config)} ({_state(config)})"], None
     if cfg.table is not None:
@@ -67,10 +67,12 @@ def rehearse_job(cfg: DictConfig, config: TrainConfig) -> None:
         if row.paper is not None:
             lines.append("  in the paper: " + ", ".join(map("{} {:g}".format, table.metrics, row.paper)))
     print("\n".join(lines), flush=True)
+    if not isinstance(config, TrainConfig):
+        raise ValueError("dry_run: got true, expected false: a detector's start is not rehearsed yet")
     rehearse(config, awaited=awaited)
 
 
-def _state(config: TrainConfig) -> str:
+def _state(config: RunConfig) -> str:
     try:
         trained = is_trained(config)
     except ValueError:  # The job itself has said so.

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from nonlocal_video.cli.compose import composed, train_config
 from nonlocal_video.runs.folder import run_folder
 from nonlocal_video.runs.recipe import CONFIGS
-from nonlocal_video.settings import RowConfig, TableConfig, TrainConfig, settings_of
+from nonlocal_video.settings import RowConfig, RunConfig, TableConfig, settings_of
 from nonlocal_video.settings.identity import key_of
 
 NOT_OF_A_ROW = ("experiment", "row", "hydra")
@@ -44,7 +44,7 @@ OmegaConf.register_new_resolver("jobs_of", _jobs, replace=True)
 OmegaConf.register_new_resolver("parents_of", lambda table: len(table.get("parents", {})) or None, replace=True)
 
 
-def row_config(table: TableConfig, row: RowConfig, overrides: Sequence[str] = (EVERY_START,)) -> TrainConfig:
+def row_config(table: TableConfig, row: RowConfig, overrides: Sequence[str] = (EVERY_START,)) -> RunConfig:
     """The settings of a row: those of its experiment with its changes, and with those of the sweep's command line."""
     if row.run is None:
         raise ValueError(f"{table.name}: {row.name} is of other people, it cannot be run")

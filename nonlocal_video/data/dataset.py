@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,20 +26,24 @@ Target = Callable[[Label, np.ndarray], Tensor]
 """A task's target of a clip, from the label of its video and the times (T,) of its frames."""
 
 
-class SharedEntries(Sequence[Entry]):
-    """A list of videos that worker processes share: 240,000 entries are 100 MB in each process that holds its own."""
+Item = TypeVar("Item", bound=tuple[Any, ...])
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        pickled = [pickle.dumps(tuple(entry)) for entry in entries]
+
+class SharedItems(Sequence[Item]):
+    """A list of named tuples that worker processes share: 240,000 videos are 100 MB in each process with its own."""
+
+    def __init__(self, items: Sequence[Item], kind: Callable[..., Item]) -> None:
+        self.kind = kind
+        pickled = [pickle.dumps(tuple(item)) for item in items]
         self.ends = torch.tensor([len(content) for content in pickled]).cumsum(0).share_memory_()
         self.bytes = torch.frombuffer(bytearray(b"".join(pickled)), dtype=torch.uint8).share_memory_()
 
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, row: int) -> Entry:  # type: ignore[override]
+    def __getitem__(self, row: int) -> Item:  # type: ignore[override]
         start = int(self.ends[row - 1]) if row else 0
-        return Entry(*pickle.loads(self.bytes[start : int(self.ends[row])].numpy().tobytes()))
+        return self.kind(*pickle.loads(self.bytes[start : int(self.ends[row])].numpy().tobytes()))
 
 
 @dataclass
@@ -56,7 +61,7 @@ class _OneClipEach:
     decode: Callable[..., Decoded] = decode
 
     def __post_init__(self) -> None:
-        self.entries = SharedEntries(self.entries)
+        self.entries = SharedItems(self.entries, Entry)
 
 
 @dataclass
@@ -75,7 +80,7 @@ class TrainingVideos(_OneClipEach):
         """Sample `index`, with the failures in `lost` at attempts in which a process was lost.
 
         Raises:
-            DecodeError: `MAX_ATTEMPTS` videos in a row cannot be decoded.
+            DecodeError: `MAX_ATTEMPTS` files in a row cannot be decoded.
         """
         failures: list[Failure] = []
         for attempt in range(MAX_ATTEMPTS):
@@ -87,8 +92,7 @@ class TrainingVideos(_OneClipEach):
             if isinstance(found, Sample):
                 return found._replace(failures=tuple(failures))
             failures.append(found)
-        causes = "\n".join(f"  {failure.cause}" for failure in failures)
-        raise DecodeError(f"{MAX_ATTEMPTS} videos in a row cannot be decoded:\n{causes}")
+        raise all_failed(failures)
 
     def name(self, index: int, attempt: int) -> str:
         """The video of an attempt at a sample."""
@@ -97,13 +101,20 @@ class TrainingVideos(_OneClipEach):
     def _draw(self, index: int, attempt: int) -> tuple[Entry, np.random.Generator]:
         rng, num_entries = np.random.default_rng((self.stream + 1, self.seed, index, attempt)), len(self.entries)
         num_pass, position = divmod(index, num_entries)
-        order = _shuffled(num_entries, self.stream, self.seed, num_pass)
+        order = shuffled(num_entries, self.stream, (self.seed,), num_pass)
         return self.entries[int(order[position] if attempt == 0 else rng.integers(num_entries))], rng
 
 
-@lru_cache(maxsize=2)
-def _shuffled(num_entries: int, stream: int, seed: int, num_pass: int) -> np.ndarray:
-    return np.random.default_rng((stream, seed, num_pass)).permutation(num_entries)
+@lru_cache(maxsize=4)
+def shuffled(number: int, stream: int, seed: tuple[int, ...], num_pass: int) -> np.ndarray:
+    """The order of a pass over so many items."""
+    return np.random.default_rng((stream, *seed, num_pass)).permutation(number)
+
+
+def all_failed(failures: Sequence[Failure]) -> DecodeError:
+    """The error that ends a training in which nothing could be read any more."""
+    causes = "\n".join(f"  {failure.cause}" for failure in failures)
+    return DecodeError(f"{len(failures)} files in a row cannot be decoded:\n{causes}")
 
 
 @dataclass
@@ -144,7 +155,7 @@ class TestingVideos:
     decode: Callable[..., Decoded] = decode
 
     def __post_init__(self) -> None:
-        self.entries = SharedEntries(self.entries)
+        self.entries = SharedItems(self.entries, Entry)
 
     def get(self, index: int, *, lost: dict[int, Failure], started: Started) -> TestItem:
         """Video `index`; without views if it cannot be decoded, or if its process was lost."""

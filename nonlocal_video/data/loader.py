@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from nonlocal_video.data.dataset import Started, TestingVideos
+from nonlocal_video.data.dataset import Started
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.data.workers import START_METHOD, Board, kill, watched
 from nonlocal_video.system.signals import deaf_children, end_with_parent, ignore_stopping
@@ -132,7 +132,7 @@ def _begin(_worker: int) -> None:
 
 
 def testing_loader(
-    videos: TestingVideos, todo: Sequence[int], *, rank: int, world_size: int, workers: int, limit_s: float | None
+    videos: Videos, todo: Sequence[int], *, rank: int, world_size: int, workers: int, limit_s: float | None
 ) -> Loader:
     """Every world_size-th of the videos `todo` from the rank-th: each once, no padding."""
     plan = [range(index, index + 1) for index in todo[rank::world_size]]

@@ -1,4 +1,4 @@
-"""SGD with Nesterov momentum and the learning rate of each step (Sec. 4.1 and the released configs)."""
+"""SGD with Nesterov momentum (Sec. 4.1 and the released configs), or AdamW, and the learning rate of each step."""
 
 import math
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ class Schedule:
     milestones: Sequence[int] = ()
     warmup_steps: int = 0
     """Steps in which the rate first grows to its value: large batches diverge without (Goyal et al. 2017)."""
+    warmup_from: float = 0.0
+    """The share of its value that it grows from."""
 
     def __call__(self, step: int) -> float:
         """The learning rate of step `step`, from 0."""
@@ -29,7 +31,8 @@ class Schedule:
             lr = self.base_lr * 0.5 * (1 + math.cos(math.pi * step / self.last_step))
         else:
             lr = self.base_lr * 0.1 ** sum(step >= milestone for milestone in self.milestones)
-        return float(lr * min(1.0, (step + 1) / (self.warmup_steps + 1)))
+        grown = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        return float(lr * (self.warmup_from + (1 - self.warmup_from) * grown))
 
     def words(self) -> str:
         """The schedule in words."""
@@ -39,10 +42,10 @@ class Schedule:
         return f"{shape} of {self.last_step:,} steps{warmup}"
 
 
-def build_sgd(
+def build_optimizer(
     groups: Sequence[ParameterGroup], optim: OptimConfig, *, lr: float, fused: bool = False
-) -> torch.optim.SGD:
-    """SGD over groups of parameters; those of rate 0 are frozen.
+) -> torch.optim.Optimizer:
+    """SGD or AdamW over groups of parameters; those of rate 0 are frozen.
 
     PyTorch's momentum buffer holds gradients without the learning rate, which equals the released code's
     SCALE_MOMENTUM. A group's factor of `lr` is its `lr_factor`. With `fused` one kernel does all of a parameter's
@@ -55,4 +58,6 @@ def build_sgd(
         if group.rate:
             decay = optim.weight_decay if group.decays else 0.0
             trained.append({"params": group.parameters, "weight_decay": decay, "lr_factor": group.rate})
+    if optim.kind == "adamw":
+        return torch.optim.AdamW(trained, lr=lr, fused=fused)
     return torch.optim.SGD(trained, lr=lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=fused)

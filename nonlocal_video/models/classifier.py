@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nonlocal_video.models.capture import is_captured
+from nonlocal_video.models.layers import set_kernel_layout
 from nonlocal_video.models.nonlocal_block import pairwise_name
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.settings.network import NetworkOptions
@@ -50,11 +51,7 @@ class Classifier(nn.Module):
         To be called before the model is wrapped and its optimiser made: kernels are replaced.
         """
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
-        for conv in self.modules():
-            # A 1x1x1 kernel is the same in both formats; told otherwise, DDP warns of its strides.
-            if isinstance(conv, nn.Conv3d) and conv.kernel_size != (1, 1, 1):
-                kernel = conv.weight.detach().contiguous(memory_format=self.memory_format)
-                conv.weight = nn.Parameter(kernel, conv.weight.requires_grad)
+        set_kernel_layout(self, self.memory_format)
 
     def groups(self, *, backbone_lr: float = 1.0) -> list[ParameterGroup]:
         """The parameters by how they are trained; `backbone_lr` is the factor of the rate of all but the classifier."""

@@ -23,17 +23,24 @@ class Convolution(nn.Conv3d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: Triple, *, stride: Triple = (1, 1, 1), bias: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Triple,
+        *,
+        stride: Triple = (1, 1, 1),
+        groups: int = 1,
+        bias: bool,
     ) -> None:
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        super().__init__(in_channels, out_channels, kernel, stride=stride, padding=padding, bias=bias)
+        super().__init__(in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, C, T, H, W) -> (B, C', T', H', W')."""
         if is_captured(x):
             return super().forward(x)
         half, last = _in_half(x), x.is_contiguous(memory_format=torch.channels_last_3d)
-        if half and last and self.kernel_size == (1, 1, 1):
+        if half and last and self.kernel_size == (1, 1, 1) and self.groups == 1:
             return self._as_product(x)
         if half and x.device.type == "cpu":
             return self._in_half_on_cpu(x)
@@ -49,7 +56,8 @@ class Convolution(nn.Conv3d):
     def _on_frames(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 4, 1)[:, :: self.stride[0]]  # (B, T', H, W, C)
         frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # (B T', C, H, W)
-        y = F.conv2d(frames, self.weight.squeeze(2), self.bias, self.stride[1:], self.padding[1:])
+        weight = self.weight.squeeze(2)
+        y = F.conv2d(frames, weight, self.bias, self.stride[1:], self.padding[1:], groups=self.groups)
         return y.permute(0, 2, 3, 1).unflatten(0, x.shape[:2]).permute(0, 4, 1, 2, 3)
 
     def _in_half_on_cpu(self, x: Tensor) -> Tensor:
@@ -57,7 +65,7 @@ class Convolution(nn.Conv3d):
         if all(size >= length for size, length in zip(x.shape[2:], self.kernel_size, strict=True)):
             return super().forward(x)
         t, h, w = (length // 2 for length in self.kernel_size)
-        return F.conv3d(F.pad(x, (w, w, h, h, t, t)), self.weight, self.bias, self.stride)
+        return F.conv3d(F.pad(x, (w, w, h, h, t, t)), self.weight, self.bias, self.stride, groups=self.groups)
 
 
 def _in_half(x: Tensor) -> bool:
@@ -117,6 +125,15 @@ class FrozenAffine(nn.Module):
         """X (B, C, T, H, W) -> the same shape."""
         weight, bias = (vector.to(x.dtype)[:, None, None, None] for vector in (self.weight, self.bias))
         return torch.addcmul(bias, x, weight)
+
+
+def set_kernel_layout(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Sets the memory format of a network's kernels, which are replaced."""
+    for conv in model.modules():
+        # A 1x1x1 kernel is the same in both formats; told otherwise, DDP warns of its strides.
+        if isinstance(conv, nn.Conv3d) and conv.kernel_size != (1, 1, 1):
+            kernel = conv.weight.detach().contiguous(memory_format=memory_format)
+            conv.weight = nn.Parameter(kernel, conv.weight.requires_grad)
 
 
 def make_norm(norm: Norm, channels: int, *, eps: float) -> nn.Module:

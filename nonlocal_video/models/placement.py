@@ -25,8 +25,9 @@ class Place(NamedTuple):
     """One non-local block of a built network."""
 
     stage: str
+    """res2 to res5, or the head of a detector."""
     block: int
-    """The residual block that it follows, from 0."""
+    """The residual block that it follows, from 0; in a head the convolution, from 1."""
     channels: int
     pairwise: str
     axes: str
@@ -88,7 +89,7 @@ def built_places(model: nn.Module) -> list[Place]:
 
 
 def residual_places(model: nn.Module) -> list[tuple[str, int, int]]:
-    """Stage, residual block before it and channels of each block that stands in place of a non-local one."""
+    """Stage or head, number of what comes before and channels of each block in place of a non-local one."""
     return [
         (stage, number, block.conv3.out_channels)
         for stage, number, block in _added_blocks(model, "residual")
@@ -97,8 +98,9 @@ def residual_places(model: nn.Module) -> list[tuple[str, int, int]]:
 
 
 def _added_blocks(model: nn.Module, added: Added) -> list[tuple[str, int, nn.Module]]:
-    """Stage, number of the residual block before it, and module of each added block."""
-    found = [(re.search(rf"(res\d)\.{added}(\d+)$", name), module) for name, module in model.named_modules()]
+    """Stage or head, number of what comes before it, and module of each added block."""
+    place = rf"(res\d|\w+_head)\.{added}(\d+)$"
+    found = [(re.search(place, name), module) for name, module in model.named_modules()]
     return [(match[1], int(match[2]), module) for match, module in found if match]
 
 
@@ -109,7 +111,7 @@ def verify_places(
 
     A published network was once trained as "non-local" without a single block.
     """
-    places = [(stage, i) for stage in STAGES for i in asked.get(stage, ())]
+    places = [(stage, number) for stage, numbers in asked.items() for number in numbers]
     expected = [(*place, pairwise, axes) if added == "nonlocal" else (*place, "residual") for place in places]
     nonlocal_ = [(place.stage, place.block, place.pairwise, place.axes) for place in built_places(model)]
     built = [*nonlocal_, *((stage, block, "residual") for stage, block, _ in residual_places(model))]
@@ -119,15 +121,20 @@ def verify_places(
 
 def format_places(model: nn.Module) -> str:
     """The table of non-local blocks, or of what is in their place, that a run prints after building its network."""
-    residual = [(f"{stage} block {block}", channels) for stage, block, channels in residual_places(model)]
+    residual = [(_after(stage, block), channels) for stage, block, channels in residual_places(model)]
     if residual:
         return _table("residual blocks in place of non-local ones", [("after", "channels"), *residual])
     rows: list[tuple[object, ...]] = [("after", "channels", "pairwise", "axes", "keys")]
     for place in built_places(model):
         axes = place.axes + (f" in groups of {place.group_frames} frames" if place.group_frames else "")
         pooled = {"before": "pooled 2x2", "after": "pooled 2x2 after phi and g", "none": "all"}[place.subsample]
-        rows.append((f"{place.stage} block {place.block}", place.channels, place.pairwise, axes, pooled))
+        rows.append((_after(place.stage, place.block), place.channels, place.pairwise, axes, pooled))
     return _table("non-local blocks", rows) if len(rows) > 1 else "non-local blocks: none"
+
+
+def _after(stage: str, number: int) -> str:
+    """The layer before an added block, in words."""
+    return f"{stage} block {number}" if stage in STAGES else f"{stage.replace('_', ' ')} convolution {number}"
 
 
 def _table(title: str, rows: Sequence[tuple[object, ...]]) -> str:

@@ -31,22 +31,28 @@ STEMS = {
 class Bottleneck(nn.Module):
     """1x1x1 - 1x3x3 - 1x1x1 residual block; a spatial stride sits on the 1x3x3, or with `stride_in` "1x1" on the first.
 
-    Inflated, the first kernel is 3x1x1 or the second 3x3x3. The last batch normalisation starts with
-    gamma = 0, so that the block starts as its shortcut.
+    `width` is a quarter of the channels that leave the block. Inflated, the first kernel is 3x1x1 or the second 3x3x3.
+    The last batch normalisation starts with gamma = 0, so that the block starts as its shortcut.
     """
 
     def __init__(
         self, in_channels: int, width: int, *, options: NetworkOptions, inflation: Inflation = "none", stride: int = 1
     ) -> None:
         super().__init__()
-        norm, out_channels = partial(make_norm, options.norm, eps=options.bn_eps), 4 * width
+        norm, out_channels, depth = (
+            partial(make_norm, options.norm, eps=options.bn_eps),
+            4 * width,
+            DEPTHS[options.depth],
+        )
+        inner = width * depth.group_width // 64 * depth.groups
         t1, t2 = 3 if inflation == "3x1x1" else 1, 3 if inflation == "3x3x3" else 1
         first, second = (stride, 1) if options.stride_in == "1x1" else (1, stride)
-        self.conv1 = Convolution(in_channels, width, (t1, 1, 1), stride=(1, first, first), bias=False)
-        self.bn1 = norm(width)
-        self.conv2 = Convolution(width, width, (t2, 3, 3), stride=(1, second, second), bias=False)
-        self.bn2 = norm(width)
-        self.conv3 = Convolution(width, out_channels, (1, 1, 1), bias=False)
+        self.conv1 = Convolution(in_channels, inner, (t1, 1, 1), stride=(1, first, first), bias=False)
+        self.bn1 = norm(inner)
+        kernel, strides = (t2, 3, 3), (1, second, second)
+        self.conv2 = Convolution(inner, inner, kernel, stride=strides, groups=depth.groups, bias=False)
+        self.bn2 = norm(inner)
+        self.conv3 = Convolution(inner, out_channels, (1, 1, 1), bias=False)
         self.bn3 = norm(out_channels)
         if isinstance(self.bn3, nn.BatchNorm3d):
             nn.init.zeros_(self.bn3.weight)
@@ -76,7 +82,7 @@ class ResNet3d(nn.Module):
     def __init__(self, options: NetworkOptions, *, places: Mapping[str, Sequence[int]]) -> None:
         super().__init__()
         self.recompute = False
-        (conv1_stride, pool1_kernel, pool1_stride), (blocks, width) = STEMS[options.stem], DEPTHS[options.depth]
+        (conv1_stride, pool1_kernel, pool1_stride), (blocks, width, *_) = STEMS[options.stem], DEPTHS[options.depth]
         channels, kernel = options.stem_width or width, (1 if options.inflation == "none" else 5, 7, 7)
         self.conv1 = Convolution(3, channels, kernel, stride=(conv1_stride, 2, 2), bias=False)
         self.bn1 = make_norm(options.norm, channels, eps=options.bn_eps)
@@ -92,7 +98,7 @@ class ResNet3d(nn.Module):
                 layers[f"block{i}"] = Bottleneck(channels, inner, options=options, inflation=inflation, stride=stride)
                 channels = 4 * inner
                 if i in places.get(stage, ()):
-                    layers[f"{options.added}{i}"] = _make_added(stage, channels, options)
+                    layers[f"{options.added}{i}"] = make_added(stage, channels, options)
             self.add_module(stage, nn.Sequential(layers))
         self.channels = channels
         for name, module in self.named_modules():
@@ -103,13 +109,17 @@ class ResNet3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (B, 3, T, H, W) float -> (B, C, T', H', W'), the sizes of `final_map`."""
-        x = F.relu(self.pool1(self.bn1(self.conv1(x))), inplace=True)  # A quarter of the map, and the same maximum.
-        x = self.pool2(self._stage("res2", x))
-        for stage in STAGES[1:]:
-            x = self._stage(stage, x)
+        x = self.pool2(self.stage("res2", self.enter(x)))
+        for name in STAGES[1:]:
+            x = self.stage(name, x)
         return x
 
-    def _stage(self, name: str, x: Tensor) -> Tensor:
+    def enter(self, x: Tensor) -> Tensor:
+        """conv1 and pool1: X (B, 3, T, H, W) float -> (B, C, T', H / 4, W / 4)."""
+        return F.relu(self.pool1(self.bn1(self.conv1(x))), inplace=True)  # A quarter of the map, and the same maximum.
+
+    def stage(self, name: str, x: Tensor) -> Tensor:
+        """res2, res3, res4 or res5, computed twice in training if `recompute` is set."""
         stage = self.get_submodule(name)
         if not (self.recompute and torch.is_grad_enabled()):
             return stage(x)
@@ -133,8 +143,8 @@ class ResNet3d(nn.Module):
         return t, h, w
 
 
-def _make_added(stage: str, channels: int, options: NetworkOptions) -> nn.Module:
-    """The block that stands after a chosen residual block of this stage."""
+def make_added(stage: str, channels: int, options: NetworkOptions) -> nn.Module:
+    """The block that is added to this stage, or to the head of a detector."""
     if options.added == "residual":
         return Bottleneck(channels, channels // 4, options=options)
     return NonLocalBlock(

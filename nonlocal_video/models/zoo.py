@@ -29,7 +29,7 @@ def build_network(options: NetworkOptions) -> Classifier:
         ValueError: an option that cannot be, places that do not exist, or a training clip too small for the strides.
     """
     _check(options)
-    places = places_for(DEPTHS[options.depth][0], options.nonlocal_blocks)
+    places = places_for(DEPTHS[options.depth].blocks, options.nonlocal_blocks)
     if options.added == "residual" and not places:
         raise ValueError("added: got residual with nonlocal_blocks 0, expected blocks to add")
     backbone = ResNet3d(options, places=places)

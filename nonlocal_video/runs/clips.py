@@ -13,6 +13,7 @@ from nonlocal_video.data.loader import Loader, Videos, shard_plan, step_plan
 from nonlocal_video.data.transforms import training_crop
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import save_model
+from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.runs.network import as_setting, composed_network, is_foreign
 from nonlocal_video.runs.recipe import Recipe, describe_run
 from nonlocal_video.runs.videos import ListedVideos, decode_with, look_for_videos
@@ -74,6 +75,10 @@ class ClipRun:
             "census": self.train.census._asdict(),
             "options": self.network.plain_options(),
         }
+
+    def start(self, weights: str, part: str | None) -> list[str]:
+        """Loads the weights of a file, or of a part of it, and says what it did."""
+        return start_from(self.network, weights, part=part)
 
     def note_missing(self, folder: Path) -> None:
         """Writes which of the listed videos are not there."""

@@ -54,9 +54,9 @@ def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
     notes = ["note: data.root is not given: no list of videos was looked at"] if job.train is None else []
     if lacking is None and job.train is not None:
         facts = facts_of(config, recipe, run.facts())
-        state = begin(config, run.network, recipe, facts=facts, task=run.task, say=notes.append)
+        state = begin(config, run.network, recipe, facts=facts, task=run.task, start=run.start, say=notes.append)
     else:
-        notes += begin_anew(config, run.network) if lacking is None else [lacking]
+        notes += begin_anew(config, run.start) if lacking is None else [lacking]
         state = fresh_state(config, run.network, recipe)
     for line in (run.describe(recipe), *notes):
         _say(line)

@@ -9,18 +9,18 @@ from nonlocal_video.engine.checkpoint import list_checkpoints
 from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.runs.network import plain_model
-from nonlocal_video.settings import RUNS, TrainConfig, settings_of
+from nonlocal_video.settings import RUNS, RunConfig, TrainConfig, settings_of
 from nonlocal_video.settings.identity import flat, identity
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.system.plain import check_folder, differences, read_json, read_yaml
 
 
-def run_folder(config: TrainConfig) -> Path:
+def run_folder(config: RunConfig) -> Path:
     """The folder of a run."""
     return Path(config.runtime.runs) / str(config.name)
 
 
-def read_run(folder: Path) -> TrainConfig:
+def read_run(folder: Path) -> RunConfig:
     """The settings of a run. Raises ValueError: what its folder holds is no run, names code, or leads elsewhere."""
     path = folder / SETTINGS
     if not path.is_file():
@@ -40,7 +40,7 @@ def read_run(folder: Path) -> TrainConfig:
     raise ValueError(f"{path}: has no value of {', '.join(missing or ['data.num_classes'])}")
 
 
-def check_run(config: TrainConfig, folder: Path) -> None:
+def check_run(config: RunConfig, folder: Path) -> None:
     """Raises ValueError where a folder holds a trained run with other settings than these; says which."""
     if not list_checkpoints(folder / "checkpoints"):
         return
@@ -52,7 +52,7 @@ def check_run(config: TrainConfig, folder: Path) -> None:
         )
 
 
-def write_run(config: TrainConfig, folder: Path) -> None:
+def write_run(config: RunConfig, folder: Path) -> None:
     """Keeps the resolved settings of a run in `config.yaml`, but for those of this machine."""
     content = {key: value for key, value in asdict(config).items() if key != "machine"}
     try:
@@ -63,7 +63,7 @@ def write_run(config: TrainConfig, folder: Path) -> None:
         raise ValueError(f"the run folder {folder} cannot be written: {error}") from error
 
 
-def is_trained(config: TrainConfig) -> bool:
+def is_trained(config: RunConfig) -> bool:
     """Whether a run has made all its steps. Raises ValueError: the folder holds a run with other settings."""
     folder = run_folder(config)
     check_run(config, folder)
@@ -71,7 +71,7 @@ def is_trained(config: TrainConfig) -> bool:
     return last.is_file() and (folder / "model.safetensors").is_file()
 
 
-def is_tested(config: TrainConfig) -> bool:
+def is_tested(config: RunConfig) -> bool:
     """Whether there is a report of the protocol that the run is to be tested with, after all its steps."""
     path = run_folder(config) / "test" / str(config.test) / REPORT
     return path.is_file() and read_json(path).get("step") == config.optim.steps

@@ -21,6 +21,8 @@ from nonlocal_video.settings import NetworkOptions
 from nonlocal_video.settings.values import expect
 
 PLAIN = bool | int | float | str | None
+LISTS = ("nonlocal_blocks", "head_blocks", "levels", "anchor_sizes")
+"""Options that may be lists of words or numbers."""
 
 
 def network_of(options: NetworkOptions, *, where: str, pairwise: Pairwise | None = None) -> Classifier:
@@ -55,8 +57,8 @@ def plain_model(model: Mapping[str, Any], *, where: str) -> dict[str, Any]:
         got = reprlib.repr(model["_target_"])
         raise ValueError(f"{where}._target_: got {got}, which names code; expected options of a network only")
     for key, value in model.items():
-        places = key == "nonlocal_blocks" and isinstance(value, list) and all(isinstance(name, str) for name in value)
-        if not (places or isinstance(value, PLAIN)):
+        listed = key in LISTS and isinstance(value, list) and all(isinstance(item, str | int) for item in value)
+        if not (listed or isinstance(value, PLAIN)):
             raise ValueError(f"{where}.{key}: got {reprlib.repr(value)}, expected a plain value")
     return dict(model)
 

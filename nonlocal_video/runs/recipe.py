@@ -11,7 +11,7 @@ from nonlocal_video.data.census.usable import format_census
 from nonlocal_video.engine.optim import Schedule
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.placement import format_places
-from nonlocal_video.settings import OptimConfig, RuntimeConfig, TrainConfig
+from nonlocal_video.settings import OptimConfig, RunConfig, RuntimeConfig, TrainConfig
 from nonlocal_video.settings.values import expect
 from nonlocal_video.system.distributed import local_device
 from nonlocal_video.tasks.clips import ClipTask
@@ -45,13 +45,13 @@ def check_machine(runtime: RuntimeConfig, optim: OptimConfig | None = None, *, e
         expect(not optim.sync_bn, "optim.sync_bn", True, "false: it needs GPUs, none is here")
 
 
-def make_recipe(config: TrainConfig, *, processes: int) -> Recipe:
+def make_recipe(config: RunConfig, *, processes: int) -> Recipe:
     """The learning rate is given for `reference_batch` clips a step and is proportional to them (Goyal et al. 2017)."""
     optim = config.optim
     clips_per_rank = optim.clips_per_device * (config.runtime.accumulate or 1)
     global_batch = clips_per_rank * processes
     base_lr = optim.lr * global_batch / optim.reference_batch
-    schedule = Schedule(base_lr, optim.steps, optim.schedule, optim.milestones, optim.warmup_steps)
+    schedule = Schedule(base_lr, optim.steps, optim.schedule, optim.milestones, optim.warmup_steps, optim.warmup_from)
     return Recipe(processes, clips_per_rank, global_batch, schedule)
 
 
@@ -76,7 +76,11 @@ def describe_run(
         taken = " ".join(f"{group}={config.choices[group]}" for group in config.by_default)
         folders = ", ".join(f"configs/{group}/" for group in config.by_default)
         lines.append(f"note: by default, the paper's: {taken}; choose others of {folders} on the command line")
-    lines += [*_batch(config, recipe), *_optimiser(config, model), *_expected(config.choices.get("experiment"))]
+    lines += [
+        *describe_batch(config, recipe, unit="clips"),
+        *_optimiser(config, model),
+        *describe_expected(config.choices.get("experiment")),
+    ]
     return "\n".join(lines)
 
 
@@ -91,10 +95,11 @@ def _videos(config: TrainConfig, census: dict[str, Any] | None, task: ClipTask) 
     return [f"data {data.name}: {counts}, {classes}", format_census(census)]
 
 
-def _batch(config: TrainConfig, recipe: Recipe) -> list[str]:
+def describe_batch(config: RunConfig, recipe: Recipe, *, unit: str) -> list[str]:
+    """The batch and the learning rate; `unit` is the word for what is in a batch."""
     optim, passes = config.optim, config.runtime.accumulate or 1
     lines = [
-        f"batch {optim.clips_per_device} clips x {passes} passes x {recipe.processes} processes = "
+        f"batch {optim.clips_per_device} {unit} x {passes} passes x {recipe.processes} processes = "
         f"{recipe.global_batch}",
         f"learning rate {optim.lr:g} x {recipe.global_batch} / {optim.reference_batch} = {recipe.schedule.base_lr:g} "
         f"(linear rule), {recipe.schedule.words()}",
@@ -102,8 +107,8 @@ def _batch(config: TrainConfig, recipe: Recipe) -> list[str]:
     if recipe.global_batch != optim.reference_batch:
         steps = round(optim.steps * optim.reference_batch / recipe.global_batch)
         lines.append(
-            f"note: the settings are for {optim.reference_batch} clips a step, so the learning rate was scaled; "
-            f"as many clips as there take optim.steps={steps}, and milestones in proportion"
+            f"note: the settings are for {optim.reference_batch} {unit} a step, so the learning rate was scaled; "
+            f"as many {unit} as there take optim.steps={steps}, and milestones in proportion"
         )
     return lines
 
@@ -126,7 +131,7 @@ def _optimiser(config: TrainConfig, model: Classifier) -> list[str]:
     return [line, f"batch normalisation: over the clips of {clips}; for evaluation {statistics}"]
 
 
-def _expected(experiment: str | None) -> list[str]:
+def describe_expected(experiment: str | None) -> list[str]:
     """The numbers that an experiment should reach, as the head of its file says."""
     path = CONFIGS / "experiment" / f"{experiment}.yaml"
     text = path.read_text() if experiment and path.is_file() else ""

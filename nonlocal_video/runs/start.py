@@ -9,16 +9,14 @@ from typing import Any
 import torch
 
 from nonlocal_video.engine.checkpoint import list_checkpoints, newest_checkpoint, restore
-from nonlocal_video.engine.optim import build_sgd
+from nonlocal_video.engine.optim import build_optimizer
 from nonlocal_video.engine.step import TrainState
 from nonlocal_video.engine.task import Task
-from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.given import SOURCES
-from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.folder import run_folder
 from nonlocal_video.runs.recipe import Recipe
-from nonlocal_video.settings import TrainConfig
+from nonlocal_video.settings import RunConfig
 from nonlocal_video.system.distributed import local_device
 from nonlocal_video.system.launch import count_processes
 from nonlocal_video.system.plain import differences
@@ -27,7 +25,7 @@ NUMERICAL = ("precision", "channels_last", "compile", "recompute", "fused", "thr
 """Settings of the runtime that change the rounding."""
 
 
-def check_start(config: TrainConfig) -> None:
+def check_start(config: RunConfig) -> None:
     """Raises ValueError where the weights that a run starts from are not there, unless it has a checkpoint."""
     weights = config.init.weights
     if weights is None or os.path.isfile(weights) or list_checkpoints(run_folder(config) / "checkpoints"):
@@ -40,7 +38,7 @@ def check_start(config: TrainConfig) -> None:
     )
 
 
-def keep_batch(config: TrainConfig) -> TrainConfig:
+def keep_batch(config: RunConfig) -> RunConfig:
     """The settings with as many passes a step as keep the global batch of a run that goes on, unless they say how many.
 
     Raises:
@@ -60,7 +58,7 @@ def keep_batch(config: TrainConfig) -> TrainConfig:
     return replace(config, runtime=replace(config.runtime, accumulate=passes))
 
 
-def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:
+def facts_of(config: RunConfig, recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:
     """The facts of a run for its checkpoints, in plain values: `facts` of the data and the network, and all others."""
     return {
         **facts,
@@ -74,12 +72,23 @@ def facts_of(config: TrainConfig, recipe: Recipe, facts: dict[str, Any]) -> dict
 
 
 def begin(
-    config: TrainConfig, model: Any, recipe: Recipe, *, facts: dict[str, Any], task: Task, say: Callable[[str], None]
+    config: RunConfig,
+    model: Any,
+    recipe: Recipe,
+    *,
+    facts: dict[str, Any],
+    task: Task,
+    start: Callable[[str, str | None], list[str]],
+    say: Callable[[str], None],
 ) -> TrainState:
-    """The state that training begins with. Raises ValueError: weights or a checkpoint that do not fit."""
+    """The state that training begins with. Raises ValueError: weights or a checkpoint that do not fit.
+
+    Args:
+        start: loads the weights of a file, or of a part of it, and says what it did.
+    """
     path, content, problems = newest_checkpoint(run_folder(config) / "checkpoints")
     if path is None:
-        for line in begin_anew(config, model):
+        for line in begin_anew(config, start):
             say(line)
         return fresh_state(config, model, recipe)
     for problem in problems:
@@ -94,19 +103,19 @@ def begin(
     return state
 
 
-def begin_anew(config: TrainConfig, model: Classifier) -> list[str]:
-    """Loads the weights to start from, if there are any; what to say about them. Raises ValueError: as `start_from`."""
+def begin_anew(config: RunConfig, start: Callable[[str, str | None], list[str]]) -> list[str]:
+    """Loads the weights to start from, if there are any; what to say about them. Raises ValueError: as `start` does."""
     if config.init.weights is None:
         return ["starts from random weights; init.weights=FILE gives others"]
-    return start_from(model, config.init.weights, part=config.init.part)
+    return start(config.init.weights, config.init.part)
 
 
-def fresh_state(config: TrainConfig, model: Any, recipe: Recipe) -> TrainState:
+def fresh_state(config: RunConfig, model: Any, recipe: Recipe) -> TrainState:
     """The state before the first step, on the device."""
     optim, runtime = config.optim, config.runtime
     model.to(local_device())
     groups = model.groups(backbone_lr=optim.backbone_lr)
-    optimizer = build_sgd(groups, optim, lr=recipe.schedule.base_lr, fused=runtime.fused)
+    optimizer = build_optimizer(groups, optim, lr=recipe.schedule.base_lr, fused=runtime.fused)
     scaler = torch.amp.GradScaler(local_device().type, enabled=runtime.precision == "fp16")
     return TrainState(model, optimizer, scaler)
 

@@ -20,7 +20,7 @@ from nonlocal_video.reports.tables.unfinished import FAILED, SETTINGS
 from nonlocal_video.runs.folder import check_run, run_folder, write_run
 from nonlocal_video.runs.recipe import Recipe, make_recipe
 from nonlocal_video.runs.start import begin, facts_of
-from nonlocal_video.settings import TrainConfig
+from nonlocal_video.settings import RunConfig
 from nonlocal_video.system.distributed import check_same, is_main, set_threads, world_size
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.system.launch import only_job
@@ -37,6 +37,7 @@ class Subject(Protocol):
     def network(self) -> Any: ...
     def describe(self, recipe: Recipe) -> str: ...
     def facts(self) -> dict[str, Any]: ...
+    def start(self, weights: str, part: str | None) -> list[str]: ...
     def note_missing(self, folder: Path) -> None: ...
     def batches(self, first_step: int, recipe: Recipe) -> Iterable[Any]: ...
     def statistics_batches(self) -> Iterable[Any]: ...
@@ -51,7 +52,7 @@ class TrainingJob(Protocol):
     """A training job as every process gets it."""
 
     @property
-    def config(self) -> TrainConfig: ...
+    def config(self) -> RunConfig: ...
     def subject(self) -> Subject: ...
 
 
@@ -91,7 +92,8 @@ class _Training:
         check_run(self.config, folder)
         self.say(self.subject.describe(self.recipe))
         self.facts = facts_of(self.config, self.recipe, self.subject.facts())
-        self.state = begin(self.config, self.model, self.recipe, facts=self.facts, task=self.task, say=self.say)
+        start, say = self.subject.start, self.say
+        self.state = begin(self.config, self.model, self.recipe, facts=self.facts, task=self.task, start=start, say=say)
         check_same("data or checkpoint", (self.subject.facts(), self.state.step))
         if is_main():
             self._open()

@@ -189,7 +189,7 @@ def _read_run(path: Path, run: TrainConfig, pairwise: Pairwise | None) -> Traine
     return found._replace(step=content["step"], census=facts.get("census"), commit=facts.get("commit"))
 
 
-def hash_weights(model: Classifier) -> str:
+def hash_weights(model: Any) -> str:
     """Names the weights of a network, its normalisation and its options in 12 characters."""
     options = {key: value for key, value in model.plain_options().items() if (key, value) not in LATER.items()}
     sums = hashlib.sha256(json.dumps(options, sort_keys=True).encode())

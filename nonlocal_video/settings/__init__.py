@@ -3,7 +3,9 @@
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.settings.parts import (
     ClipConfig,
+    CocoConfig,
     DataConfig,
+    ImageConfig,
     InitConfig,
     MachineConfig,
     OptimConfig,
@@ -11,5 +13,14 @@ from nonlocal_video.settings.parts import (
     ReadConfig,
     RuntimeConfig,
 )
-from nonlocal_video.settings.tools import RUNS, PredictConfig, RowConfig, TableConfig, TestConfig, TrainConfig
+from nonlocal_video.settings.tools import (
+    RUNS,
+    DetectionConfig,
+    PredictConfig,
+    RowConfig,
+    RunConfig,
+    TableConfig,
+    TestConfig,
+    TrainConfig,
+)
 from nonlocal_video.settings.values import NOT_GIVEN, settings_of

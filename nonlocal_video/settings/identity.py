@@ -9,15 +9,22 @@ from pathlib import PurePath
 from typing import Any
 
 from nonlocal_video.settings.network import LATER as LATER_OPTIONS
-from nonlocal_video.settings.tools import TrainConfig
+from nonlocal_video.settings.tools import RunConfig
 
 OPERATIONAL = (
     "name", "task", "runtime", "choices", "machine", "data.root", "data.train", "data.val", "data.train_census",
-    "data.val_census", "data.classes", "data.format", "data.decode_limit_s", "data.max_missing", "data.max_failed",
-    "optim.clips_per_device", "optim.steps", "schedule", "test", "dry_run", "table", "row", "by_default",
+    "data.val_census", "data.train_images", "data.val_images", "data.classes", "data.format", "data.decode_limit_s",
+    "data.max_missing", "data.max_failed", "optim.clips_per_device", "optim.steps", "schedule", "test", "dry_run",
+    "table", "row", "by_default",
 )  # fmt: skip
 """Settings that may change when a run is resumed; the global batch and the listed videos are compared themselves."""
-LATER = {**{f"model.{name}": value for name, value in LATER_OPTIONS.items()}, "init.part": None}
+LATER = {
+    **{f"model.{name}": value for name, value in LATER_OPTIONS.items()},
+    "init.part": None,
+    "optim.warmup_from": 0.0,
+    "optim.kind": "sgd",
+    "optim.bias_lr": 1.0,
+}
 """Settings that came later, with their defaults; where nobody set them a run is the one that it was without them."""
 UNNAMED = (
     "name", "run", "runtime", "machine", "data.root", "data.classes", "data.max_missing",
@@ -30,7 +37,7 @@ LONGEST = 120
 """Letters of a name that is made of settings."""
 
 
-def identity(config: TrainConfig) -> dict[str, Any]:
+def identity(config: RunConfig) -> dict[str, Any]:
     """The settings that make a run what it is, by their dotted names."""
     settings = {k: v for k, v in flat(asdict(config)).items() if k not in LATER or v not in (None, LATER[k])}
     kept = {key: value for key, value in settings.items() if not within(key, OPERATIONAL)}
@@ -38,25 +45,25 @@ def identity(config: TrainConfig) -> dict[str, Any]:
     return kept if config.optim.schedule == "steps" else {**kept, "optim.steps": config.optim.steps}
 
 
-def changes(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
+def changes(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
     """The settings that make two runs different, each with its old and its new value."""
     before, after = identity(old), identity(new)
     keys = sorted(before | after)
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 
 
-def config_hash(config: TrainConfig) -> str:
+def config_hash(config: RunConfig) -> str:
     """Names the settings that make a run what it is in 12 characters."""
     return _hash(identity(config))
 
 
-def recipe_hash(config: TrainConfig) -> str:
+def recipe_hash(config: RunConfig) -> str:
     """Names what the runs of one row of a table share, all but seed and data, in 12 characters."""
     recipe = {k: v for k, v in identity(config).items() if not within(k, ("seed", "data", "model.num_classes"))}
     return _hash({**recipe, "optim.steps": config.optim.steps})
 
 
-def row_key(config: TrainConfig) -> str:
+def row_key(config: RunConfig) -> str:
     """Names what makes a row of a table, whatever the seed, the data and the length of the schedule.
 
     The runs of a row may differ in these, and are then marked. Whether they begin with weights matters, but not with

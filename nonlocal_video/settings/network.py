@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainValidator
 from torch import nn
@@ -13,15 +13,31 @@ from nonlocal_video.settings.values import expect
 
 Pairwise = str | nn.Module | Callable[[int], nn.Module]
 
-DEPTHS: dict[str, tuple[tuple[int, int, int, int], int]] = {
-    "small": ((1, 2, 2, 1), 16),
-    "r50_narrow": ((3, 4, 6, 3), 16),
-    "r50_half": ((3, 4, 6, 3), 32),
-    "r50": ((3, 4, 6, 3), 64),
-    "r101": ((3, 4, 23, 3), 64),
+
+class Depth(NamedTuple):
+    """The size of a residual network."""
+
+    blocks: tuple[int, int, int, int]
+    """Residual blocks of res2..res5."""
+    width: int
+    """A quarter of the channels that leave res2."""
+    groups: int = 1
+    """Of the 3x3 convolutions (ResNeXt)."""
+    group_width: int = 64
+    """Channels of a group in res2, where `width` is 64."""
+
+
+DEPTHS = {
+    "tiny": Depth((1, 1, 2, 0), 16),
+    "small": Depth((1, 2, 2, 1), 16),
+    "r50_narrow": Depth((3, 4, 6, 3), 16),
+    "r50_half": Depth((3, 4, 6, 3), 32),
+    "r50": Depth((3, 4, 6, 3), 64),
+    "r101": Depth((3, 4, 23, 3), 64),
+    "x152": Depth((3, 8, 36, 3), 64, groups=32, group_width=8),
 }
-"""Residual blocks of res2..res5 and the width of res2; "small" and "r50_narrow" are for the miniature data set, and
-"r50_half" for image networks of half the width."""
+"""The residual networks; "tiny", "small" and "r50_narrow" are for the miniature data sets, and "r50_half" for image
+networks of half the width."""
 
 LATER = {"stem_width": 0, "stride_in": "3x3", "pool1_rounds_up": False}
 """Options that came later, with their defaults: those of files and hashes that do not have them."""
@@ -90,25 +106,38 @@ class NetworkOptions:
 
     def __post_init__(self) -> None:
         """Raises ValueError: a value of another type ("false" is true) or of an impossible size; says which option."""
-        for item in fields(self):
-            _check_type(item.name, getattr(self, item.name), item.type)
-        plain = re.fullmatch(r"[\w.+-]*", self.name) is not None
-        expect(plain, "name", _shown(self.name), "letters, digits, '_', '.', '+' and '-'")
-        for name, most in LIMITS.items():
-            value, least = getattr(self, name), 0 if name in ("stem_width", "res3_group_frames") else 1
-            expect(least <= value <= most, name, _shown(value), f"{least} to {most}")
+        check_options(self, LIMITS, may_be_0=("stem_width", "res3_group_frames"))
         got, expected = f"{self.clip_length} frames of {self.crop}x{self.crop}", f"up to {MAX_PIXELS} pixels"
         fits = self.clip_length * self.crop**2 <= MAX_PIXELS
         expect(fits, "clip_length, crop", got, f"{expected} in a training clip")
-        expect(0 < self.bn_eps <= 1, "bn_eps", self.bn_eps, "more than 0, up to 1")
         expect(0 <= self.dropout <= 1, "dropout", self.dropout, "a share from 0 to 1")
+
+
+def check_options(options: Any, limits: Mapping[str, int], *, may_be_0: Sequence[str]) -> None:
+    """Raises ValueError: an option of another type than its field, or beyond its limit; says which.
+
+    Args:
+        limits: the largest values of whole numbers, which are at least 1, or 0 if `may_be_0` names them.
+    """
+    for item in fields(options):
+        _check_type(item.name, getattr(options, item.name), item.type)
+    plain = re.fullmatch(r"[\w.+-]*", options.name) is not None
+    expect(plain, "name", _shown(options.name), "letters, digits, '_', '.', '+' and '-'")
+    for name, most in limits.items():
+        value, least = getattr(options, name), 0 if name in may_be_0 else 1
+        expect(least <= value <= most, name, _shown(value), f"{least} to {most}")
+    expect(0 < options.bn_eps <= 1, "bn_eps", options.bn_eps, "more than 0, up to 1")
 
 
 def _check_type(name: str, value: object, kind: object) -> None:
     """Raises ValueError: a value of another type than its field's."""
     if kind in (bool, int, float):
         fits, expected = type(value) is kind or (kind, type(value)) == (float, int), getattr(kind, "__name__", "")
-    elif name == "nonlocal_blocks":
+    elif kind in (Sequence[int], int | Sequence[int]):
+        fits = type(value) is int if kind != Sequence[int] else False
+        fits = fits or (isinstance(value, list | tuple) and all(type(item) is int for item in value))
+        expected = "whole numbers"
+    elif name in ("nonlocal_blocks", "levels"):
         places = value if isinstance(value, Sequence) and not isinstance(value, str) else [None]
         fits = type(value) is int or all(isinstance(place, str) for place in places)
         expected = "a number or a list of places such as [res3.1, res4.5]"
@@ -157,9 +186,20 @@ def options_of(model: Mapping[str, Any] | NetworkOptions) -> NetworkOptions:
     """The options of a network; its name stands for those not given. Raises ValueError: one that cannot be."""
     if isinstance(model, NetworkOptions):
         return model
+    given = given_options(model, [item.name for item in fields(NetworkOptions)])
+    if given.keys() == {item.name for item in fields(NetworkOptions)}:
+        return NetworkOptions(**given)
+    return replace(named_options(given["name"], num_classes=given["num_classes"]), **given)
+
+
+def given_options(model: object, known: Sequence[str]) -> dict[str, Any]:
+    """The options that are given, `name` and `num_classes` at least. Raises ValueError: they are not, or are not known.
+
+    Args:
+        known: the names of all options that there are.
+    """
     if not isinstance(model, Mapping):
         raise ValueError(f"got {_shown(model)}, expected the options of a network")
-    known = [item.name for item in fields(NetworkOptions)]
     unknown = sorted(map(str, model.keys() - set(known)))
     if unknown:
         raise ValueError(f"got the option {', '.join(unknown)}, expected one of {', '.join(known)}")
@@ -167,9 +207,7 @@ def options_of(model: Mapping[str, Any] | NetworkOptions) -> NetworkOptions:
     for key, kind in (("name", str), ("num_classes", int)):
         if not isinstance(given.get(key), kind):
             raise ValueError(f"{key}: got {_shown(given.get(key))}, expected {kind.__name__}")
-    if given.keys() == set(known):
-        return NetworkOptions(**given)
-    return replace(named_options(given["name"], num_classes=given["num_classes"]), **given)
+    return given
 
 
 Options = Annotated[NetworkOptions, PlainValidator(options_of)]

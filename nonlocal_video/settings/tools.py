@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from nonlocal_video.settings import parts
+from nonlocal_video.settings.detector import KINDS, Detector
 from nonlocal_video.settings.network import Options
 from nonlocal_video.settings.values import CHECKED, Count, File, Files, Natural, Positive, expect
 
@@ -68,18 +69,18 @@ class TableConfig:
 
 
 @dataclass(config=CHECKED, kw_only=True)
-class TrainConfig:
-    """The settings of tools/train.py."""
+class RunConfig:
+    """The settings of tools/train.py that do not depend on the task."""
 
     name: str | None = None
     """The run's folder in runtime.runs; made from the command line if null."""
-    task: Literal["single_label", "multi_label"] = "single_label"
-    """The task; filled in by the tool, from the labels of the data."""
+    task: str
+    """The task; filled in by the tool, from the network and the labels of the data."""
     seed: Natural = 0
     machine: parts.MachineConfig = field(default_factory=parts.MachineConfig)
-    model: Options
-    data: parts.DataConfig
-    clip: parts.ClipConfig
+    model: Any
+    """The options of the network."""
+    data: Any
     optim: parts.OptimConfig
     init: parts.InitConfig = field(default_factory=parts.InitConfig)
     runtime: parts.RuntimeConfig = field(default_factory=parts.RuntimeConfig)
@@ -99,7 +100,38 @@ class TrainConfig:
     """The groups that nobody chose for these data; filled in by the tool."""
 
 
-RUNS: dict[str, type[TrainConfig]] = {"single_label": TrainConfig, "multi_label": TrainConfig}
+@dataclass(config=CHECKED, kw_only=True)
+class TrainConfig(RunConfig):
+    """The settings of a run on clips of videos."""
+
+    task: Literal["single_label", "multi_label"] = "single_label"
+    model: Options
+    data: parts.DataConfig
+    clip: parts.ClipConfig
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: a setting that only detectors have."""
+        expect(self.optim.bias_lr == 1, "optim.bias_lr", self.optim.bias_lr, "1: another one is for detectors")
+
+
+@dataclass(config=CHECKED, kw_only=True)
+class DetectionConfig(RunConfig):
+    """The settings of a run on images with objects."""
+
+    task: Literal["faster_rcnn", "mask_rcnn", "keypoint_rcnn"]
+    model: Detector
+    data: parts.CocoConfig
+    image: parts.ImageConfig
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: a setting that detectors do not have."""
+        expect(self.optim.precise_bn == 0, "optim.precise_bn", self.optim.precise_bn, "0 for a detector")
+        expect(not self.runtime.compile, "runtime.compile", True, "false: the images of a detector have many sizes")
+
+
+RUNS: dict[str, type[RunConfig]] = {
+    "single_label": TrainConfig, "multi_label": TrainConfig, **dict.fromkeys(KINDS, DetectionConfig),
+}  # fmt: skip
 """The settings of a run by the name of its task, whose model, data and clips have dataclasses of their own."""
 
 

@@ -15,7 +15,7 @@ from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
 from nonlocal_video.cli.tables import CONFIGS, EVERY_START, composed, read_table, row_config
-from nonlocal_video.engine.optim import build_sgd
+from nonlocal_video.engine.optim import build_optimizer
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.placement import built_places, residual_places
@@ -337,7 +337,7 @@ def test_network_of_a_row_trains_two_steps(name: str, row: str, monkeypatch: pyt
         if key.endswith("bn3.weight"):  # Random weights need small steps where nothing is normalised.
             buffer.fill_(0.2)
     clips, losses = torch.randint(0, 256, (2, 3, length, 64, 64), dtype=torch.uint8), []
-    optimizer = build_sgd(model.groups(), optim, lr=optim.lr)
+    optimizer = build_optimizer(model.groups(), optim, lr=optim.lr)
     for _ in range(2):
         optimizer.zero_grad()
         loss = F.cross_entropy(model(clips), torch.arange(2))

@@ -13,7 +13,7 @@ from nonlocal_video.data.dataset import (
     MAX_ATTEMPTS,
     PRECISE_BN,
     TRAIN,
-    SharedEntries,
+    SharedItems,
     TestingVideos,
     TrainingVideos,
     ValidationVideos,
@@ -79,7 +79,7 @@ def test_shared_entries_are_the_entries() -> None:
         Entry("d", "/x/d", (TimedLabel(1, 0.5, 2.0), TimedLabel(2, 0.0, 1.0)), 77),
         Entry("\udce9.mp4", "/x/\udce9.mp4", None),
     ]
-    shared = SharedEntries(entries)
+    shared = SharedItems(entries, Entry)
     assert [shared[i] for i in range(3)] == entries
     assert len(shared) == 3
 
@@ -185,7 +185,7 @@ def test_an_attempt_that_lost_its_process_is_passed_over(entries: list[Entry]) -
 
 
 def test_training_stops_when_nothing_can_be_decoded(tmp_path: Path) -> None:
-    with pytest.raises(DecodeError, match=rf"{MAX_ATTEMPTS} videos in a row cannot be decoded:\n.*broken\.mp4"):
+    with pytest.raises(DecodeError, match=rf"{MAX_ATTEMPTS} files in a row cannot be decoded:\n.*broken\.mp4"):
         sample(training([broken(tmp_path)]), 0)
 
 

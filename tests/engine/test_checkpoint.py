@@ -18,7 +18,7 @@ from nonlocal_video.engine.checkpoint import (
     restore,
     save_checkpoint,
 )
-from nonlocal_video.engine.optim import build_sgd
+from nonlocal_video.engine.optim import build_optimizer
 from nonlocal_video.engine.step import TrainState
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import parameter_groups
@@ -32,7 +32,7 @@ OPTIM = optim_of(momentum=0.9, nesterov=True, weight_decay=1e-4)
 
 def new_state(num_classes: int = 2, **options: object) -> TrainState:
     model = build_model("c2d_small_8x2", num_classes=num_classes, crop=48, **options)
-    optimizer = build_sgd(model.groups(), OPTIM, lr=0.1)
+    optimizer = build_optimizer(model.groups(), OPTIM, lr=0.1)
     return TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
 
 
@@ -40,7 +40,7 @@ def tiny_state() -> TrainState:
     """The network of the files in `checkpoints/`."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv3d(3, 2, 1), nn.BatchNorm3d(2))
-    optimizer = build_sgd(parameter_groups(model), OPTIM, lr=0.1)
+    optimizer = build_optimizer(parameter_groups(model), OPTIM, lr=0.1)
     return TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
 
 

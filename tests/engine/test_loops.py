@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nonlocal_video.engine.optim import Schedule, build_sgd
+from nonlocal_video.engine.optim import Schedule, build_optimizer
 from nonlocal_video.engine.step import TrainState
 from nonlocal_video.engine.train import MAX_SKIPPED, Callbacks, train
 from nonlocal_video.models import build_model
@@ -40,7 +40,7 @@ class Trained:
     ) -> None:
         model = model or small()
         settings = optim_of(steps=len(batches), momentum=0.9, nesterov=True, weight_decay=0.0, **optim)
-        optimizer = build_sgd(model.groups(), settings, lr=lr)
+        optimizer = build_optimizer(model.groups(), settings, lr=lr)
         self.state = TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
         self.records: list[dict] = []
         self.saved: list[int] = []

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nonlocal_video.engine.optim import Schedule, build_sgd
+from nonlocal_video.engine.optim import Schedule, build_optimizer
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import Classifier, parameter_groups
 from tests.small_runs import optim_of
@@ -45,7 +45,7 @@ def test_schedule_says_what_it_does() -> None:
 
 def test_only_batch_normalisation_escapes_weight_decay() -> None:
     model = small()
-    optimizer = build_sgd(model.groups(), OPTIM, lr=0.1)
+    optimizer = build_optimizer(model.groups(), OPTIM, lr=0.1)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
@@ -55,7 +55,7 @@ def test_only_batch_normalisation_escapes_weight_decay() -> None:
 def test_synchronised_batch_normalisation_escapes_weight_decay_too() -> None:
     model = nn.SyncBatchNorm.convert_sync_batchnorm(small())
     assert any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
-    optimizer = build_sgd(model.groups(), OPTIM, lr=0.1)
+    optimizer = build_optimizer(model.groups(), OPTIM, lr=0.1)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     for module in model.modules():
         if isinstance(module, nn.SyncBatchNorm):
@@ -64,7 +64,7 @@ def test_synchronised_batch_normalisation_escapes_weight_decay_too() -> None:
 
 def test_backbone_and_classifier_have_their_own_rates() -> None:
     model = small()
-    optimizer = build_sgd(model.groups(backbone_lr=0.1), OPTIM, lr=0.1)
+    optimizer = build_optimizer(model.groups(backbone_lr=0.1), OPTIM, lr=0.1)
     factors = {id(p): group["lr_factor"] for group in optimizer.param_groups for p in group["params"]}
     assert len(factors) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
@@ -73,7 +73,7 @@ def test_backbone_and_classifier_have_their_own_rates() -> None:
 
 def test_frozen_backbone_trains_the_classifier_only_and_keeps_its_statistics() -> None:
     model = small()
-    optimizer = build_sgd(model.groups(backbone_lr=0.0), OPTIM, lr=0.1)
+    optimizer = build_optimizer(model.groups(backbone_lr=0.0), OPTIM, lr=0.1)
     model.train_mode()
     assert model.training
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -95,7 +95,7 @@ def test_sgd_moves_as_the_released_code_says(fused: bool) -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.ones_(model.weight)
     optim = optim_of(momentum=0.9, nesterov=True, weight_decay=0.01)
-    optimizer = build_sgd(parameter_groups(model), optim, lr=0.1, fused=fused)
+    optimizer = build_optimizer(parameter_groups(model), optim, lr=0.1, fused=fused)
     weight, buffer = 1.0, 0.0
     for lr in (0.1, 0.1, 0.01):
         optimizer.param_groups[0]["lr"] = lr
@@ -114,7 +114,7 @@ def test_fused_steps_are_the_others_but_for_rounding() -> None:
     for fused in (False, True):
         torch.manual_seed(0)
         model = small()
-        optimizer = build_sgd(model.groups(), optim, lr=0.1, fused=fused)
+        optimizer = build_optimizer(model.groups(), optim, lr=0.1, fused=fused)
         for _ in range(5):
             for parameter in model.parameters():
                 parameter.grad = torch.randn_like(parameter)

@@ -59,7 +59,7 @@ def test_inflation_3x3x3_has_the_pattern_of_3x1x1() -> None:
     ("name", "options", "message"),
     [
         ("nl_i3d_r50", {}, "got the network 'nl_i3d_r50', expected a name such as nl_i3d_r50_32x2"),
-        ("i3d_r18_32x2", {}, r"\(small\|r50_narrow\|r50_half\|r50\|r101\)"),
+        ("i3d_r18_32x2", {}, r"\(tiny\|small\|r50_narrow\|r50_half\|r50\|r101\|x152\)"),
         ("c2d_r50_32x2", {"pairwise": "softmax", "nonlocal_blocks": 1}, "pairwise: got 'softmax'"),
         ("c2d_r50_32x2", {"axes": "frames", "nonlocal_blocks": 1}, "axes: got 'frames'"),
         ("c2d_r50_32x2", {"nonlocal_blocks": ["res6.0"]}, r"nonlocal_blocks: got \['res6.0'\]"),

@@ -189,6 +189,9 @@ class BoxRun:
     def facts(self) -> dict[str, Any]:
         return {"listed_images": "all", "present_images": "all"}
 
+    def start(self, weights: str, part: str | None) -> list[str]:
+        return []
+
     def note_missing(self, folder: Path) -> None:
         pass
 

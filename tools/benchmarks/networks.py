@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nonlocal_video.engine.optim import build_sgd
+from nonlocal_video.engine.optim import build_optimizer
 from nonlocal_video.models import build_model
 from nonlocal_video.models.classifier import parameter_groups
 from nonlocal_video.settings import OptimConfig
@@ -45,7 +45,7 @@ def prepare(way: Way, *, batch: int, crop: int, slowfast: Path | None) -> Callab
     model, x = _peer(way, clips, slowfast=slowfast) if way.network.startswith("py") else _ours(way, clips, crop=crop)
     model.train()
     call = at_precision(torch.compile(model) if way.compile else model, way.precision)
-    optimizer = build_sgd(
+    optimizer = build_optimizer(
         parameter_groups(model),
         OptimConfig(lr=0.01, reference_batch=1, clips_per_device=1, steps=1),
         lr=0.01,

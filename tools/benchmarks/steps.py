@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks import Way, prepare
-from nonlocal_video.engine.optim import build_sgd
+from nonlocal_video.engine.optim import build_optimizer
 from nonlocal_video.models import build_model
 from nonlocal_video.settings import OptimConfig
 from nonlocal_video.system.distributed import all_reduce_sum, is_main, local_device, set_threads, world_size, wrap
@@ -97,7 +97,7 @@ def _rank(sizes: Sizes, *, network: str, frames: int, rates: Any) -> None:
     device = local_device()
     model = build_model(network, num_classes=400, crop=sizes.crop, dropout=0.0).to(device).train()
     wrapped = wrap(model, sync_bn=False)
-    optimizer = build_sgd(
+    optimizer = build_optimizer(
         model.groups(), OptimConfig(lr=0.01, reference_batch=1, clips_per_device=1, steps=1), lr=0.01, fused=True
     )
     clips = torch.randint(0, 256, (sizes.batch, 3, frames, sizes.crop, sizes.crop), dtype=torch.uint8, device=device)

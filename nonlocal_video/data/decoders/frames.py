@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -33,7 +33,7 @@ def open_frames(path: str, deadline: Deadline, *, rate: float | None = None) -> 
     def read(wanted: list[int]) -> Iterator[np.ndarray]:
         for index in wanted:
             deadline.check()
-            yield _read_image(os.path.join(path, names[index]))
+            yield read_image(os.path.join(path, names[index]))
 
     yield Source(np.full(len(names), np.nan) if rate is None else np.arange(len(names)) / rate, read)
 
@@ -63,16 +63,27 @@ def list_frames(path: str) -> list[str]:
     return [frames[number][0] for number in numbers]
 
 
-def _read_image(path: str) -> np.ndarray:
-    """(H, W, 3) uint8; what is transparent on black. A ValueError if the content is damaged, or no format of frames."""
+def read_image(path: str, turn: Callable[[Image.Image], Image.Image] | None = None) -> np.ndarray:
+    """(H, W, 3) uint8; what is transparent on black.
+
+    Args:
+        turn: puts an image upright, where cameras say how; as it is stored if None.
+
+    Raises:
+        ValueError: the content is damaged, or no format of frames.
+    """
     try:
         with Image.open(path, formats=list(FRAME_FORMATS.values())) as image:
-            if image.mode.startswith("I"):  # Grey of 16 bits, which Pillow would cut off at 255.
-                return np.array(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB"))
-            if image.mode.endswith("A") or "transparency" in image.info:
-                black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-                return np.array(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
-            return np.array(image.convert("RGB"))
+            return _rgb(turn(image) if turn else image)
     # What Pillow raises for damaged chunks of a PNG, and for the size of a picture that would fill the memory.
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{os.path.basename(path)}: {error}") from error
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # Grey of 16 bits, which Pillow would cut off at 255.
+        return np.array(Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB"))
+    if image.mode.endswith("A") or "transparency" in image.info:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return np.array(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
+    return np.array(image.convert("RGB"))

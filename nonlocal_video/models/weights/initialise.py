@@ -54,7 +54,7 @@ def build_imported(name: str, stored: StoredNetwork, *, changes: dict[str, Any],
     model = build_model(name, num_classes=len(stored.weights["fc.weight"]), **{**stored.options, **changes})
     _check_shape(stored.weights, model.options, for_import=True, where=where)
     own = model.state_dict()
-    weights, num_inflated = _inflate_like(stored.weights, own)
+    weights, num_inflated = inflate_like(stored.weights, own)
     weights["fc.weight"] = weights["fc.weight"].reshape(weights["fc.weight"].shape[:2])
     # What no format but PyTorch's has, and what has one value for all networks but of some formats.
     given = {key: own[key] for key in own if key.endswith("num_batches_tracked") or key in ("mean", "std")}
@@ -75,7 +75,7 @@ def initialise(model: Classifier, weights: dict[str, Tensor], *, where: str) -> 
     own = model.state_dict()
     layers = [name.removesuffix(".running_var") for name in weights if name.endswith(".running_var")]
     num_folded = sum(f"{layer}.weight" in own and f"{layer}.running_var" not in own for layer in layers)
-    weights, num_inflated = _inflate_like(_fold_batch_norm(weights, kept=own, eps=model.options.bn_eps), own)
+    weights, num_inflated = inflate_like(fold_batch_norm(weights, kept=own, eps=model.options.bn_eps), own)
     copied = {name: tensor for name, tensor in weights.items() if name in own and not name.startswith("fc.")}
     _check_kernels(copied, own, where=where)
     unused = [name for name in weights if name not in copied]
@@ -114,14 +114,14 @@ def inflate(kernel: Tensor, num_frames: int) -> Tensor:
     return kernel[:, :, None].repeat(1, 1, num_frames, 1, 1) / num_frames
 
 
-def _inflate_like(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+def inflate_like(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
     """The weights with their 2-D kernels inflated where the network's are 3-D, and how many became longer than 1."""
     frames = {k: own[k].shape[2] for k, v in weights.items() if v.ndim == 4 and k in own and own[k].ndim == 5}
     inflated = {name: inflate(weights[name], length) for name, length in frames.items()}
     return {**weights, **inflated}, sum(length > 1 for length in frames.values())
 
 
-def _fold_batch_norm(weights: Mapping[str, Tensor], *, kept: Container[str], eps: float) -> dict[str, Tensor]:
+def fold_batch_norm(weights: Mapping[str, Tensor], *, kept: Container[str], eps: float) -> dict[str, Tensor]:
     """Replaces each batch normalisation by its affine map in testing mode, but for those whose names are to be kept.
 
     weight = gamma / sqrt(var + eps), bias = beta - mean weight: the released code's conversion of a 32x2 or 8x8 model
@@ -156,7 +156,7 @@ def _check_shape(weights: Mapping[str, Tensor], options: NetworkOptions, *, for_
     if conv1 is None or first is None or not conv1.ndim or not first.ndim:  # Not of such a network.
         return
     blocks, width, stem = tuple(stages.count(stage) for stage in "2345"), first.shape[0], conv1.shape[0]
-    own_blocks, own_width = DEPTHS[options.depth]
+    own_blocks, own_width = DEPTHS[options.depth][:2]
     own_stem = options.stem_width or own_width
     if (blocks, width, stem) == (own_blocks, own_width, own_stem):
         return
@@ -165,7 +165,7 @@ def _check_shape(weights: Mapping[str, Tensor], options: NetworkOptions, *, for_
         for blocks, width, stem in ((blocks, width, stem), (own_blocks, own_width, own_stem))
     )
     told = f"{where}: a network of another shape: got {got}, expected {expected}"
-    depths = [depth for depth, shape in DEPTHS.items() if shape == (blocks, width)]
+    depths = [depth for depth, shape in DEPTHS.items() if shape == (blocks, width, 1, 64)]
     if not depths:
         raise ValueError(f"{told}; such a depth is one line of DEPTHS in nonlocal_video/settings/network.py")
     named = re.match(r"((?:nl_)?(?:c2d|i3d))_.*?_?(\d+x\d+)?$", options.name)

@@ -1,0 +1,108 @@
+"""COCO's average precision of boxes, masks and keypoints, by pycocotools."""
+
+import contextlib
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+IOU_TYPES = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
+FIELDS = {"box": "bbox", "mask": "segmentation", "keypoint": "keypoints"}
+"""What a result says of each; pycocotools takes a result with several for one of boxes."""
+STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+NUM_COCO_KEYPOINTS = 17
+OTHER_SIGMA = 0.05
+"""How exactly people place the keypoints of other data sets, as a share of an object's size; COCO's are 0.025 to
+0.107, each its own."""
+KEYPOINT_STATS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+
+
+class Precision(NamedTuple):
+    """How good detections are, in percent."""
+
+    numbers: dict[str, float]
+    """`STATS`, or `KEYPOINT_STATS`, of all classes; what no object was for is left out."""
+    classes: dict[int, float | None]
+    """AP of each category by its id; None without an object of it."""
+    curve: list[float]
+    """The precision at an overlap of 0.5 for recalls of 0, 1, ..., 100 percent, the mean over the classes."""
+
+
+def check_results(results: Iterable[Mapping[str, Any]], *, images: Iterable[int], categories: Iterable[int]) -> None:
+    """Raises ValueError: a result of another image or category, or with a number that is not finite.
+
+    pycocotools counts boxes that are not a number as found.
+    """
+    known, kinds = set(images), set(categories)
+    for row, result in enumerate(results):
+        where = f"result {row}"
+        for key, ids in (("image_id", known), ("category_id", kinds)):
+            if result.get(key) not in ids:
+                raise ValueError(f"{where}: {key}: got {result.get(key)!r}, expected one of the annotations")
+        values = [result.get("score"), *result.get("bbox", ()), *result.get("keypoints", ())]
+        if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+            raise ValueError(f"{where}: got {values!r:.100}, expected a score and coordinates that are finite numbers")
+
+
+def coco_precision(
+    annotations: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    of: str,
+    image_ids: Sequence[int] | None = None,
+) -> Precision:
+    """Evaluates results in COCO's format, in their order where scores are equal.
+
+    Args:
+        annotations: the content of a JSON file in COCO's format, with different ids of annotations from 1 on.
+        of: box, mask or keypoint.
+        image_ids: only these images; all of the file if None.
+    """
+    field = FIELDS[of]
+    mine = [{key: result[key] for key in ("image_id", "category_id", "score", field)} for result in results]
+    with contextlib.redirect_stdout(io.StringIO()):  # It tells how long it took.
+        truth = _coco(annotations)
+        found = truth.loadRes(mine) if mine else _coco({**annotations, "annotations": []})
+        evaluation = pycocotools().cocoeval.COCOeval(truth, found, IOU_TYPES[of])
+        points = next((len(c["keypoints"]) for c in annotations["categories"] if "keypoints" in c), NUM_COCO_KEYPOINTS)
+        if of == "keypoint" and points != NUM_COCO_KEYPOINTS:
+            evaluation.params.kpt_oks_sigmas = np.full(points, OTHER_SIGMA)
+        if image_ids is not None:
+            evaluation.params.imgIds = sorted(image_ids)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    names = KEYPOINT_STATS if of == "keypoint" else STATS
+    numbers = {name: 100 * float(value) for name, value in zip(names, evaluation.stats, strict=False) if value >= 0}
+    precision = evaluation.eval["precision"]  # (overlaps, recalls, classes, areas, most detections)
+    per_class = {category: _mean(precision[:, :, k, 0, -1]) for k, category in enumerate(evaluation.params.catIds)}
+    at_half = precision[0, :, :, 0, -1]
+    curve = [100 * float(row[row >= 0].mean()) if (row >= 0).any() else 0.0 for row in at_half]
+    return Precision(numbers, per_class, curve)
+
+
+def _mean(precision: np.ndarray) -> float | None:
+    known = precision[precision > -1]
+    return 100 * float(known.mean()) if known.size else None
+
+
+def _coco(content: Mapping[str, Any]) -> Any:
+    """Pycocotools' index of a file's content, which it changes in part."""
+    coco = pycocotools().coco.COCO()
+    annotations = [dict(annotation) for annotation in content["annotations"]]
+    coco.dataset = {**content, "annotations": annotations}
+    coco.createIndex()
+    return coco
+
+
+def pycocotools() -> Any:
+    """The library. Raises ValueError: it is not installed."""
+    try:
+        import pycocotools.coco  # noqa: PLC0415  # An extra.
+        import pycocotools.cocoeval  # noqa: PLC0415
+        import pycocotools.mask  # noqa: PLC0415
+    except ImportError as error:
+        raise ValueError(f"detection needs pycocotools: pip install 'nonlocal_video[coco]' ({error})") from error
+    return pycocotools

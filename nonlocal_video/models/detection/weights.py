@@ -1,0 +1,145 @@
+"""Files of detectors: ours, which say what they are, torchvision's, and networks of images to start from."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.torch import save
+from torch import Tensor
+
+from nonlocal_video.models.detection.detector import Detector
+from nonlocal_video.models.weights.file import StrPath, examples, is_safetensors, load_weights, read_tensors
+from nonlocal_video.models.weights.initialise import fold_batch_norm, inflate_like
+from nonlocal_video.models.weights.start import start_from
+from nonlocal_video.models.weights.state import LAYERS, check_tensors, renamed
+from nonlocal_video.models.weights.torch_file import read_torch_file
+from nonlocal_video.settings.detector import DetectorOptions
+from nonlocal_video.system.files import whole_file
+
+FORMAT = "nonlocal_video detector 1"
+_BODY = "rcnn.backbone.body.backbone"
+TORCHVISION = {
+    r"backbone\.body\.(conv1|bn1)\.(\w+)": _BODY + ".{}.{}",
+    r"backbone\.body\.(layer\d)\.(\d+)\.downsample(.*)": _BODY + ".{}.block{}.shortcut{}",
+    r"backbone\.body\.(layer\d)\.(\d+)\.(.*)": _BODY + ".{}.block{}.{}",
+    r"(backbone\.fpn|rpn|roi_heads)\.(.*)": "rcnn.{}.{}",
+}
+"""Our names of the tensors of torchvision's detectors."""
+_ADDED = (".nonlocal", ".residual")
+_PREDICTORS = (".box_predictor.", ".mask_predictor.mask_fcn_logits.", ".keypoint_predictor.")
+"""What depends on the number of classes or keypoints."""
+
+
+class DetectorFile(NamedTuple):
+    """The content of a file that `save_detector` wrote."""
+
+    options: dict[str, Any]
+    """Fields of `DetectorOptions`."""
+    categories: list[tuple[int, str]]
+    """Id and name in the order of the labels."""
+    keypoints: list[str]
+    origin: str
+    weights: dict[str, Tensor]
+
+
+def save_detector(
+    path: StrPath,
+    model: Detector,
+    *,
+    origin: str,
+    categories: Sequence[tuple[int, str]],
+    keypoints: Sequence[str] = (),
+) -> None:
+    """Writes the weights of a detector and all that it takes to build it again, whole or not at all."""
+    metadata = {
+        "format": FORMAT,
+        "network": model.options.name,
+        "options": json.dumps(model.plain_options()),
+        "categories": json.dumps(list(categories)),
+        "keypoints": json.dumps(list(keypoints)),
+        "origin": origin,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with whole_file(Path(path)) as file:
+        file.write(save(tensors, metadata))
+
+
+def is_detector(path: StrPath) -> bool:
+    """Whether a file is one that `save_detector` wrote."""
+    return is_safetensors(path) and read_tensors(path, with_weights=False)[1].get("format") == FORMAT
+
+
+def read_detector_file(path: StrPath) -> DetectorFile:
+    """The content of a file that `save_detector` wrote. Raises ValueError: it is another, or damaged."""
+    weights, metadata = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a detector that this project wrote")
+    try:
+        plain = {key: json.loads(metadata[key]) for key in ("options", "categories", "keypoints")}
+        categories = [(int(number), str(name)) for number, name in plain["categories"]]
+        DetectorOptions(**plain["options"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged: what it says of itself cannot be read: {str(error)[:200]}") from error
+    names = [str(name) for name in plain["keypoints"]]
+    return DetectorFile(plain["options"], categories, names, metadata.get("origin", ""), weights)
+
+
+def load_detector(path: StrPath) -> tuple[Detector, DetectorFile]:
+    """The detector of a file that `save_detector` wrote, in testing mode, and what the file says.
+
+    Raises:
+        ValueError: no such file, or one that gives no detector.
+    """
+    content = read_detector_file(path)
+    try:
+        model = Detector(DetectorOptions(**content.options))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    load_weights(model, content.weights, where=path)
+    return model.eval(), content
+
+
+def start_detector(model: Detector, path: str, *, part: str | None = None) -> list[str]:
+    """Loads the weights that a training begins with, and says in lines what it did.
+
+    A detector's file (ours, or torchvision's) gives all but the predictors of classes, boxes and masks where these are
+    for other classes, and but what was added; a network of images gives the residual network.
+
+    Raises:
+        ValueError: not such a file, or one of a network that does not fit.
+    """
+    if is_detector(path):
+        return _start_from_detector(model, read_detector_file(path).weights, path, "a detector of this project")
+    if not is_safetensors(path) and not path.endswith(".pkl"):
+        content = read_torch_file(path, with_objects=True)
+        if isinstance(content, dict) and any(str(name).startswith("roi_heads.") for name in content):
+            check_tensors(content, where=path)
+            weights = renamed(content, TORCHVISION, LAYERS)
+            return _start_from_detector(model, weights, path, "a detector of torchvision")
+    lines = start_from(model.body, path, part=part)  # type: ignore[arg-type]  # It has the parts that are needed.
+    return [*(line for line in lines if not line.startswith("fresh classifier")), "fresh: feature pyramid and heads"]
+
+
+def _start_from_detector(model: Detector, weights: dict[str, Tensor], path: str, kind: str) -> list[str]:
+    """Copies the tensors of a detector; those that depend on the classes stay fresh where these are others."""
+    own = model.state_dict()
+    # torchvision's detectors were trained with an epsilon of 0 in their frozen batch normalisation.
+    folded = fold_batch_norm(weights, kept=own, eps=0.0)
+    weights, _ = inflate_like(folded, own)
+    fitting = {name: tensor for name, tensor in weights.items() if name in own and tensor.shape == own[name].shape}
+    wrong = [name for name in weights if name not in fitting and not _has(name, (*_ADDED, *_PREDICTORS))]
+    fresh = [name for name in own if name not in fitting]
+    lacking = [name for name in fresh if not _has(name, (*_ADDED, *_PREDICTORS, ".mean", ".std"))]
+    parts = ((wrong, "have no place or another shape"), (lacking, "missing"))
+    if told := [f"{len(names)} {what} ({examples(names)})" for names, what in parts if names]:
+        raise ValueError(f"{path}: {kind}, of another network: {'; '.join(told)}")
+    model.load_state_dict(fitting, strict=False)
+    fresh = [name for name in fresh if not name.endswith((".mean", ".std"))]
+    lines = [f"started from {path}, {kind}: {len(fitting)} tensors"]
+    return [*lines, f"fresh: {len(fresh)} tensors ({examples(fresh)})"] if fresh else lines
+
+
+def _has(name: str, words: Sequence[str]) -> bool:
+    """Whether one of these words is in a name."""
+    return any(word in name for word in words)
