@@ -1,5 +1,7 @@
 """Parameters and FLOPs against the counts of the fact sheet, the paper's Table 2e and PyTorch's counter."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
@@ -19,6 +21,7 @@ GOLDEN = [
 ]  # fmt: skip
 
 
+@cache
 def total(name: str, **options: object) -> Cost:
     with FakeTensorMode():
         model = build_model(name, num_classes=400, **options)

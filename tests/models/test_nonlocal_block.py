@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nonlocal_video.models import attention
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.pairwise import PAIRWISE
 
@@ -159,10 +160,11 @@ def test_block_under_bfloat16_autocast_stays_close(pairwise: str) -> None:
     assert (branch - exact).norm() < 0.03 * exact.norm()
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 2, 8, 8), (1, 8, 8, 40, 40)], ids=["plain", "large"])
+@pytest.mark.parametrize("shape", [(2, 8, 2, 8, 8), (1, 8, 4, 24, 24)], ids=["plain", "large"])
 @pytest.mark.parametrize("pairwise", PAIRWISE)
-def test_block_compiles_in_one_graph(pairwise: str, shape: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
+def test_block_compiles_in_one_graph(pairwise: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The large one has a softmax in three chunks of queries, or sorted keys."""
+    monkeypatch.setattr(attention, "CHUNK_BYTES", 2**21)
     block = NonLocalBlock(8, pairwise=pairwise)
     nn.init.ones_(block.bn.weight)
     torch._dynamo.reset()
