@@ -5,11 +5,13 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 from nonlocal_video.data.lists.classes import KINETICS400
 from nonlocal_video.models.classifier import Classifier
+from nonlocal_video.models.weights.file import load_model
 from nonlocal_video.models.weights.published import Published
-from tests.models.standins import stand_in
+from tests.models.standins import random_clips, stand_in
 from tests.small_runs import ROOT, tool
 from tests.small_runs import tested as tested_lines
 
@@ -31,12 +33,18 @@ def kinetics(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tested(name: str, folder: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[dict, str]:
-    """The report, and what is printed, of the command that the import tells, in the folder of a stand-in."""
-    model = MODELS[name]
-    stand_in(model, folder / model.file)
+    """The report, and what is printed, of the command that the import tells, in the folder of a stand-in.
+
+    The network that the report is of gives the stand-in's logits.
+    """
+    model, clips = MODELS[name], random_clips(8)
+    oracle = stand_in(model, folder / model.file)
     tool(
         "import_weights.py", "--published", name, str(folder / model.file), "--out", str(folder / f"{name}.safetensors")
     )
+    with torch.no_grad():
+        expected, got = oracle(clips), load_model(folder / f"{name}.safetensors")(clips)
+    assert (got - expected).abs().max() / expected.abs().max() < 1e-5  # As in tests/models/test_weights.py.
     (command,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next:")]
     words = command.split("tools/test.py ")[1].split()
     given = [word.replace("FOLDER", str(folder)) for word in words if not word.startswith("data.root")]

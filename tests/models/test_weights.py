@@ -78,12 +78,13 @@ def test_caffe2_network_gives_the_same_logits(
     sizes = {**SIZES, **sizes}
     kind, (depth, width) = name.split("_r", maxsplit=1)[0], (101, 64) if "r101" in name else (50, NARROW)
     blobs = caffe2_oracle.random_blobs(kind, depth=depth, num_classes=CLASSES, affine=affine, width=width)
-    path, content = tmp_path / "model.pkl", caffe2_oracle.with_training_state(blobs)
+    # The widest file is without it: more of the same.
+    path, content = tmp_path / "model.pkl", blobs if width == 64 else caffe2_oracle.with_training_state(blobs)
     caffe2_oracle.dump_python2(content, path, nested=not affine, protocol=2, unicode_keys=True)
     done = imported("caffe2", name, path, **sizes)
     assert done.num_matched == len(blobs)
-    ignored = read_foreign("caffe2", str(path)).left_out
-    assert set(ignored) == content.keys() - blobs.keys()
+    if content is not blobs:
+        assert set(read_foreign("caffe2", str(path)).left_out) == content.keys() - blobs.keys()
     clips = random_clips(sizes["clip_length"], sizes["crop"], sizes["crop"])
     group = 4 if affine and kind.startswith("nl") else None
     with torch.no_grad():
@@ -172,7 +173,7 @@ def test_pyslowfast_network_gives_the_same_logits(kind: str, instantiation: str 
     assert done.num_matched == len(state) + 2  # Mean and standard deviation come from the settings.
     clips = random_clips(8)
     assert_same_answers(done.model, clips, oracle(normalised(clips)))
-    if places:
+    if places and width == NARROW:
         torch.save(content, path)
         with pytest.raises(ValueError, match="does not tell its pairwise function; give --set pairwise"):
             imported("pyslowfast", name, path, crop=64)
@@ -245,10 +246,11 @@ def test_mmaction2_c2d_gives_the_same_logits(backbone: str, pools: bool, tmp_pat
     clips = random_clips(8, 96, 129)  # Those of 64x64 are in test_published.py.
     assert_same_answers(model, clips, oracle(normalised(clips, *MMACTION2_PIXELS)))
     save_frame_by_frame(oracle, path, settings="")
+    stored, changes = read_foreign("mmaction2", str(path)), {"crop": 64, "pool2": pools}
     with pytest.raises(ValueError, match="does not tell its backbone; give --set pool2="):
-        imported("mmaction2", "c2d_r50_8x8", path, crop=64, pool2=pools)
-    changes = {"crop": 64, "pool2": pools, "pool1_padding": 0 if pools else 1}
-    told = build_imported("c2d_r50_8x8", read_foreign("mmaction2", str(path)), changes=changes, where=str(path))
+        build_imported("c2d_r50_8x8", stored, changes=changes, where=str(path))
+    changes["pool1_padding"] = 0 if pools else 1
+    told = build_imported("c2d_r50_8x8", stored, changes=changes, where=str(path))
     assert told.model.options == model.options
 
 
