@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -44,6 +45,16 @@ MEASURED = ("clips_per_s", "data_wait")
 def optim_of(**changes: Any) -> OptimConfig:
     """Settings of an optimiser, of which those that a test does not say do not matter to it."""
     return OptimConfig(**{"lr": 0.1, "reference_batch": 1, "clips_per_device": 1, "steps": 1, **changes})
+
+
+def tool(name: str, *arguments: str) -> None:
+    """Runs a tool in this process; raises SystemExit as it exits."""
+    before = sys.argv
+    sys.argv = [name, *arguments]
+    try:
+        runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
+    finally:
+        sys.argv = before
 
 
 def train_command(miniature: Path, runs: Path, *overrides: str) -> list[str]:

@@ -126,11 +126,14 @@ def choices(num_frames: int, *, seed: int) -> Iterator[list[int]]:
             yield sorted({min(start + stride * k, num_frames - 1) for k in range(6)})
 
 
-def compare(path: Path, *, decoder: str = "pyav") -> str:
-    """What is wrong with the first frames that differ from those of a plain decode; nothing if all are the same."""
+def compare(path: Path, *, decoder: str = "pyav", every: int = 1) -> str:
+    """What is wrong with the first frames that differ from those of a plain decode; nothing if all are the same.
+
+    Of the `choices` of frames, `every` so many-th is asked for.
+    """
     whole = plain_decode(path)
     counted: list[int] = []
-    for rows in choices(len(whole), seed=len(whole)):
+    for rows in list(choices(len(whole), seed=len(whole)))[::every]:
 
         def pick(seconds: np.ndarray, rows: list[int] = rows) -> np.ndarray:
             counted.append(len(seconds))

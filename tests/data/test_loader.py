@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from nonlocal_video.data import loader as loader_module
 from nonlocal_video.data.dataset import Started, TestingVideos
@@ -18,6 +19,12 @@ from nonlocal_video.data.loader import Loader, Videos, shard_plan, step_plan, te
 from nonlocal_video.tasks import single_label
 from nonlocal_video.types import ClipBatch, Entry, Failure
 from tests.data.test_dataset import broken, testing, training, validation
+
+
+@pytest.fixture(autouse=True)
+def deaths_are_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch looks whether its workers live each time that no batch has come for five seconds."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.2,))
 
 
 @pytest.fixture

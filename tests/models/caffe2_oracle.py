@@ -90,15 +90,14 @@ def _nonlocal_blobs(rng: np.random.Generator, name: str, channels: int, *, affin
 
 
 def _backbone_blobs(
-    rng: np.random.Generator, depth: int, *, kernels: Callable[[int, int], int], stem: int, affine: bool
+    rng: np.random.Generator, depth: int, *, kernels: Callable[[int, int], int], stem: int, affine: bool, width: int
 ) -> dict[str, np.ndarray]:
     """Every convolution of the residual network with its norm."""
-    blobs = {"conv1_w": _conv(rng, (64, 3, stem, 7, 7))}
-    blobs |= _norm(rng, "res_conv1_bn", 64, affine=affine)
+    blobs = {"conv1_w": _conv(rng, (width, 3, stem, 7, 7))}
+    blobs |= _norm(rng, "res_conv1_bn", width, affine=affine)
     last = {50: 0.3, 101: 0.2}[depth]
-    channels = 64
+    channels = width
     for stage, count in enumerate(BLOCKS[depth], start=2):
-        width = 64 * 2 ** (stage - 2)
         for block in range(count):
             name = f"res{stage}_{block}"
             if block == 0:
@@ -112,15 +111,16 @@ def _backbone_blobs(
             # A small last scale, as the sum over the blocks of a stage would grow without bound.
             blobs |= _norm(rng, f"{name}_branch2c_bn", 4 * width, affine=affine, scale=last)
             channels = 4 * width
+        width *= 2
     return blobs
 
 
-def _classifier_blobs(rng: np.random.Generator, num_classes: int) -> dict[str, np.ndarray]:
-    return {"pred_w": _conv(rng, (num_classes, 2048), gain=2.0), "pred_b": _normal(rng, 0.3, num_classes)}
+def _classifier_blobs(rng: np.random.Generator, num_classes: int, width: int) -> dict[str, np.ndarray]:
+    return {"pred_w": _conv(rng, (num_classes, 32 * width), gain=2.0), "pred_b": _normal(rng, 0.3, num_classes)}
 
 
 def random_blobs(
-    kind: str, *, depth: int = 50, num_classes: int, affine: bool = False, seed: int = 0
+    kind: str, *, depth: int = 50, num_classes: int, affine: bool = False, width: int = 64, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """A released model's weights by name, with random values that keep every layer's output of order one.
 
@@ -130,6 +130,7 @@ def random_blobs(
         num_classes: The rows of the classifier.
         affine: Give each norm as a frozen scale and offset only, and the non-local blocks no norm at all, as in the
             models that were trained on long clips.
+        width: The channels of conv1 and of res2 inside; 64 in the released models.
         seed: Of the random numbers.
     """
     rng = np.random.default_rng(seed)
@@ -140,19 +141,20 @@ def random_blobs(
         kernels=lambda stage, block: temporal_kernel(kind, stage, block),
         stem=5 if kind.endswith("i3d") else 1,
         affine=affine,
+        width=width,
     )
     for stage, blocks in places.items():
         for block in blocks:
-            blobs |= _nonlocal_blobs(rng, f"nonlocal_conv{stage}_{block}", 64 * 2**stage, affine=affine)
-    return blobs | _classifier_blobs(rng, num_classes)
+            blobs |= _nonlocal_blobs(rng, f"nonlocal_conv{stage}_{block}", width * 2**stage, affine=affine)
+    return blobs | _classifier_blobs(rng, num_classes, width)
 
 
-def random_imagenet_blobs(depth: int = 50, seed: int = 0) -> dict[str, np.ndarray]:
+def random_imagenet_blobs(depth: int = 50, width: int = 64, seed: int = 0) -> dict[str, np.ndarray]:
     """The weights of a 2-D ResNet of 1000 classes by name, whose convolutions have four axes."""
     rng = np.random.default_rng(seed)
-    blobs = _backbone_blobs(rng, depth, kernels=lambda _stage, _block: 1, stem=1, affine=False)
+    blobs = _backbone_blobs(rng, depth, kernels=lambda _stage, _block: 1, stem=1, affine=False, width=width)
     flat = {name: blob[:, :, 0] if blob.ndim == 5 else blob for name, blob in blobs.items()}
-    return flat | _classifier_blobs(rng, 1000)
+    return flat | _classifier_blobs(rng, 1000, width)
 
 
 def with_training_state(blobs: Mapping[str, np.ndarray], *, seed: int = 1) -> dict[str, Any]:

@@ -68,21 +68,21 @@ def _nonlocal_state(
     return state | _norm(generator, f"{name}.conv_out.bn", channels, 0.3 * stream)
 
 
-def random_state(mode: str | None, *, num_classes: int, seed: int = 0) -> dict[str, Tensor]:
+def random_state(mode: str | None, *, num_classes: int, width: int = 64, seed: int = 0) -> dict[str, Tensor]:
     """The state of a released I3D R50 by name, with random values that keep every layer's output moderate.
 
     Args:
         mode: Of the non-local blocks: "gaussian", "dot_product" or "embedded_gaussian". None for a model without any.
         num_classes: The rows of the classifier.
+        width: The channels of conv1 and of the first stage inside; 64 in the released models.
         seed: Of the random numbers.
     """
     _check_mode(mode)
     generator = torch.Generator().manual_seed(seed)
-    state = {"backbone.conv1.conv.weight": _conv(generator, (64, 3, 5, 7, 7))}
-    state |= _norm(generator, "backbone.conv1.bn", 64)
-    channels, stream = 64, 1.0
+    state = {"backbone.conv1.conv.weight": _conv(generator, (width, 3, 5, 7, 7))}
+    state |= _norm(generator, "backbone.conv1.bn", width)
+    channels, stream = width, 1.0
     for stage, count in enumerate(BLOCKS):
-        width = 64 * 2**stage
         incoming = stream
         # The Gaussian has no weights to keep its products moderate: there, the stage's whole sum must be small.
         stream = (3.0 / (4 * width)) ** 0.5 if mode == "gaussian" and NONLOCAL[stage] else 1.0
@@ -102,7 +102,8 @@ def random_state(mode: str | None, *, num_classes: int, seed: int = 0) -> dict[s
             if mode is not None and block in NONLOCAL[stage]:
                 state |= _nonlocal_state(generator, f"{name}.non_local_block", 4 * width, mode, stream)
             channels, incoming = 4 * width, stream
-    state["cls_head.fc_cls.weight"] = _conv(generator, (num_classes, 2048), 4.0)
+        width *= 2
+    state["cls_head.fc_cls.weight"] = _conv(generator, (num_classes, channels), 4.0)
     state["cls_head.fc_cls.bias"] = 0.3 * torch.randn(num_classes, generator=generator)
     return state
 

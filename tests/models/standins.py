@@ -43,19 +43,24 @@ def randomise(model: nn.Module) -> None:
 
 
 def hub_network(
-    kind: str, *, num_classes: int, places: dict[int, tuple[int, ...]], instantiation: str = "softmax"
+    kind: str, *, num_classes: int, places: dict[int, tuple[int, ...]], instantiation: str = "softmax", width: int = 64
 ) -> nn.Module:
-    """pytorchvideo's network for 8x8 clips of 64x64, with its non-local layer after the residual blocks of `places`."""
+    """pytorchvideo's network for 8x8 clips of 64x64, with its non-local layer after the residual blocks of `places`.
+
+    Its first layer, and its first stage inside, have `width` channels, all others in proportion.
+    """
     from pytorchvideo.layers.nonlocal_net import create_nonlocal
     from pytorchvideo.models import hub
 
-    model = getattr(hub, f"{kind}_r50")(model_num_class=num_classes, head_pool_kernel_size=(4, 2, 2))
+    model = getattr(hub, f"{kind}_r50")(
+        model_num_class=num_classes, head_pool_kernel_size=(4, 2, 2), stem_dim_out=width
+    )
     for stage, indices in places.items():
         blocks = model.blocks[stage].res_blocks
         for i in indices:
-            width = blocks[i].branch2.conv_c.out_channels
+            channels = blocks[i].branch2.conv_c.out_channels
             layer = create_nonlocal(
-                dim_in=width, dim_inner=width // 2, pool_size=(1, 2, 2), instantiation=instantiation
+                dim_in=channels, dim_inner=channels // 2, pool_size=(1, 2, 2), instantiation=instantiation
             )
             blocks[i] = nn.Sequential(blocks[i], layer)
     randomise(model)

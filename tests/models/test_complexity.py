@@ -1,5 +1,7 @@
 """Parameters and FLOPs against the counts of the fact sheet, the paper's Table 2e and PyTorch's counter."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
@@ -19,8 +21,9 @@ GOLDEN = [
 ]  # fmt: skip
 
 
+@cache
 def total(name: str, **options: object) -> Cost:
-    with FakeTensorMode():
+    with torch.device("meta"):
         model = build_model(name, num_classes=400, **options)
         costs = complexity(model, length=model.options.clip_length, height=model.options.crop, width=model.options.crop)
     assert sum(cost.parameters for cost in costs.values()) == sum(p.numel() for p in model.parameters())
@@ -52,6 +55,13 @@ def test_cheap_forms_are_counted_as_executed(pairwise: str) -> None:
         assert cost.executed_macs == cost.macs
     else:
         assert cost.executed_macs < 0.9 * cost.macs
+
+
+def test_a_network_of_fake_tensors_has_the_same_cost() -> None:
+    with FakeTensorMode():
+        model = build_model("nl_i3d_r50_8x8", num_classes=400)
+        costs = complexity(model, length=8, height=224, width=224)
+    assert sum(costs.values(), Cost()) == total("nl_i3d_r50_8x8")
 
 
 @pytest.mark.parametrize("pairwise", ["embedded_gaussian", "gaussian", "dot_product"])

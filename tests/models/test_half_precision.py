@@ -9,7 +9,7 @@ from torch import Tensor
 from nonlocal_video.models import attention
 from nonlocal_video.models.pairwise import PAIRWISE
 
-N, M, C = 600, 6272, 64
+N, M, C = 300, 6272, 64
 """Keys: 32 frames of 14x14, as in res3 of a 128-frame network."""
 
 

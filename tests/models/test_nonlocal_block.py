@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nonlocal_video.models import attention
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.pairwise import PAIRWISE
 
@@ -36,24 +37,26 @@ def by_definition(block: NonLocalBlock, x: Tensor) -> Tensor:
     _, _, frames, height, width = x.shape
     pooled = F.max_pool3d(x, (1, 2, 2)) if block.subsample == "before" else x
     if block.subsample == "after":
-        pooled_after = [F.max_pool3d(conv(x), (1, 2, 2)) for conv in (block.phi, block.g)]
-        pooled = pooled_after[1]
-    group = block.group_frames or frames
-    y = torch.zeros(x.shape[0], x.shape[1] // 2, frames, height, width, dtype=x.dtype)
-    keys = list(itertools.product(range(frames), *map(range, pooled.shape[3:])))
+        maps = [F.max_pool3d(conv(x), (1, 2, 2)).movedim(1, -1) for conv in (block.phi, block.g)]
+        at = [{(b, *key): y[(b, *key)] for b, *key in itertools.product(*map(range, y.shape[:-1]))} for y in maps]
+    else:
+        places, last = list(itertools.product(range(len(x)), *map(range, pooled.shape[2:]))), pooled.movedim(1, -1)
+        at = [{place: linear(conv, last[place]) for place in places} for conv in (block.phi, block.g)]
+    phi_at, g_at = at  # By clip, frame, row and column.
+    group, ys = block.group_frames or frames, []
     for b, t, h, w in itertools.product(range(x.shape[0]), range(frames), range(height), range(width)):
         seen = [
-            (s, i, j)
-            for s, i, j in keys
-            if (block.axes == "spacetime" and s // group == t // group)
-            or (block.axes == "space" and s == t)
-            or (block.axes == "time" and (i, j) == (h, w))
+            (clip, s, i, j)
+            for clip, s, i, j in phi_at
+            if clip == b
+            and (
+                (block.axes == "spacetime" and s // group == t // group)
+                or (block.axes == "space" and s == t)
+                or (block.axes == "time" and (i, j) == (h, w))
+            )
         ]
         theta = linear(block.theta, x[b, :, t, h, w])
-        if block.subsample == "after":
-            phis, gs = ([y[b, :, s, i, j] for s, i, j in seen] for y in pooled_after)
-        else:
-            phis, gs = ([linear(conv, pooled[b, :, s, i, j]) for s, i, j in seen] for conv in (block.phi, block.g))
+        phis, gs = ([values[place] for place in seen] for values in (phi_at, g_at))
         if block.pairwise_name in {"gaussian", "embedded_gaussian_unscaled"}:
             f = [torch.exp(theta @ phi) for phi in phis]
         elif block.pairwise_name == "embedded_gaussian":
@@ -63,18 +66,22 @@ def by_definition(block: NonLocalBlock, x: Tensor) -> Tensor:
         else:
             f = [torch.relu(block.pairwise.w_f.weight[0] @ torch.cat([theta, phi])) for phi in phis]
         c = sum(f) if "gaussian" in block.pairwise_name else len(seen)
-        y[b, :, t, h, w] = sum(weight * g for weight, g in zip(f, gs, strict=True)) / c
+        ys.append(sum(weight * g for weight, g in zip(f, gs, strict=True)) / c)
+    y = torch.stack(ys).unflatten(0, (len(x), frames, height, width)).movedim(-1, 1)
     return x + block.bn(F.conv3d(y, block.w_z.weight, block.w_z.bias))
 
 
-@pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("subsample", ["none", "before", "after"])
 @pytest.mark.parametrize("axes", ["space", "time", "spacetime"])
 @pytest.mark.parametrize("pairwise", PAIRWISE)
-def test_block_equals_the_definition_in_value_and_gradient(
-    pairwise: str, axes: str, subsample: str, train: bool
-) -> None:
-    check_definition(random_block(pairwise, axes=axes, subsample=subsample).train(train), SHAPE)
+def test_block_equals_the_definition_in_value_and_gradient(pairwise: str, axes: str, subsample: str) -> None:
+    check_definition(random_block(pairwise, axes=axes, subsample=subsample).eval(), SHAPE)
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_block_equals_the_definition_in_training(pairwise: str) -> None:
+    """Only the normalisation, behind all others, is another one."""
+    check_definition(random_block(pairwise).train(), SHAPE)
 
 
 @pytest.mark.parametrize("pairwise", PAIRWISE)
@@ -153,10 +160,11 @@ def test_block_under_bfloat16_autocast_stays_close(pairwise: str) -> None:
     assert (branch - exact).norm() < 0.03 * exact.norm()
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 2, 8, 8), (1, 8, 8, 40, 40)], ids=["plain", "large"])
+@pytest.mark.parametrize("shape", [(2, 8, 2, 8, 8), (1, 8, 4, 24, 24)], ids=["plain", "large"])
 @pytest.mark.parametrize("pairwise", PAIRWISE)
-def test_block_compiles_in_one_graph(pairwise: str, shape: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
+def test_block_compiles_in_one_graph(pairwise: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The large one has a softmax in three chunks of queries, or sorted keys."""
+    monkeypatch.setattr(attention, "CHUNK_BYTES", 2**21)
     block = NonLocalBlock(8, pairwise=pairwise)
     nn.init.ones_(block.bn.weight)
     torch._dynamo.reset()

@@ -2,8 +2,6 @@
 
 import json
 import os
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.data import bad_videos
-from tests.small_runs import tested
+from tests.small_runs import tested, tool
 
 ROOT = Path(__file__).parents[2]
 FAST = [
@@ -20,16 +18,6 @@ FAST = [
 ]  # fmt: skip
 THREE = "protocol.num_clips=3"
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR",)}
-
-
-def tool(name: str, *arguments: str) -> None:
-    """Runs a tool in this process; raises SystemExit as it exits."""
-    before = sys.argv
-    sys.argv = [name, *arguments]
-    try:
-        runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
-    finally:
-        sys.argv = before
 
 
 def train_arguments(miniature: Path, runs: Path, *overrides: str) -> list[str]:

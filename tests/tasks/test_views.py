@@ -197,7 +197,7 @@ def test_no_room_for_generated_code_is_full_memory() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_AS"), reason="needs limits of the memory")
 def test_chunks_become_smaller_where_the_memory_really_ends() -> None:
-    """A process that may take 250 MB more than it has: one map of 40 views of 8x112x112 is 257 MB."""
+    """A process that may take 250 MB more than it has: the first map of 40 views of 8x112x112 is 257 MB."""
     script = """
         import resource, torch
         from nonlocal_video.models import build_model
@@ -205,7 +205,7 @@ def test_chunks_become_smaller_where_the_memory_really_ends() -> None:
         from nonlocal_video.types import Views
 
         torch.set_num_threads(1)
-        model = build_model("c2d_r50_8x8", num_classes=5)
+        model = build_model("c2d_small_8x8", num_classes=5, stem_width=64)
         frames = torch.zeros(8, 112, 112, 3, dtype=torch.uint8)
         views = Views(frames, torch.arange(8).repeat(40, 1), ((0, 0),), (112, 112))
         scorer = Scorer(model.eval().scores, chunk=1, precision="fp32", note=print)

@@ -181,6 +181,9 @@ def write_questions(
         (folder / f"{question}_val.txt").write_text("".join(lines[num_train:]))
 
 
+Job = tuple[Path, Series, int, int]
+"""A video to write: where, of which series, its number in it, and the seed."""
+
 TWO_QUESTIONS = Series("two questions", draw_scene, partial(write_questions, classes=QUESTIONS))
 
 
@@ -205,13 +208,21 @@ def make_miniature(
     parts = {"train": num_train, "val": num_val}
     names = [f"videos/{part}_{i:04d}.mp4" for part, number in parts.items() for i in range(number)]
     jobs = [(folder / name, series, index, seed) for index, name in enumerate(names)]
-    with get_context("spawn").Pool(processes) as pool:
-        scenes = list(tqdm(pool.imap(_write, jobs, chunksize=8), total=len(jobs), desc=folder.name, unit="video"))
+    scenes = list(tqdm(_written(jobs, processes), total=len(jobs), desc=folder.name, unit="video"))
     series.write_lists(folder, names, scenes, num_train)
     stamp.write_text(json.dumps({**made_from, "complete": True}))
 
 
-def _write(job: tuple[Path, Series, int, int]) -> Scene:
+def _written(jobs: Sequence[Job], processes: int) -> Iterator[Scene]:
+    """Writes the videos, one after the other in this process if there is to be one; gives their scenes in order."""
+    if processes == 1:
+        yield from map(_write, jobs)
+        return
+    with get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap(_write, jobs, chunksize=8)
+
+
+def _write(job: Job) -> Scene:
     path, series, index, seed = job
     scene = series.draw(index, seed=seed)
     # A key frame falls into every gap: no trace of the first square is left when the second appears.
