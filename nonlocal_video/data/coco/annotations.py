@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nonlocal_video.data.coco.masks import Segmentation
 from nonlocal_video.system.plain import read_json
 
 Kind = str
 """A word of `KINDS` of detectors: what objects have to have."""
-Segmentation = list[list[float]] | dict[str, Any]
-"""Polygons [x1, y1, x2, y2, ...], or COCO's run-length code."""
 
 
 class Instance(NamedTuple):

@@ -1,16 +1,15 @@
 """From annotations to samples: images of one orientation side by side, with masks and keypoints, perhaps mirrored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from nonlocal_video.data.coco.annotations import Picture, Segmentation
+from nonlocal_video.data.coco.annotations import Picture
+from nonlocal_video.data.coco.masks import decode_mask
 from nonlocal_video.data.dataset import MAX_ATTEMPTS, SharedItems, Started, all_failed, shuffled
 from nonlocal_video.data.decoders.frames import read_image
 from nonlocal_video.types import Failure, ImageSample
@@ -144,7 +143,7 @@ class TestingImages:
 def read_sample(picture: Picture, *, num_keypoints: int) -> ImageSample | Failure:
     """An image and its objects, or why it cannot be read."""
     try:
-        pixels = read_image(picture.path, lambda image: upright(image, (picture.width, picture.height)))
+        pixels = read_image(picture.path, size=(picture.width, picture.height))
     except (OSError, ValueError) as error:
         return Failure(picture.name, f"{picture.path}: {error}", transient=_is_transient(error))
     target = target_of(picture, num_keypoints=num_keypoints)
@@ -153,19 +152,6 @@ def read_sample(picture: Picture, *, num_keypoints: int) -> ImageSample | Failur
 
 def _is_transient(error: Exception) -> bool:
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
-
-
-def upright(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
-    """An image turned as its camera says, or as it is stored if only that has the width and height of the list.
-
-    Raises:
-        ValueError: neither has.
-    """
-    turned = ImageOps.exif_transpose(image)
-    fitting = [one for one in (turned, image) if size in (None, one.size)]
-    if not fitting:
-        raise ValueError(f"is {'x'.join(map(str, image.size))}, expected {'x'.join(map(str, size or ()))} as listed")
-    return fitting[0]
 
 
 def target_of(picture: Picture, *, num_keypoints: int) -> dict[str, Tensor]:
@@ -185,18 +171,6 @@ def target_of(picture: Picture, *, num_keypoints: int) -> dict[str, Tensor]:
     return target
 
 
-def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
-    """Polygons or a run-length code -> (H, W) uint8 of 0 and 1."""
-    from pycocotools import mask  # noqa: PLC0415  # An extra.
-
-    coded: Any = segmentation
-    if isinstance(segmentation, list):
-        coded = mask.merge(mask.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        coded = mask.frPyObjects(segmentation, height, width)
-    return np.asarray(mask.decode(coded), dtype=np.uint8)
-
-
 def mirrored_sample(sample: ImageSample, mirror: Sequence[int]) -> ImageSample:
     """A sample seen in a mirror: what was a left keypoint is a right one."""
     width = sample.image.shape[2]
@@ -210,8 +184,3 @@ def mirrored_sample(sample: ImageSample, mirror: Sequence[int]) -> ImageSample:
         x = torch.where(points[..., 2] > 0, width - points[..., 0], points[..., 0])
         target["keypoints"] = torch.stack([x, points[..., 1], points[..., 2]], dim=2)
     return sample._replace(image=sample.image.flip(2), target=target)
-
-
-def facts_of(left_out: Mapping[str, int]) -> str:
-    """One line on the objects that are left out."""
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items())) or "none"

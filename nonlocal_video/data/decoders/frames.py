@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nonlocal_video.data.decoders.source import Deadline, Source
 
@@ -63,21 +63,32 @@ def list_frames(path: str) -> list[str]:
     return [frames[number][0] for number in numbers]
 
 
-def read_image(path: str, turn: Callable[[Image.Image], Image.Image] | None = None) -> np.ndarray:
+def read_image(path: str, *, upright: bool = False, size: tuple[int, int] | None = None) -> np.ndarray:
     """(H, W, 3) uint8; what is transparent on black.
 
     Args:
-        turn: puts an image upright, where cameras say how; as it is stored if None.
+        upright: turns the image as its camera says.
+        size: the width and height that a list says, which tell whether it means the image turned or as it is stored.
 
     Raises:
-        ValueError: the content is damaged, or no format of frames.
+        ValueError: the content is damaged, no format of frames, or of another size.
     """
     try:
         with Image.open(path, formats=list(FRAME_FORMATS.values())) as image:
-            return _rgb(turn(image) if turn else image)
+            return _rgb(_turned(image, size) if upright or size else image)
     # What Pillow raises for damaged chunks of a PNG, and for the size of a picture that would fill the memory.
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{os.path.basename(path)}: {error}") from error
+
+
+def _turned(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    """An image turned as its camera says, or as it is stored if only that has the size of the list."""
+    turned = ImageOps.exif_transpose(image)
+    if size in (None, turned.size):
+        return turned
+    if size != image.size:
+        raise ValueError(f"is {'x'.join(map(str, image.size))}, expected {'x'.join(map(str, size or ()))} as listed")
+    return image
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
