@@ -26,7 +26,7 @@ def seeded() -> None:
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A smaller miniature: 24 training and 9 testing videos."""
     folder = tmp_path_factory.mktemp("miniature")
-    make_miniature(folder, num_train=24, num_val=9, processes=2)
+    make_miniature(folder, num_train=24, num_val=9, processes=1)
     return folder
 
 

@@ -188,7 +188,7 @@ def settings_for(folder: Path) -> list[str]:
 def charades(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """12 training and 10 testing videos."""
     folder = tmp_path_factory.mktemp("charades")
-    make_miniature(folder, ACTIONS, num_train=12, num_val=10, processes=2)
+    make_miniature(folder, ACTIONS, num_train=12, num_val=10, processes=1)
     return folder
 
 

@@ -16,6 +16,7 @@ pairs of answers are equally frequent.
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -205,8 +206,9 @@ def make_miniature(
     parts = {"train": num_train, "val": num_val}
     names = [f"videos/{part}_{i:04d}.mp4" for part, number in parts.items() for i in range(number)]
     jobs = [(folder / name, series, index, seed) for index, name in enumerate(names)]
-    with get_context("spawn").Pool(processes) as pool:
-        scenes = list(tqdm(pool.imap(_write, jobs, chunksize=8), total=len(jobs), desc=folder.name, unit="video"))
+    with get_context("spawn").Pool(processes) if processes > 1 else nullcontext() as pool:
+        done = map(_write, jobs) if pool is None else pool.imap(_write, jobs, chunksize=8)
+        scenes = list(tqdm(done, total=len(jobs), desc=folder.name, unit="video"))
     series.write_lists(folder, names, scenes, num_train)
     stamp.write_text(json.dumps({**made_from, "complete": True}))
 
