@@ -212,7 +212,7 @@ def test_subset_keeps_the_videos_of_its_classes_and_all_outputs(four_questions: 
 
 
 def test_trained_means_all_steps_of_these_settings(four_questions: Path, tmp_path: Path) -> None:
-    sweep(four_questions, tmp_path, "row=c2d", "test=null", table="miniature/table2a")
+    sweep(four_questions, tmp_path, "row=c2d", table="miniature/table2a")
     run = read_run(run_of("c2d", four_questions, tmp_path, table="miniature/table2a"))
     assert is_trained(run)
     run.optim.steps = 3
