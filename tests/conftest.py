@@ -12,6 +12,9 @@ import torch
 from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.data.prepare.miniature import make_miniature
 
+torch.set_num_threads(1)
+"""Small networks spend more time on sharing their work among threads than on the work; the cores run other tests."""
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:

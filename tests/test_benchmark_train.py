@@ -11,7 +11,7 @@ TOOL = Path(__file__).parent.parent / "tools/benchmark_train.py"
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, TOOL, "--crop", "64", "--batch", "1", "--repeats", "1", "--threads", "2", *arguments]
+    command = [sys.executable, TOOL, "--crop", "64", "--batch", "1", "--repeats", "1", "--threads", "1", *arguments]
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=300)
 
 

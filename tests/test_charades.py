@@ -5,8 +5,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +23,7 @@ from nonlocal_video.runs.network import composed_network
 from nonlocal_video.runs.recipe import make_recipe
 from tests.conftest import numbered_frames
 from tests.metrics.test_average_precision import official
-from tests.runs.test_main_job import ENVIRONMENT, FAST, ROOT, error_of, evaluate, tool
+from tests.runs.test_main_job import FAST, error_of, evaluate, tool
 from tests.small_runs import tested
 
 # The experiments
@@ -203,6 +201,12 @@ def run(charades: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "run"
 
 
+@pytest.fixture(scope="module")
+def report(run: Path) -> dict:
+    """Of the run's test, in test/three."""
+    return evaluate(run)
+
+
 def labels(charades: Path) -> dict[str, list[int]]:
     """Of the testing videos, read by other means."""
     with (charades / "Charades_v1_test.csv").open() as file:
@@ -220,8 +224,7 @@ def test_training_logs_the_mean_average_precision_of_single_clips(run: Path) -> 
     assert f"mAP {records[1]['clip_map']:.1f}% of 10 videos, one random clip each" in log
 
 
-def test_report_has_the_official_mean_average_precision(run: Path, charades: Path) -> None:
-    report = evaluate(run)
+def test_report_has_the_official_mean_average_precision(run: Path, report: dict, charades: Path) -> None:
     assert report["protocol"]["name"] == "full_10_max", "as the experiment says"
     folder = run / "test/three"
     found = tested(folder)
@@ -242,8 +245,8 @@ def test_report_has_the_official_mean_average_precision(run: Path, charades: Pat
     assert not (folder / "confusion.png").exists()
 
 
+@pytest.mark.usefixtures("report")
 def test_submission_has_a_line_for_each_video_with_all_scores(run: Path) -> None:
-    evaluate(run)
     folder = run / "test/three"
     words = [line.split(" ") for line in (folder / "submission.txt").read_text().splitlines()]
     assert [word[0] for word in words] == [line["video"] for line in tested(folder)]
@@ -252,15 +255,11 @@ def test_submission_has_a_line_for_each_video_with_all_scores(run: Path) -> None
 
 
 @pytest.mark.slow
-def test_report_is_the_same_on_two_processes(run: Path) -> None:
-    one = evaluate(run, "name=one")
-    command = [sys.executable, "tools/test.py", f"run={run}", "name=two", "protocol.num_clips=3", "runtime.workers=0"]
-    command += ["runtime.threads=1", "runtime.devices=2"]
-    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
-    two = json.loads((run / "test/two/report.json").read_text())
+def test_report_is_the_same_on_two_processes(run: Path, report: dict) -> None:
+    one, two = report, evaluate(run, "name=two", "runtime.devices=2")
     without = ("time", "processes", "cost")
     assert {k: v for k, v in one.items() if k not in without} == {k: v for k, v in two.items() if k not in without}
-    assert (run / "test/one/submission.txt").read_bytes() == (run / "test/two/submission.txt").read_bytes()
+    assert (run / "test/three/submission.txt").read_bytes() == (run / "test/two/submission.txt").read_bytes()
 
 
 def test_hidden_test_videos_get_predictions_and_a_submission(run: Path, charades: Path, tmp_path: Path) -> None:
@@ -289,13 +288,15 @@ def test_lost_videos_count_as_never_found(run: Path, charades: Path, tmp_path: P
     assert "the 2 lost ones are never found" in (run / "test/less/report.md").read_text()
 
 
-def test_weights_alone_know_that_they_are_for_several_labels(run: Path, charades: Path, tmp_path: Path) -> None:
+def test_weights_alone_know_that_they_are_for_several_labels(
+    run: Path, report: dict, charades: Path, tmp_path: Path
+) -> None:
     assert load_model(run / "model.safetensors").options.activation == "sigmoid"
     arguments = [f"weights={run}/model.safetensors", "data=miniature_charades", f"data.root={charades}/videos"]
     settings = ["name=alone", "protocol.num_clips=3", "runtime.workers=0", "runtime.threads=1"]
     tool("test.py", *arguments, *settings, "protocol=full_10_max", f"runtime.runs={tmp_path}")
-    (report,) = [json.loads(path.read_text()) for path in tmp_path.rglob("report.json")]
-    assert report["map"] == pytest.approx(evaluate(run)["map"])
+    (alone,) = [json.loads(path.read_text()) for path in tmp_path.rglob("report.json")]
+    assert alone["map"] == pytest.approx(report["map"])
 
 
 def test_comparison_and_ensemble_are_of_mean_average_precision(
@@ -323,23 +324,25 @@ def test_table_4_of_the_miniature_is_one_command(
     charades: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fast = [one for one in FAST if not one.startswith(("clip.", "optim.reference_batch"))]
-    settings = ["experiment=miniature/table4", "test=1x1", "runtime.validate_every=2", "seed=0,1"]
+    fast += ["optim.steps=2", "optim.milestones=[1]", "optim.clips_per_device=2", "runtime.validate_every=0"]
+    settings = ["experiment=miniature/table4", "test=1x1", "seed=0,1"]
     tool("train.py", f"data.root={charades}/videos", f"runtime.runs={tmp_path}/runs", *fast, *settings)
     tool("report.py", "miniature/table4", str(tmp_path / "runs"), "--out", str(tmp_path / "reports"))
     out = capsys.readouterr().out
-    schedule = r"another schedule: 4 of 400 steps, protocol 1x1"
+    schedule = r"another schedule: 2 of 400 steps, protocol 1x1"
     assert re.search(rf"\| I3D: {schedule} +\| +[\d.]+ ± [\d.]+ ", out)
     assert re.search(rf"\| NL I3D: {schedule} +\| +I3D +\| +[+-][\d.]+ ± [\d.]+ +\| +[+-][\d.]+ to [+-][\d.]+ ", out)
     assert re.search(r"\| I3D +\| +not run +\| +35\.5 ", out)
     assert {path.suffix for path in (tmp_path / "reports").iterdir()} >= {".md", ".csv", ".tex", ".html"}
 
 
-def test_trainval_is_both_lists(charades: Path, tmp_path: Path) -> None:
+def test_trainval_is_both_lists(charades: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "Charades_v1_trainval.csv"
     sources = [str(charades / f"Charades_v1_{name}.csv") for name in ("train", "test")]
-    command = [sys.executable, "tools/prepare_data.py", *sources, "--root", str(charades / "videos"), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=120)
-    assert "22 videos" in done.stdout
+    with pytest.raises(SystemExit) as exit_:
+        tool("prepare_data.py", *sources, "--root", str(charades / "videos"), "--out", str(out))
+    assert exit_.value.code == 0
+    assert "22 videos" in capsys.readouterr().out
 
     def read(path: Path) -> dict[str, str]:
         with path.open() as file:

@@ -74,7 +74,7 @@ NAMING = {
         "runs/detect.py",
         "runs/images.py",
         "cli/collect.py",
-    },  # fmt: skip
+    },
     "composed_network": {"runs/clips.py", "tools/complexity.py"},
     "function_for": {"cli/compose.py", "tools/predict.py"},
     "import_module": {"__init__.py", "data/decoders/fallback.py"},

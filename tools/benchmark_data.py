@@ -42,7 +42,7 @@ def pages(arguments: argparse.Namespace, *, cores: set[int]) -> Iterator[str]:
     """
     yield f"# Reading videos, beside public ways\n\n{machine(len(cores))}\n\n{FILES}"
     timed = make_videos(MIXED[:1] if arguments.small else TIMED, arguments.folder)
-    mixed = make_videos(MIXED, arguments.folder)
+    mixed = timed if arguments.small or "memory" not in arguments.only else make_videos(MIXED, arguments.folder)
     files = [*timed, *(describe(path, name=os.path.basename(path)) for path in arguments.videos)]
     sizes = {"num_clips": arguments.clips, "repeats": arguments.repeats}
     plan = {"gpus": arguments.gpus, "clips_per_gpu": arguments.clips_per_gpu, "step_s": arguments.step_s}
@@ -52,7 +52,7 @@ def pages(arguments: argparse.Namespace, *, cores: set[int]) -> Iterator[str]:
         "split": partial(split, files, **sizes),
         "memory": partial(memory, mixed, long=timed[0], num_items=arguments.memory),
         "loader": partial(loader, timed[0], workers=arguments.workers),
-        "before": partial(_before, [*files, *make_videos(OLD, arguments.folder)], arguments),
+        "before": partial(_before, files, arguments),
     }
     for name in arguments.only:
         use(cores if name == "loader" else {min(cores)})
@@ -60,7 +60,7 @@ def pages(arguments: argparse.Namespace, *, cores: set[int]) -> Iterator[str]:
 
 
 def _before(files: list[File], arguments: argparse.Namespace) -> Iterator[str]:
-    named = [(file.name, file.path) for file in files]
+    named = [(file.name, file.path) for file in [*files, *make_videos(OLD, arguments.folder)]]
     return before(named, checkout=arguments.before, rounds=arguments.rounds)
 
 

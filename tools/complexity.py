@@ -4,8 +4,8 @@ import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
 import hydra
+import torch
 from omegaconf import DictConfig, OmegaConf
-from torch._subclasses import FakeTensorMode
 
 from nonlocal_video.cli.compose import run_tool
 from nonlocal_video.cli.jobs import one_job
@@ -23,7 +23,7 @@ TABLE_2E = {"c2d": (1.0, 1.0), "i3d 3x3x3": (1.5, 1.8), "i3d 3x1x1": (1.2, 1.5),
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="complexity")
 def main(cfg: DictConfig) -> None:
-    with one_job(), FakeTensorMode():  # Shapes without numbers or memory.
+    with one_job(), torch.device("meta"):  # Shapes without numbers or memory.
         options = plain_model(OmegaConf.to_container(cfg.model, resolve=True), where="model")
         model = composed_network(options_of(options))
         options = model.options

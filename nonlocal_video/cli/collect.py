@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from torch._subclasses import FakeTensorMode
+import torch
 
 from nonlocal_video.cli.tables import EVERY_START, row_config
 from nonlocal_video.models.complexity import Cost, complexity
@@ -77,7 +77,7 @@ def cost_of(config: RunConfig, pairwise: Pairwise | None = None) -> Cost | None:
 
 @cache
 def _cost(model: str, pairwise: Pairwise | None) -> Cost | None:
-    with FakeTensorMode():  # Shapes without numbers or memory.
+    with torch.device("meta"):  # Shapes without numbers or memory.
         network = network_of(options_of(json.loads(model)), where="model", pairwise=pairwise)
         options = network.options
         try:

@@ -35,8 +35,8 @@ class Cost:
 def complexity(model: Classifier, *, length: int, height: int, width: int) -> dict[str, Cost]:
     """The cost of each of `COUNTED`; non-local blocks belong to their stage.
 
-    Counted in a forward pass at the modules, so that fused kernels hide nothing. A network built under
-    `FakeTensorMode` costs no time and memory.
+    Counted in a forward pass at the modules, so that fused kernels hide nothing. A network on the meta
+    device costs little time and no memory.
 
     Raises:
         ValueError: a pairwise function of one's own does not say what it costs.

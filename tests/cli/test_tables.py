@@ -1,6 +1,7 @@
 """Tables as sweeps: one command trains and tests every row, and goes on where it was."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from nonlocal_video.reports.tables.unfinished import write_failure
 from nonlocal_video.runs import dry_run
 from nonlocal_video.runs import videos as build
 from nonlocal_video.runs.folder import is_trained, read_run, run_folder
-from nonlocal_video.settings import DataConfig, TableConfig, settings_of
+from nonlocal_video.settings import DataConfig, TableConfig, TrainConfig, settings_of
 from nonlocal_video.settings.identity import row_key
 from tests.runs.test_main_job import tool
 
@@ -47,13 +48,19 @@ def run_of(row: str, data: Path, runs: Path, *, table: str = "miniature/table2g"
     return runs / str(row_config(settings, settings.job(row), overrides(data, runs)).name)
 
 
+@cache
+def configs_of(name: str) -> list[TrainConfig]:
+    """The jobs of a table with another seed."""
+    table = read_table(name)
+    return [row_config(table, row, ["seed=1"]) for row in (*table.parents.values(), *table.rows.values())]
+
+
 # Reading
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_of_the_miniature_are_different_networks(name: str) -> None:
-    table = read_table(name)
-    configs = [row_config(table, row, ["seed=1"]) for row in (*table.parents.values(), *table.rows.values())]
+    configs = configs_of(name)
     keys = [row_key(config) for config in configs]
     assert len(set(keys)) == len(keys) == len({config.name for config in configs})
     assert all(str(config.name).endswith("seed_1") for config in configs)
@@ -63,9 +70,7 @@ def test_rows_of_the_miniature_are_different_networks(name: str) -> None:
 def test_row_of_two_tables_is_one_run() -> None:
     runs = {}
     for name in TABLES:
-        table = read_table(name)
-        for row in (*table.parents.values(), *table.rows.values()):
-            config = row_config(table, row)
+        for config in configs_of(name):
             assert runs.setdefault(config.name, row_key(config)) == row_key(config)
     assert len(runs) == len(set(runs.values())) == 20
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import pytest
 import torch
 from hydra.types import RunMode
-from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
 from nonlocal_video.cli.tables import CONFIGS, EVERY_START, composed, read_table, row_config
@@ -22,7 +21,7 @@ from nonlocal_video.models.placement import built_places, residual_places
 from nonlocal_video.models.zoo import build_network
 from nonlocal_video.runs.network import composed_network
 from nonlocal_video.runs.recipe import make_recipe
-from nonlocal_video.settings import TableConfig, TrainConfig
+from nonlocal_video.settings import RowConfig, TableConfig, TrainConfig
 from nonlocal_video.settings.identity import config_hash, row_key
 from nonlocal_video.settings.network import DEPTHS
 
@@ -121,22 +120,39 @@ def table(name: str) -> TableConfig:
     return read_table(f"kinetics/{name}")
 
 
-@cache
+CONFIGS_OF: dict[object, TrainConfig] = {}
+NETWORKS: dict[str, Classifier] = {}
+COSTS: dict[str, Cost] = {}
+"""Each made once, for all rows that ask for it by the same words or options."""
+
+
+def settings(name: str, job: RowConfig) -> TrainConfig:
+    parent = None if job.start is None else table(name).job(job.start)
+    words = (job.run, job.change, parent and (parent.run, parent.change))
+    if words not in CONFIGS_OF:
+        CONFIGS_OF[words] = row_config(table(name), job, OVERRIDES)
+    return CONFIGS_OF[words]
+
+
 def config_of(name: str, row: str) -> TrainConfig:
-    return row_config(table(name), table(name).job(row), OVERRIDES)
+    return settings(name, table(name).job(row))
 
 
-@cache
 def on_meta(name: str, row: str) -> Classifier:
-    with torch.device("meta"):
-        return composed_network(config_of(name, row).model)
+    options = config_of(name, row).model
+    if repr(options) not in NETWORKS:
+        with torch.device("meta"):
+            NETWORKS[repr(options)] = composed_network(options)
+    return NETWORKS[repr(options)]
 
 
-@cache
 def cost_of(name: str, row: str) -> Cost:
-    with FakeTensorMode():
-        model = composed_network(config_of(name, row).model)
-        return sum(complexity(model, length=model.options.clip_length, height=224, width=224).values(), Cost())
+    model = on_meta(name, row)
+    options = repr(config_of(name, row).model)
+    if options not in COSTS:
+        costs = complexity(model, length=model.options.clip_length, height=224, width=224)
+        COSTS[options] = sum(costs.values(), Cost())
+    return COSTS[options]
 
 
 def places_of(wanted: Wanted) -> list[tuple[str, int]]:
@@ -221,7 +237,7 @@ def test_row_builds_the_blocks_that_it_is_about(name: str, row: str) -> None:
 @pytest.mark.parametrize(("name", "row"), WANTED)
 def test_row_has_the_recipe_of_the_paper(name: str, row: str) -> None:
     config, wanted = config_of(name, row), WANTED[name, row]
-    experiment = row_config(table(name), dataclasses.replace(table(name).job(row), change=(), start=None), OVERRIDES)
+    experiment = settings(name, dataclasses.replace(table(name).job(row), change=(), start=None))
     alike = {"model": config.model, "name": None}
     assert dataclasses.replace(config, **alike) == dataclasses.replace(experiment, **alike)
     old, new = asdict(experiment.model), asdict(config.model)

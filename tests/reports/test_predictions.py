@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,16 @@ def edit_scores(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], 
     return change_scores
 
 
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A test of 20 videos, of which the second has its class found."""
+    folder = tmp_path_factory.mktemp("undamaged")
+    scored = predictions(20)
+    best = int(scored[1].scores.argmax())
+    write(folder, [scored[0], scored[1]._replace(label=best), *scored[2:]])
+    return folder
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -75,11 +86,9 @@ def edit_scores(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], 
     ],
 )  # fmt: skip
 def test_files_that_are_damaged_or_do_not_fit_are_named(
-    tmp_path: Path, damage: Callable[[Path], None], message: str
+    undamaged: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
-    scored = predictions(20)
-    best = int(scored[1].scores.argmax())
-    write(tmp_path, [scored[0], scored[1]._replace(label=best), *scored[2:]])
+    shutil.copytree(undamaged, tmp_path, dirs_exist_ok=True)
     damage(tmp_path)
     with pytest.raises(ValueError, match=message):
         read_predictions(tmp_path)

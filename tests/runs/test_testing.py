@@ -31,6 +31,12 @@ def run(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "run"
 
 
+@pytest.fixture(scope="module")
+def whole(run: Path) -> dict[str, Any]:
+    """The report of the run's test in one go, in test/whole."""
+    return evaluate(run, "name=whole")
+
+
 def scores(folder: Path) -> dict[str, list[float]]:
     return {line["video"]: line["scores"] for line in tested(folder)}
 
@@ -39,8 +45,9 @@ def command(run: Path, *arguments: str) -> list[str]:
     return [sys.executable, "tools/test.py", f"run={run}", THREE, "runtime.threads=1", *arguments]
 
 
-def test_a_killed_test_goes_on_where_it_was(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = evaluate(run, "name=whole")
+def test_a_killed_test_goes_on_where_it_was(
+    run: Path, whole: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = run / "test/killed"
     arguments = command(run, "name=killed", "runtime.workers=0")
     process = subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -69,8 +76,8 @@ def test_a_killed_test_goes_on_where_it_was(run: Path, capsys: pytest.CaptureFix
 def test_what_was_left_of_another_test_is_said_and_not_gone_on_with(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate(run, "name=changed")
     folder = run / "test/changed"
+    folder.mkdir(parents=True)
     header = {"test": {"weights": "of before"}}
     (folder / "unfinished.rank0.jsonl").write_text(json.dumps(header) + "\n")
     capsys.readouterr()
@@ -87,14 +94,13 @@ def without_costs(report: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_reports_are_the_same_on_1_2_and_3_processes_and_when_killed_between(run: Path) -> None:
+def test_reports_are_the_same_on_1_2_and_3_processes_and_when_killed_between(
+    run: Path, whole: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
     """Bit for bit, with and without loader processes: one, two, and two that were killed, finished by three."""
-    reports = [evaluate(run, "name=one")]
-    two = command(run, "name=two", "runtime.devices=2", "runtime.workers=1")
-    subprocess.run(two, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
-    many = command(run, "name=many", "runtime.workers=0")
+    two = evaluate(run, "name=two", "runtime.devices=2", "runtime.workers=1")
     process = subprocess.Popen(
-        [*many, "runtime.devices=2"],
+        command(run, "name=many", "runtime.workers=0", "runtime.devices=2"),
         cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
@@ -104,17 +110,16 @@ def test_reports_are_the_same_on_1_2_and_3_processes_and_when_killed_between(run
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    done = subprocess.run(
-        [*many, "runtime.devices=3"], cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=300
-    )
-    assert "goes on: " in done.stdout
-    reports += [json.loads((run / "test" / name / "report.json").read_text()) for name in ("two", "many")]
-    assert without_costs(reports[0]) == without_costs(reports[1]) == without_costs(reports[2])
-    kept = [tested(run / "test" / name) for name in ("one", "two", "many")]
+    capfd.readouterr()
+    many = evaluate(run, "name=many", "runtime.devices=3")
+    assert "goes on: " in capfd.readouterr().out
+    assert without_costs(whole) == without_costs(two) == without_costs(many)
+    kept = [tested(run / "test" / name) for name in ("whole", "two", "many")]
     assert kept[0] == kept[1] == kept[2]
     assert sorted(scores(run / "test/many")) == ALL
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_list_without_labels_gives_predictions_only(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,8 +132,7 @@ def test_a_list_without_labels_gives_predictions_only(
     assert [(line["video"], line["label"]) for line in tested(run / "test/unlabelled")] == [
         (name, None) for name in ALL[:4]
     ]
-    evaluate(run, "name=labelled")
-    labelled = scores(run / "test/labelled")
+    labelled = scores(run / "test/whole")
     assert scores(run / "test/unlabelled") == {name: labelled[name] for name in ALL[:4]}
 
 
