@@ -1,4 +1,7 @@
-"""What each decoder does with every kind of file: python -m tests.data.robustness [REAL ...] > docs/robustness.md"""
+"""What each decoder does with every kind of file.
+
+{ python -m tests.data.robustness [REAL ...]; python -m tests.soak FOLDER --only files; } > docs/robustness.md
+"""
 
 import importlib.metadata
 import os
@@ -24,8 +27,9 @@ from tests.data.videos import KINDS
 
 HEAD = """# What the decoders do with every kind of file
 
-`python -m tests.data.robustness [REAL ...] > docs/robustness.md` makes this page and all its files but the real ones;
-here with Python {python}, {versions}. Every file is read in a process that is ended after {limit:g} s.
+`python -m tests.data.robustness [REAL ...]` makes this page and all its files but the real ones, and
+`python -m tests.soak FOLDER --only files` its last section; here with Python {python}, {versions}.
+Every file is read in a process that is ended after {limit:g} s.
 
 ## Index k is frame k
 

@@ -1,0 +1,155 @@
+"""Detectors by the tools: trained, killed, resumed, tested on several processes, and refused with one message."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytest.importorskip("pycocotools")
+
+from nonlocal_video.models.detection.weights import load_detector
+from tests.data import coco_files
+from tests.runs.test_main_job import error_of
+from tests.small_runs import differences, tool
+
+TINY = [
+    "init=random", "data.num_classes=null", "model.depth=tiny", "model.levels=[res3,res4]", "model.pyramid_width=16",
+    "model.anchor_sizes=[16,32,64]", "model.box_width=32", "model.head_width=16", "model.proposals=30",
+    "model.rois=16", "model.detections=5", "model.norm=batch", "model.frozen_stages=0", "model.short_side=64",
+    "model.long_side=96", "image.short_sides=[48,64]", "optim.steps=6", "optim.milestones=[4]",
+    "optim.warmup_steps=2", "runtime=default", "runtime.workers=0", "runtime.threads=1", "runtime.log_every=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six images with instances, and the same with keypoints."""
+    folder = tmp_path_factory.mktemp("coco")
+    coco_files.write(folder / "images", coco_files.content(), name="../instances.json")
+    coco_files.write(folder / "images", coco_files.with_keypoints(coco_files.content()), name="../keypoints.json")
+    return folder
+
+
+def arguments(coco: Path, runs: Path, *overrides: str, annotations: str = "instances") -> list[str]:
+    path, images = coco / f"{annotations}.json", coco / "images"
+    data = [f"data.{part}={path}" for part in ("train", "val")] + [
+        f"data.{part}_images={images}" for part in ("train", "val")
+    ]
+    return [f"data.root={coco}", *data, *TINY, f"runtime.runs={runs}", *overrides]
+
+
+def train(coco: Path, runs: Path, *overrides: str) -> None:
+    tool("train.py", "experiment=coco/mask_rcnn_r50_nl", *arguments(coco, runs, *overrides))
+
+
+@pytest.fixture(scope="module")
+def run(coco: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained detector, validated in the middle."""
+    runs = tmp_path_factory.mktemp("runs")
+    train(coco, runs, "name=run", "runtime.validate_every=3", "runtime.checkpoint_every=1")
+    return runs / "run"
+
+
+def test_a_run_writes_losses_by_name_and_validations(run: Path) -> None:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == list(range(1, 7))
+    for record in records:
+        parts = [record[name] for name in ("objectness", "proposals", "classes", "boxes", "masks")]
+        assert record["loss"] == pytest.approx(sum(parts), rel=1e-5)
+        assert record["nonlocal/res4.0"] >= 0
+    validations = [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()]
+    assert [(one["step"], one["images"], one["failed"]) for one in validations] == [(3, 6, 0), (6, 6, 0)]
+    assert validations[0].keys() >= {"box_AP", "box_AP50", "mask_AP", "mask_AP75"}
+    model, content = load_detector(run / "model.safetensors")
+    assert content.categories == [(3, "square"), (17, "bar")]
+    assert model.options.nonlocal_blocks == 1
+
+
+def test_a_resumed_run_is_the_same_bit_for_bit_over_groups_of_both_orientations(
+    run: Path, coco: Path, tmp_path: Path
+) -> None:
+    for steps in (1, 4, 6):
+        more = ["runtime.validate_every=3", "runtime.checkpoint_every=1", f"optim.steps={steps}"]
+        train(coco, tmp_path, "name=run", *more)
+    kept = [one for one in differences(run, tmp_path / "run") if "validation" not in one]
+    weights = [load_file(folder / "model.safetensors") for folder in (run, tmp_path / "run")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert [one for one in kept if not one.startswith("/best")] == []
+
+
+@pytest.mark.slow
+def test_results_are_the_same_bytes_on_several_processes_and_by_workers(run: Path) -> None:
+    written = []
+    for name, more in (("one", ["devices=1"]), ("three", ["devices=3"]), ("workers", ["devices=1", "workers=2"])):
+        given = [f"runtime.{word}" for word in ("workers=0", "threads=1", *more)]
+        tool("test.py", f"run={run}", f"name={name}", *dict.fromkeys(given[-1:] + given[:-1]))
+        written.append((run / f"test/{name}/results.json").read_bytes())
+    assert written[0] == written[1] == written[2]
+    results, report = json.loads(written[0]), json.loads((run / "test/one/report.json").read_text())
+    assert report["images"] == {"listed": 6, "failed": 0, "tested": 6, "detections": len(results)}
+    assert report["box_AP"] >= 0
+    assert {one["name"] for one in report["classes"]} == {"square", "bar"}
+    assert all({"image_id", "category_id", "bbox", "score", "segmentation"} == result.keys() for result in results)
+    assert "| box" in (run / "test/one/report.md").read_text()
+
+
+def test_images_that_are_broken_or_missing_are_named(run: Path, coco: Path, tmp_path: Path) -> None:
+    plain = coco_files.content()
+    path = coco_files.write(tmp_path / "images", plain)
+    (tmp_path / "images/1.png").write_bytes(b"no image")
+    (tmp_path / "images/2.png").unlink()
+    changes = [f"data.val={path}", f"data.val_images={tmp_path}/images", "data.max_missing=0.5"]
+    tool("test.py", f"run={run}", "name=broken", "runtime.workers=0", *changes)
+    report = json.loads((run / "test/broken/report.json").read_text())
+    assert report["images"] == {**report["images"], "listed": 6, "failed": 2, "tested": 4}
+    assert [failure["video"] for failure in report["failures"]] == ["2.png", "1.png"]
+    assert report["census"]["missing"] == 1
+
+
+def test_keypoints_are_trained_and_tested(coco: Path, tmp_path: Path) -> None:
+    given = arguments(coco, tmp_path, "name=run", "optim.steps=2", "optim.milestones=[]", annotations="keypoints")
+    words = ["experiment=coco/mask_rcnn_r50_nl", "model=keypoint_rcnn_r50_nl", "model.num_keypoints=3"]
+    tool("train.py", *words, "model.head_blocks=4", *given)
+    tool("test.py", f"run={tmp_path}/run", "runtime.workers=0")
+    report = json.loads((tmp_path / "run/test/coco/report.json").read_text())
+    assert report["measured"] == ["box", "keypoint"]
+    assert report["keypoint_AP"] >= 0
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "no root": (["data.root=null", "data.train=nowhere.json"], "data.train: got nowhere.json, expected a JSON file"),
+    "no images": (["data.train_images=nowhere"], "data.train_images: got nowhere, expected the folder"),
+    "classes": (["data.num_classes=80"], "data.num_classes: got 80, expected 2, those of"),
+    "a setting of clips": (["clip.length=8"], "clip.length: got 8, but a DetectionConfig has no such setting"),
+    "a decoder": (["data.decoder=decord"], "data.decoder: got decord, but a DetectionConfig has no such setting"),
+    "compiled": (["runtime.compile=true"], "runtime.compile: got True, expected false"),
+    "an option of clips": (["model.stem=dense"], "model.stem: got dense, but a DetectionConfig has no such setting"),
+    "rates": (["optim.kind=rmsprop"], "optim.kind: got rmsprop, expected sgd or adamw"),
+    "keypoints": (["model.kind=keypoint_rcnn"], "its categories have no keypoints"),
+    "blocks": (["model.nonlocal_blocks=7"], "nonlocal_blocks: got 7, expected 0 or 1"),
+    "start": (["init.weights=nowhere.pth"], "nowhere.pth: no such file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_message(
+    case: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides, message = BAD[case]
+    given = ["experiment=coco/mask_rcnn_r50_nl", *arguments(coco, tmp_path, "name=bad")]
+    names = {word.partition("=")[0] for word in overrides}
+    said = error_of(capsys, "train.py", *(word for word in given if word.partition("=")[0] not in names), *overrides)
+    assert message in said
+    assert not list(tmp_path.glob("bad/checkpoints/*"))
+
+
+def test_settings_of_detectors_are_refused_for_clips(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Any] = [f"data.root={miniature}", f"runtime.runs={tmp_path}"]
+    assert "optim.bias_lr: got 2" in error_of(capsys, "train.py", *given, "optim.bias_lr=2.0")
+    said = error_of(capsys, "train.py", *given, "image.short_sides=[8]")
+    assert "image.short_sides: got [8], but a TrainConfig has no such setting" in said
