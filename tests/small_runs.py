@@ -38,7 +38,7 @@ OF_THE_RUN = (
     "num_skipped",
 )
 """The parts of a checkpoint that do not depend on how often it was interrupted."""
-MEASURED = ("clips_per_s", "data_wait")
+MEASURED = ("clips_per_s", "images_per_s", "data_wait")
 """The values of a log record that depend on the clock."""
 
 

@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-import nonlocal_video.cli.compose  # noqa: F401  # It tells Hydra of the settings.
+from nonlocal_video.cli.schema import settings_for
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.settings import DataConfig, settings_of
+from nonlocal_video.settings import DataConfig, TrainConfig, settings_of
 from tests import test_prepare_data
 from tests.test_prepare_data import error_of, prepare
 
@@ -63,7 +63,7 @@ def test_ucf101_becomes_lists_and_settings_that_a_run_takes(ucf101: Path, tmp_pa
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         overrides = ["experiment=kinetics/nl_i3d_r50_32x2", "data=local/ucf101"]
         cfg = compose("train", overrides=[f"hydra.searchpath=[file://{own_configs}]", *overrides])
-    data = settings_of(DataConfig, OmegaConf.to_container(cfg.data, resolve=True))
+    data = settings_of(DataConfig, settings_for(TrainConfig, OmegaConf.to_container(cfg, resolve=True))["data"])
     assert data == DataConfig(
         name="ucf101", root=str(root), train=str(out / "train.csv"), val=str(out / "val.csv"),
         classes=str(out / "classes.txt"), num_classes=2,

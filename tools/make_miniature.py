@@ -1,4 +1,4 @@
-"""Writes a miniature data set: python tools/make_miniature.py, or with --tables or --charades another."""
+"""Writes a miniature data set: python tools/make_miniature.py, or with --tables, --charades or --coco another."""
 
 import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nonlocal_video.data.prepare.miniature import TWO_QUESTIONS, make_miniature
 from nonlocal_video.data.prepare.miniature_charades import ACTIONS
+from nonlocal_video.data.prepare.miniature_coco import make_coco_miniature
 from nonlocal_video.data.prepare.miniature_tables import FOUR_QUESTIONS
 from nonlocal_video.data.workers import num_cpus
 
@@ -18,6 +19,8 @@ SETS = {
     "miniature_charades": (ACTIONS, 768, 240),
 }
 """By their folders in data/: what they show, and the numbers of training and testing videos."""
+COCO, COCO_SIZES = "miniature_coco", (800, 200)
+"""The folder of the one of images, and their numbers."""
 
 
 def main() -> None:
@@ -27,24 +30,26 @@ def main() -> None:
     for option, what in (
         ("tables", "four questions, for tables of ablations"),
         ("charades", "several actions a video"),
+        ("coco", "images with objects, in COCO's format"),
     ):
         which.add_argument(f"--{option}", dest="name", action="store_const", const=f"miniature_{option}", help=what)
     parser.add_argument("--folder", type=Path, help="default: data/miniature, data/miniature_tables, ...")
-    parser.add_argument("--train", type=int, help="training videos")
-    parser.add_argument("--val", type=int, help="testing videos")
+    parser.add_argument("--train", type=int, help="training videos, or images")
+    parser.add_argument("--val", type=int, help="testing videos, or images")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     arguments = parser.parse_args()
-    series, num_train, num_val = SETS[arguments.name]
-    folder = arguments.folder or Path("data") / arguments.name
+    folder, of_images = arguments.folder or Path("data") / arguments.name, arguments.name == COCO
+    num_train, num_val = COCO_SIZES if of_images else SETS[arguments.name][1:]
+    sizes = {
+        "num_train": num_train if arguments.train is None else arguments.train,
+        "num_val": num_val if arguments.val is None else arguments.val,
+        "seed": arguments.seed,
+    }
     try:
-        make_miniature(
-            folder,
-            series,
-            num_train=num_train if arguments.train is None else arguments.train,
-            num_val=num_val if arguments.val is None else arguments.val,
-            seed=arguments.seed,
-            processes=num_cpus(),
-        )
+        if of_images:
+            make_coco_miniature(folder, **sizes)
+        else:
+            make_miniature(folder, SETS[arguments.name][0], processes=num_cpus(), **sizes)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"the miniature data set is in {folder}")

@@ -138,6 +138,7 @@ def _on_images(plain: dict[str, Any]) -> RunConfig:
     """The settings of a run on images, whose task is the kind of its detector."""
     data, model = plain["data"], plain["model"]
     if data["num_classes"] is None:
+        expect(os.path.isfile(data["train"]), "data.train", data["train"], "a JSON file in COCO's format")
         data["num_classes"] = model["num_classes"] = count_categories(data["train"])
     return settings_of(RUNS.get(model["kind"], DetectionConfig), {**plain, "task": model["kind"]})
 

@@ -345,7 +345,7 @@ DISTINCT = list({network(wanted): key for key, wanted in WANTED.items()}.values(
 def test_network_of_a_row_trains_two_steps(name: str, row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At an eighth of the width. In the second step every kernel has a gradient: in the first, gamma = 0 stops it."""
     options, optim = on_meta(name, row).options, config_of(name, row).optim
-    monkeypatch.setitem(DEPTHS, options.depth, (DEPTHS[options.depth][0], 8))
+    monkeypatch.setitem(DEPTHS, options.depth, DEPTHS[options.depth]._replace(width=8))
     torch.manual_seed(0)
     length = 32 if options.norm == "affine" else 16  # 4 positions in time for the groups of res3, else 2.
     model = build_network(dataclasses.replace(options, clip_length=length, crop=64)).train()

@@ -42,8 +42,11 @@ def test_convolution_is_pytorchs_in_value_and_gradient(
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_convolution_keeps_the_layout_of_the_map(kernel: tuple[int, int, int]) -> None:
-    conv = Convolution(4, 6, kernel, bias=False)
+def test_convolution_keeps_the_layout_of_the_map(kernel: tuple[int, int, int], request: pytest.FixtureRequest) -> None:
+    """As runs have it, on several threads: on one PyTorch takes other convolutions for kernels over time."""
+    conv, threads = Convolution(4, 6, kernel, bias=False), torch.get_num_threads()
+    torch.set_num_threads(2)
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
     for layout in (LAST, FIRST):
         assert conv(torch.randn(2, 4, 5, 8, 9).contiguous(memory_format=layout)).is_contiguous(memory_format=layout)
 

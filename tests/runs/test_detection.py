@@ -1,6 +1,7 @@
 """Detectors by the tools: trained, killed, resumed, tested on several processes, and refused with one message."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ from safetensors.torch import load_file
 
 pytest.importorskip("pycocotools")
 
+from nonlocal_video.cli.compose import train_config
+from nonlocal_video.cli.tables import composed as compose_words
+from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import load_detector
+from nonlocal_video.models.placement import built_places
+from nonlocal_video.runs.recipe import CONFIGS, make_recipe
+from nonlocal_video.settings import DetectionConfig
 from tests.data import coco_files
 from tests.runs.test_main_job import error_of
 from tests.small_runs import differences, tool
@@ -74,10 +81,10 @@ def test_a_resumed_run_is_the_same_bit_for_bit_over_groups_of_both_orientations(
     for steps in (1, 4, 6):
         more = ["runtime.validate_every=3", "runtime.checkpoint_every=1", f"optim.steps={steps}"]
         train(coco, tmp_path, "name=run", *more)
-    kept = [one for one in differences(run, tmp_path / "run") if "validation" not in one]
+    kept = [one for one in differences(run, tmp_path / "run") if one != "files" and not one.startswith("/best")]
     weights = [load_file(folder / "model.safetensors") for folder in (run, tmp_path / "run")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert [one for one in kept if not one.startswith("/best")] == []
+    assert kept == [], "the shorter runs were validated at their ends, too: the best checkpoint is another"
 
 
 @pytest.mark.slow
@@ -117,6 +124,35 @@ def test_keypoints_are_trained_and_tested(coco: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "run/test/coco/report.json").read_text())
     assert report["measured"] == ["box", "keypoint"]
     assert report["keypoint_AP"] >= 0
+
+
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment/coco").glob("*.yaml"))
+STARTS = "machine.starts={imagenet_r50: r50.pth, imagenet_r101: r101.pth}"
+BLOCKS = {"nl": 1, "head": 4}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_composes_and_builds_the_detector_of_its_name(name: str) -> None:
+    config = train_config(*compose_words("train", [f"experiment=coco/{name}", "data.root=images", STARTS]))
+    assert isinstance(config, DetectionConfig)
+    with torch.device("meta"):
+        detector = Detector(config.model)
+    if "miniature" in name:
+        return
+    kind, depth, added = re.fullmatch(r"([a-z]+_rcnn)_([a-z]\d+)(?:_(nl|head))?", name).groups()  # type: ignore[union-attr]
+    assert (config.task, config.model.depth) == (kind, depth)
+    head = 4 if kind == "keypoint_rcnn" and added else 0
+    assert [place.stage for place in built_places(detector)] == ["res4"] * (added == "nl") + ["keypoint_head"] * head
+    assert (config.model.norm, config.model.frozen_stages, config.model.nonlocal_norm) == ("affine", 2, "none")
+    optim = config.optim
+    assert (optim.bias_lr, optim.momentum, optim.nesterov, optim.weight_decay) == (2.0, 0.9, False, 1e-4)
+    schedule = make_recipe(config, processes=8).schedule
+    assert schedule(0) == pytest.approx(schedule.base_lr / 3, rel=0.01)
+    assert schedule.base_lr == (0.01 if depth == "x152" else 0.02)
+    text = (CONFIGS / f"experiment/coco/{name}.yaml").read_text()
+    command = re.search(r"^# Run: python tools/train.py (.*)$", text, re.MULTILINE)
+    assert command, "its head says how to run it"
+    assert f"experiment=coco/{name}" in command[1]
 
 
 BAD: dict[str, tuple[list[str], str]] = {

@@ -156,10 +156,6 @@ def test_a_killed_rank_and_a_signal_end_two_ranks_and_the_run_resumes_to_the_sam
     assert run.log.read_text().count("error: ") == 1
     assert "process " in run.log.read_text()
     assert "of 2 was killed by SIGKILL" in run.log.read_text()
-    with started(run.command, run.log) as process:
-        goes_on(run, process)
-        process.terminate()
-        check_stopped(run, process, signal.SIGTERM, log=run.log)
     with started([*run.command, "runtime.workers=1"], run.log) as process:
         goes_on(run, process)
         os.killpg(process.pid, signal.SIGUSR2)  # All processes at once, those of the loader too, as Slurm does.

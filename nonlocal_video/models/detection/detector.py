@@ -80,6 +80,7 @@ class Detector(nn.Module):
         super().__init__()
         self.options = options
         self.training_sides: tuple[int, ...] = (options.short_side,)
+        """Short sides of images in training, of which one is drawn for each."""
         body = Body(options.body(), levels=options.levels, frozen_stages=options.frozen_stages)
         self.rcnn = _rcnn(options, Pyramid(body, out_channels=options.pyramid_width))
         if places := options.head_places():
@@ -93,11 +94,6 @@ class Detector(nn.Module):
     def body(self) -> Body:
         """The residual network."""
         return cast(Body, self.rcnn.backbone.body)
-
-    def train(self, mode: bool = True) -> "Detector":
-        """Training mode, with images of one of `training_sides`, or evaluation mode, with the options' size."""
-        self.rcnn.transform.min_size = self.training_sides if mode else (self.options.short_side,)
-        return super().train(mode)
 
     def lay_out(self, *, channels_last: bool) -> None:
         """Sets the memory format of the residual network."""
@@ -144,6 +140,7 @@ class Detector(nn.Module):
             if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
                 got = f"an image of shape {tuple(image.shape)} and {image.dtype}"
                 raise ValueError(f"got {got}, expected (3, H, W) of torch.uint8")
+        self.rcnn.transform.min_size = self.training_sides if self.training else (self.options.short_side,)
         with full_precision(images[0]):
             prepared = [self.body.normalise(image) for image in images]
         return self.rcnn(prepared, None if targets is None else list(targets))

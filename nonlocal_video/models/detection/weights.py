@@ -124,8 +124,10 @@ def start_detector(model: Detector, path: str, *, part: str | None = None) -> li
 def _start_from_detector(model: Detector, weights: dict[str, Tensor], path: str, kind: str) -> list[str]:
     """Copies the tensors of a detector; those that depend on the classes stay fresh where these are others."""
     own = model.state_dict()
-    # torchvision's detectors were trained with an epsilon of 0 in their frozen batch normalisation.
-    folded = fold_batch_norm(weights, kept=own, eps=0.0)
+    # torchvision's published detectors have an epsilon of 0 in their frozen batch normalisation, which counts nothing.
+    frozen = not any(name.endswith("num_batches_tracked") for name in weights)
+    folded = fold_batch_norm(weights, kept=own, eps=0.0 if frozen else model.options.bn_eps)
+    num_folded = len(weights) - len(folded)
     weights, _ = inflate_like(folded, own)
     fitting = {name: tensor for name, tensor in weights.items() if name in own and tensor.shape == own[name].shape}
     wrong = [name for name in weights if name not in fitting and not _has(name, (*_ADDED, *_PREDICTORS))]
@@ -137,6 +139,10 @@ def _start_from_detector(model: Detector, weights: dict[str, Tensor], path: str,
     model.load_state_dict(fitting, strict=False)
     fresh = [name for name in fresh if not name.endswith((".mean", ".std"))]
     lines = [f"started from {path}, {kind}: {len(fitting)} tensors"]
+    if frozen and num_folded:
+        lines.append(
+            "note: frozen batch normalisation is taken with an epsilon of 0, as torchvision's COCO weights have"
+        )
     return [*lines, f"fresh: {len(fresh)} tensors ({examples(fresh)})"] if fresh else lines
 
 
