@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -79,6 +80,11 @@ def read_image(path: str, *, upright: bool = False, size: tuple[int, int] | None
     # What Pillow raises for damaged chunks of a PNG, and for the size of a picture that would fill the memory.
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{os.path.basename(path)}: {error}") from error
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Writes pixels (H, W, 3) uint8 in the format of the path's extension."""
+    Image.fromarray(pixels).save(path)
 
 
 def _turned(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from nonlocal_video.data.decoders.frames import write_image
 from nonlocal_video.system.files import whole_file
 
 VERSION = 1
@@ -119,7 +119,7 @@ def make_coco_miniature(folder: Path, *, num_train: int, num_val: int, seed: int
         images.mkdir()
         scenes = {first + k + 1: draw_scene(first + k, seed=seed) for k in range(number)}
         for image_id, scene in tqdm(scenes.items(), desc=f"{folder.name} {part}", unit="image"):
-            Image.fromarray(draw_image(scene, noise=image_id)).save(images / f"{image_id:012d}.png")
+            write_image(images / f"{image_id:012d}.png", draw_image(scene, noise=image_id))
         for kind in ("instances", "person_keypoints"):
             text = json.dumps(_content(scenes, keypoints=kind == "person_keypoints"))
             with whole_file(folder / f"annotations/{kind}_{part}2017.json") as file:
