@@ -20,7 +20,7 @@ from nonlocal_video.system.files import whole_file
 
 VERSION = 1
 SIDE = 160
-LAMP_RADIUS = 9
+LAMP_RADIUS = 14
 DISTANCE = 70
 """From the lamp's centre to the nearest pixel of a shape, at least."""
 COLOURS = ((225, 60, 50), (60, 90, 230))
@@ -68,7 +68,7 @@ class Scene(NamedTuple):
 def draw_scene(index: int, *, seed: int) -> Scene:
     """Scene `index` of the endless series of this seed."""
     rng = np.random.default_rng((seed, 13, index))
-    along, across = int(rng.integers(10, SIDE - 10)), int(rng.integers(10, 24))
+    along, across = int(rng.integers(14, SIDE - 14)), int(rng.integers(14, 26))
     x, y = [(across, along), (SIDE - across, along), (along, across), (along, SIDE - across)][rng.integers(4)]
     colour, shapes = int(rng.integers(2)), list[Shape]()
     wanted = 0 if rng.random() < EMPTY else int(rng.integers(2, 4))
