@@ -7,13 +7,13 @@ import hydra
 from omegaconf import DictConfig
 
 from nonlocal_video.cli.compose import run_tool
-from nonlocal_video.cli.jobs import one_job, test, test_job_config
+from nonlocal_video.cli.jobs import one_job, test_job
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="test")
 def main(cfg: DictConfig) -> None:
     with one_job():
-        test(*test_job_config(cfg))
+        test_job(cfg)
 
 
 if __name__ == "__main__":

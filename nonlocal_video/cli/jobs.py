@@ -148,6 +148,14 @@ def _job_of(config: RunConfig) -> TrainingJob:
     return find_job(config)
 
 
+def test_job(cfg: DictConfig) -> None:
+    """One testing job of Hydra: a run, a file of weights, or somebody's results. Raises ValueError: as these do."""
+    if cfg.detections is None:
+        test(*test_job_config(cfg))
+    else:
+        detect.evaluate_file(str(cfg.detections), str(cfg.data.val), runs=str(cfg.runtime.runs))
+
+
 def test(config: TestConfig, settings: RunConfig) -> None:
     """Tests the run of these settings; raises ValueError: what a user can mend."""
     weights, notes = find_weights(Path(str(config.run)), config.weights, steps=settings.optim.steps)

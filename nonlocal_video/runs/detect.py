@@ -1,5 +1,6 @@
 """One test of a detector, in one process: from weights and images to the results file and the report."""
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -7,10 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nonlocal_video.data.coco.annotations import read_annotations, read_results
 from nonlocal_video.data.coco.dataset import TestingImages
 from nonlocal_video.data.loader import testing_loader
 from nonlocal_video.engine.checkpoint import read_checkpoint
 from nonlocal_video.engine.evaluate import Journal, evaluate, journals, read_journals
+from nonlocal_video.metrics.detection import FIELDS
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import load_detector
 from nonlocal_video.models.weights.file import load_weights
@@ -184,6 +187,34 @@ def _report(
     write_report(folder, report, results, precisions)
     for path in journals(folder):
         path.unlink()
+    _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
+
+
+def evaluate_file(results: str, annotations: str, *, runs: str) -> None:
+    """Evaluates a file of results in COCO's format, and writes a report below `runs`.
+
+    Raises:
+        ValueError: no such file, not in COCO's format, or results of other images or categories.
+    """
+    for setting, path in (("detections", results), ("data.val", annotations)):
+        expect(os.path.isfile(path), setting, path, "a JSON file in COCO's format")
+    found = read_results(results)
+    measured = [of for of, field in FIELDS.items() if found and all(field in result for result in found)] or ["box"]
+    listed = read_annotations(annotations, root=None, kind="faster_rcnn")
+    names: dict[str, Any] = {
+        "network": Path(results).stem,
+        "data": Path(annotations).stem,
+        "detections": results,
+    }
+    try:
+        report, precisions = build_report(
+            listed.content, found, measured=measured, categories=dict(listed.categories), failures=(), facts=names,
+            tested=len({result["image_id"] for result in found}),
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{results}: {error}") from error
+    folder = Path(runs) / names["network"] / "test" / names["data"]
+    write_report(folder, report, found, precisions)
     _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
 
 

@@ -152,6 +152,8 @@ class TestConfig:
     weights: File | None = None
     """A checkpoint, or best: that of the best single-clip validation; the newest if null. A .safetensors file needs no
     run: it says its network and clips."""
+    detections: File | None = None
+    """Anybody's file of results in COCO's format, instead of a run: it is evaluated on data.val=ANNOTATIONS.json."""
     name: str | None = None
     """The report's folder in the run's `test` folder; made from the protocol and the command line if null."""
     machine: parts.MachineConfig = field(default_factory=parts.MachineConfig)

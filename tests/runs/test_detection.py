@@ -116,6 +116,29 @@ def test_images_that_are_broken_or_missing_are_named(run: Path, coco: Path, tmp_
     assert report["census"]["missing"] == 1
 
 
+def test_results_of_anybody_are_evaluated(
+    run: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool("test.py", f"run={run}", "name=own", "runtime.workers=0")
+    results, runs = run / "test/own/results.json", f"runtime.runs={tmp_path}"
+    tool("test.py", f"detections={results}", f"data.val={coco}/instances.json", runs)
+    own = json.loads((run / "test/own/report.json").read_text())
+    other = json.loads((tmp_path / "results/test/instances/report.json").read_text())
+    measured = [key for key in own if key.startswith(("box_", "mask_"))]
+    assert {key: other[key] for key in measured} == {key: own[key] for key in measured}
+    (tmp_path / "none.json").write_text("[]")
+    tool("test.py", f"detections={tmp_path}/none.json", f"data.val={coco}/instances.json", runs)
+    assert json.loads((tmp_path / "none/test/instances/report.json").read_text())["box_AP"] == 0
+    for content, message in (
+        ('{"a": 1}', "expected a list of results"),
+        ('[{"image_id": 1}]', "image_id: got 1, expected"),
+    ):
+        (tmp_path / "wrong.json").write_text(content)
+        given = [f"detections={tmp_path}/wrong.json", f"data.val={coco}/instances.json", runs]
+        assert message in error_of(capsys, "test.py", *given)
+    assert "data.val: got None" in error_of(capsys, "test.py", f"detections={results}", runs)
+
+
 def test_keypoints_are_trained_and_tested(coco: Path, tmp_path: Path) -> None:
     given = arguments(coco, tmp_path, "name=run", "optim.steps=2", "optim.milestones=[]", annotations="keypoints")
     words = ["experiment=coco/mask_rcnn_r50_nl", "model=keypoint_rcnn_r50_nl", "model.num_keypoints=3"]

@@ -1,5 +1,6 @@
 """COCO's JSON: the images of a list and their objects, each checked, what cannot be used counted by its reason."""
 
+import json
 import math
 import os
 from collections import Counter
@@ -205,6 +206,17 @@ def _centred(points: list[float] | None) -> Iterator[float]:
     values = points or []
     for x, y, seen in zip(values[::3], values[1::3], values[2::3], strict=True):
         yield from (x + 0.5, y + 0.5, seen) if seen else (0.0, 0.0, 0.0)
+
+
+def read_results(path: str) -> list[dict[str, Any]]:
+    """Detections in COCO's format. Raises ValueError: the file is no list of objects."""
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: no JSON: {str(error)[:100]}") from error
+    if not isinstance(found, list) or not all(isinstance(result, dict) for result in found):
+        raise ValueError(f"{path}: got {type(found).__name__}, expected a list of results in COCO's format")
+    return found
 
 
 def mirror_of(keypoints: Sequence[str]) -> list[int]:
