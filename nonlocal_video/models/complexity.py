@@ -53,7 +53,7 @@ def complexity(model: Classifier, *, length: int, height: int, width: int) -> di
             if isinstance(module, nn.Conv3d | nn.Linear):
                 costs[_stage(name)].weights += module.weight.numel()
             if isinstance(module, nn.Conv3d | nn.Linear) or hasattr(module, "macs"):
-                hooks.enter_context(module.register_forward_hook(partial(_count, costs[_stage(name)])))
+                hooks.enter_context(module.register_forward_hook(partial(count_layer, costs[_stage(name)])))
         model.eval()(torch.zeros(1, 3, length, height, width, dtype=torch.uint8, device=device))
     model.train(training)
     return costs
@@ -64,9 +64,11 @@ def _stage(name: str) -> str:
     return name.removeprefix("backbone.").split(".")[0].replace("bn1", "conv1")
 
 
-def _count(cost: Cost, module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+def count_layer(cost: Cost, module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     """Adds what a layer or pairwise function has done, as a forward hook."""
-    if isinstance(module, nn.Conv3d | nn.Linear):
+    if isinstance(module, nn.ConvTranspose2d):  # Each value of its input meets a kernel for each output.
+        defined = executed = inputs[0].numel() // module.weight.shape[0] * module.weight.numel()
+    elif isinstance(module, nn.Conv3d | nn.Conv2d | nn.Linear):
         defined = executed = output.numel() // module.weight.shape[0] * module.weight.numel()
     else:
         theta, _, g = inputs
