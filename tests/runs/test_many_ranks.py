@@ -27,6 +27,7 @@ from tests.small_runs import (
     session,
     started,
     succeed,
+    tool,
     train_command,
     wait_until,
 )
@@ -81,7 +82,7 @@ def shared_out(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     command = train_command(miniature, runs, *FROZEN)
     for processes in (1, 4):
         devices = [f"optim.clips_per_device={4 // processes}", f"runtime.devices={processes}"]
-        succeed([*command, *devices, f"name=on_{processes}"], runs / "log")
+        tool("train.py", *command[2:], *devices, f"name=on_{processes}")
     nodes = [*command, "optim.clips_per_device=1", "name=on_2x2"]
     multi_node.train_on_nodes(multi_node.loopback(), nodes, runs / "on_2x2", processes=2, kill=False)
     return runs
@@ -126,7 +127,7 @@ class Undisturbed(NamedTuple):
 def undisturbed(miniature: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Undisturbed:
     """On as many processes as the parameter says."""
     command = train_command(miniature, tmp_path, *LONG, f"runtime.devices={request.param}")
-    succeed([*command, "name=whole"], tmp_path / "whole.log")
+    tool("train.py", *command[2:], "name=whole")
     return Undisturbed(tmp_path / "whole", [*command, "name=other"], tmp_path / "other", tmp_path / "other.log")
 
 
