@@ -236,6 +236,17 @@ def test_broken_and_missing_videos_are_named_and_the_rest_goes_on(
     assert not (tmp_path / "o.csv.failed.txt").exists()
 
 
+def test_one_class_of_many_folders_is_asked_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("run", "sit"):
+        (tmp_path / "set/videos" / name).mkdir(parents=True)
+        write_video(tmp_path / "set/videos" / name / "a.mp4", numbered_frames(3))
+    assert prepare(tmp_path / "set", "--out", tmp_path / "o.csv") == 0
+    said = capsys.readouterr().out
+    assert "videos is taken for the one class; if its 2 folders are the classes, name" in said
+    assert prepare(tmp_path / "set/videos", "--out", tmp_path / "p.csv") == 0
+    assert "taken for the one class" not in capsys.readouterr().out
+
+
 def test_a_video_that_takes_too_long_is_given_up(videos: Path, tmp_path: Path) -> None:
     write_video(videos / "zip up/long.mp4", (np.full((720, 1280, 3), k % 250, np.uint8) for k in range(100)))
     code = prepare(videos, "--out", tmp_path / "o.csv", "--resize", tmp_path / "small", "--time-limit", "0.1")

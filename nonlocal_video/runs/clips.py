@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from nonlocal_video.data.census.usable import hash_listed
@@ -141,4 +142,4 @@ class ClipRun:
     def test_command(self, folder: Path) -> str:
         """The command to type next; files do not name code, so a function of one's own is named again."""
         word = self.config.model.pairwise
-        return f"python tools/test.py run={folder}{f' {as_setting(word)}' if is_foreign(word) else ''}"
+        return f"python tools/test.py {quote(f'run={folder}')}{f' {as_setting(word)}' if is_foreign(word) else ''}"

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from nonlocal_video.data.coco.annotations import Picture, mirror_of, read_annotations
@@ -239,4 +240,4 @@ class ImageRun:
     def test_command(self, folder: Path) -> str:
         """The command to type next; files do not name code, so a function of one's own is named again."""
         word = self.config.model.pairwise
-        return f"python tools/test.py run={folder}{f' {as_setting(word)}' if is_foreign(word) else ''}"
+        return f"python tools/test.py {quote(f'run={folder}')}{f' {as_setting(word)}' if is_foreign(word) else ''}"

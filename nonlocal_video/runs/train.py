@@ -1,6 +1,7 @@
 """One training run, in one process: from its subject to the files of the run folder."""
 
 import json
+import shlex
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -202,7 +203,7 @@ class _Training:
         lines += [
             f"files in {self.folder}: {', '.join(sorted(file.name for file in self.folder.iterdir()))}",
             f"next: {self.subject.test_command(self.folder)}",
-            f"      tensorboard --logdir {self.config.runtime.runs}",
+            f"      tensorboard --logdir {shlex.quote(self.config.runtime.runs)}",
         ]
         self.say("\n".join(lines))
 

@@ -30,5 +30,12 @@ def test_tests_are_found_once_and_what_is_left_out_is_said(tmp_path: Path) -> No
         f"1 without accuracies, since their lists have no labels, in {tmp_path}/a/test: unlabelled",
         f"1 of weights without a run (no config.yaml above them), in {tmp_path}/weights/test: full_10",
     ]
+    run = made_run(tmp_path / "a", [0], name="further")
+    (run.test / "report.json").write_text(json.dumps({**run.report, "steps": 40, "step": 40}))
+    (tmp_path / "a/config.yaml").write_text("optim: {steps: 44}\n")
+    (further,) = [line for line in left_out(find_tests([tmp_path]).left_out) if "trained further" in line]
+    assert further.startswith("2 of runs that were trained further since (test those runs again)")
+    (tmp_path / "a/config.yaml").write_text("optim: {steps: 40}\n")
+    assert run.test in find_tests([tmp_path]).tests
     with pytest.raises(ValueError, match=r"no report\.json of a tested run here or below; 1 not trained to the end"):
         find_tests([tmp_path / "c"])

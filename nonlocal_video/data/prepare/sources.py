@@ -66,11 +66,19 @@ def read_folders(folder: Path, *, classes: list[str] | None) -> FoundLists:
 
 def _note(folder: Path, found: Folder) -> str:
     empty = len(found.classes) - len({entry.label for entry in found.entries})
+    deeper = {parts[1] for entry in found.entries if len(parts := Path(entry.video).parts) > 2}
+    lone = found.classes[0] if len(found.classes) == 1 and len(deeper) > 1 else None
     return (
         f"{folder}: {len(found.entries)} videos of {len(found.classes)} classes"
         + (f" ({found.num_of_frames} of them folders of frames)" if found.num_of_frames else "")
         + (f" ({empty} of them without videos)" if empty else "")
         + (f"; other files, ignored: {found.ignored}" if found.ignored else "")
+        + (
+            f"\nnote: {lone} is taken for the one class; if its {len(deeper)} folders are the classes, "
+            f"name {folder / lone} instead"
+            if lone
+            else ""
+        )
     )
 
 
@@ -186,7 +194,8 @@ def format_preset(name: str, settings: Mapping[str, str | int]) -> str:
     """The text of configs/data/local/NAME.yaml, whose paths do for every working directory; needs lists and classes."""
     if not {"train", "val"} <= settings.keys():
         raise ValueError(
-            "--name: got one list, expected one for training and one for evaluation, and a folder as --out"
+            "--name: got one list, expected one for training and one for evaluation (FOLDER/train and FOLDER/val, or "
+            "two lists), and a folder as --out; leave --name out for a list alone"
         )
     if "classes" not in settings:
         raise ValueError("--name: got no names of classes, expected --classes FILE")

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from statistics import median
 from typing import Any
 
@@ -113,7 +114,7 @@ def format_page(census: dict[str, Any], problems: Sequence[Problem], folder: Pat
         "## The usable videos",
         "\n".join(f"- {line}" for line in _usable_lines(census)),
         "## Using it",
-        ADVICE.format(list=census["list"], folder=folder),
+        ADVICE.format(list=quote(str(census["list"])), folder=quote(str(folder))),
         f"Made with `{census['command']}`. Made again, it examines only what is new or has changed.",
     ]
     return "\n\n".join(parts) + "\n"

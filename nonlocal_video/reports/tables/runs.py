@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nonlocal_video.reports.tables.unfinished import SETTINGS, unfinished_runs
 from nonlocal_video.reports.test.predictions import REPORT, label_ranks_of, read_predictions, scores_and_targets
-from nonlocal_video.system.plain import json_lines, read_json
+from nonlocal_video.system.plain import json_lines, read_json, read_yaml
 
 
 class Scored(NamedTuple):
@@ -132,13 +132,25 @@ def left_out(others: Mapping[str, Sequence[Path]]) -> list[str]:
 
 def _why_not(path: Path) -> str | None:
     """Why a table over runs cannot hold a report."""
-    report = read_json(path)
-    if "ensemble" in report:
-        return "of ensembles, not of runs"
-    if "protocol" not in report:
-        return "of an older version (test those runs again)"
-    if not report["labels"]:
-        return "without accuracies, since their lists have no labels"
-    if not (path.parent.parent.parent / SETTINGS).is_file():
-        return f"of weights without a run (no {SETTINGS} above them)"
-    return None
+    report, settings = read_json(path), path.parent.parent.parent / SETTINGS
+    reasons = {
+        "of ensembles, not of runs": "ensemble" in report,
+        "of an older version (test those runs again)": "protocol" not in report,
+        "of detectors, of which there are no tables yet": "measured" in report,
+        "without accuracies, since their lists have no labels": not report.get("labels"),
+        f"of weights without a run (no {SETTINGS} above them)": not settings.is_file(),
+    }
+    why = next((why for why, holds in reasons.items() if holds), None)
+    steps = report.get("steps")
+    if why is None and steps is not None and _steps_of(settings) not in (None, steps):
+        return "of runs that were trained further since (test those runs again)"
+    return why
+
+
+def _steps_of(settings: Path) -> int | None:
+    """The steps of a run by its settings; None if they do not say so, which is told where they are read as a whole."""
+    try:
+        steps = read_yaml(settings)["optim"]["steps"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return steps if isinstance(steps, int) else None
