@@ -23,6 +23,7 @@ from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.runs.folder import read_run, run_folder
 from nonlocal_video.runs.network import function_for, plain_model
+from nonlocal_video.runs.pictures import moved_images
 from nonlocal_video.runs.recipe import CONFIGS, check_machine
 from nonlocal_video.runs.weights import check_given, move, published_of, run_of_file
 from nonlocal_video.settings import (
@@ -203,15 +204,9 @@ def _data(config: TestConfig, run: TrainConfig) -> DataConfig:
 def _images(config: TestConfig, run: RunConfig) -> CocoConfig:
     """The run's images, where they are on this machine, with what the testing job says of them."""
     given = {key: value for key, value in config.data.items() if value is not None}
-    root = given.get("root") or config.machine.roots.get(run.choices["data"])
-    plain = asdict(run.data)
-    if root is not None and plain["root"] is not None:
-        for name in ("train", "train_images", "val", "val_images"):
-            if Path(plain[name]).is_relative_to(plain["root"]):
-                plain[name] = str(Path(root) / Path(plain[name]).relative_to(plain["root"]))
-    if "val" in given:
-        given = {"name": Path(str(given["val"])).stem, **given}
-    return settings_of(CocoConfig, {**plain, "root": root or plain["root"], **given}, where="data.")
+    named = {"name": Path(str(given["val"])).stem} if "val" in given else {}
+    there = moved_images(run.data, given.get("root") or config.machine.roots.get(run.choices["data"]))
+    return settings_of(CocoConfig, {**there, **named, **given}, where="data.")
 
 
 def _name_function(config: TestConfig, run: RunConfig) -> None:

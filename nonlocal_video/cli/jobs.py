@@ -11,7 +11,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from nonlocal_video.cli.compose import composed, evaluation_config, train_config
 from nonlocal_video.cli.tables import row_config, table_of
@@ -21,7 +21,8 @@ from nonlocal_video.runs import test as testing
 from nonlocal_video.runs import train as training
 from nonlocal_video.runs.clips import find_job
 from nonlocal_video.runs.folder import check_run, is_tested, is_trained, read_run, run_folder
-from nonlocal_video.runs.images import find_image_job, look_for_images
+from nonlocal_video.runs.images import find_image_job
+from nonlocal_video.runs.pictures import look_for_images
 from nonlocal_video.runs.start import check_start, keep_batch
 from nonlocal_video.runs.train import TrainingJob
 from nonlocal_video.runs.videos import look_for_videos
@@ -32,6 +33,8 @@ from nonlocal_video.system.launch import launch, started_by_srun, started_by_tor
 
 FITTING = {"model": "nl_i3d_r50", "clip": "32x2", "optim": "kinetics_400k"}
 """The paper's network, clips and schedule, by their groups of configs/; configs/train.yaml is for the miniature."""
+FITTING_IMAGES = {"model": "mask_rcnn_r50_nl", "clip": "coco", "optim": "detectron_1x"}
+"""The same for images with objects."""
 
 
 @contextmanager
@@ -82,7 +85,8 @@ def with_fitting(cfg: DictConfig, hydra: HydraConf) -> tuple[DictConfig, HydraCo
     own_list = "data.train" in named and "data" not in named  # The miniature is what a command line has without data=.
     if choices["experiment"] is not None or (choices["data"].startswith("miniature") and not own_list):
         return cfg, hydra
-    added = {group: name for group, name in FITTING.items() if group not in named}
+    fitting = FITTING_IMAGES if OmegaConf.to_container(cfg.data)["train_images"] else FITTING  # type: ignore[call-overload,index]
+    added = {group: name for group, name in fitting.items() if group not in named}
     fitted, settings = composed("train", [*given, *(f"{group}={name}" for group, name in added.items())])
     fitted.by_default = list(added)
     with read_write(settings), open_dict(settings):  # type: ignore[arg-type]

@@ -75,8 +75,9 @@ def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
 def contributions(model: nn.Module, batch: Batch, *, task: Task, precision: str) -> dict[str, float]:
     """The norm of W_z y, after its normalisation, over the norm of x (Eq. 6), for each non-local block.
 
-    It is a mean over the batch, 0 at initialisation, and named by the place of the block, such as res3.1. The plain
-    network runs as in testing, at fp32, bf16 or fp16; its mode and the random state stay as they were.
+    It is a mean over the batch, 0 at initialisation and where a block was given nothing, and named by the place of the
+    block, such as res3.1. The plain network runs as in testing, at fp32, bf16 or fp16; its mode and the random state
+    stay as they were.
     """
     blocks = [layer for layer in model.modules() if isinstance(layer, NonLocalBlock)]
     if not blocks:
@@ -92,6 +93,6 @@ def contributions(model: nn.Module, batch: Batch, *, task: Task, precision: str)
             hooks.enter_context(block.bn.register_forward_hook(lambda _, __, y: y_norms.append(norms(y))))
         task.forward(at_precision(model, precision), batch)
     return {
-        f"{place.stage}.{place.block}": float((y / x).mean())
+        f"{place.stage}.{place.block}": float((y / x).mean()) if len(x) else 0.0
         for place, x, y in zip(built_places(model), x_norms, y_norms, strict=True)
     }

@@ -19,8 +19,8 @@ from nonlocal_video.models.detection.weights import load_detector
 from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.reports.test.detection import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit, versions
-from nonlocal_video.runs.images import ListedImages, format_images
 from nonlocal_video.runs.network import own_function
+from nonlocal_video.runs.pictures import ListedImages, format_images
 from nonlocal_video.runs.weights import hash_weights
 from nonlocal_video.settings import DetectionConfig, TestConfig
 from nonlocal_video.settings.identity import config_hash, recipe_hash

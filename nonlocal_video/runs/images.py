@@ -1,110 +1,25 @@
 """A run on images with objects: its detector, its task, its batches, and what is said of them."""
 
-import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
 
-from nonlocal_video.data.coco.annotations import Picture, mirror_of, read_annotations
+from nonlocal_video.data.coco.annotations import mirror_of
 from nonlocal_video.data.coco.dataset import TestingImages, TrainingImages
-from nonlocal_video.data.lists.kinds import ask_disk
 from nonlocal_video.data.loader import Loader, shard_plan, step_plan
-from nonlocal_video.metrics.detection import pycocotools
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import save_detector, start_detector
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.runs.network import as_setting, is_foreign, own_function
-from nonlocal_video.runs.recipe import Recipe, describe_batch, describe_expected
-from nonlocal_video.settings import CocoConfig, DetectionConfig
+from nonlocal_video.runs.pictures import ListedImages, format_images, hash_pictures, look_for_images
+from nonlocal_video.runs.recipe import Recipe, describe_batch, describe_defaults, describe_expected
+from nonlocal_video.settings import DetectionConfig
 from nonlocal_video.settings.values import expect
 from nonlocal_video.system.distributed import local_device, rank, world_size
 from nonlocal_video.tasks.detection.task import DetectionTask, detection
 from nonlocal_video.types import ImageBatch
-
-
-class ListedImages(NamedTuple):
-    """The images of a JSON file, sorted by whether they can be used."""
-
-    pictures: list[Picture]
-    """To be used."""
-    missing: list[Picture]
-    categories: list[tuple[int, str]]
-    keypoints: list[str]
-    census: dict[str, Any]
-    """Counts, and a hash that is equal where the same images with the same objects were listed and used."""
-    content: dict[str, Any] | None
-    """The file, if it is evaluated with."""
-
-    @property
-    def category_ids(self) -> tuple[int, ...]:
-        """The ids of the categories in the order of the labels."""
-        return tuple(number for number, _ in self.categories)
-
-    @property
-    def classes(self) -> list[str]:
-        """The names of the categories in the order of the labels."""
-        return [name for _, name in self.categories]
-
-
-def look_for_images(data: CocoConfig, which: str, *, kind: str) -> ListedImages:
-    """The images of `data.train` or `data.val` that are there; of those to train on the ones with objects.
-
-    Raises:
-        ValueError: no or other annotations, another number of categories, or too many images are missing.
-    """
-    pycocotools()
-    path, folder = getattr(data, which), getattr(data, f"{which}_images")
-    expect(os.path.isfile(path), f"data.{which}", path, "a JSON file in COCO's format")
-    expect(os.path.isdir(folder), f"data.{which}_images", folder, "the folder of the images")
-    found = read_annotations(path, root=folder, kind=kind)
-    count = len(found.categories)
-    expect(data.num_classes in (None, count), "data.num_classes", data.num_classes, f"{count}, those of {path}")
-    there = dict(ask_disk(os.path.isfile, [picture.path for picture in found.pictures]))
-    missing = [picture for picture in found.pictures if not there[picture.path]]
-    present = [picture for picture in found.pictures if there[picture.path]]
-    used = [picture for picture in present if which == "val" or data.empty or _teaches(picture, kind)]
-    listed = len(found.pictures)
-    if len(missing) > data.max_missing * listed or not used:
-        names = ", ".join(picture.path for picture in missing[:3])
-        raise ValueError(
-            f"{path}: {len(missing)} of {listed} listed images are missing ({names}), {len(used)} can be used; "
-            f"data.max_missing={data.max_missing} allows {data.max_missing * listed:.0f}: check data.{which}_images"
-        )
-    census = {
-        "hash": _hash(used),
-        "listed": listed,
-        "missing": len(missing),
-        "without_objects": len(present) - len(used),
-        "objects": sum(len(picture.instances) for picture in used),
-        "left_out": found.left_out,
-    }
-    return ListedImages(
-        used, missing, found.categories, found.keypoints, census, found.content if which == "val" else None
-    )
-
-
-def _teaches(picture: Picture, kind: str) -> bool:
-    """Whether an image has objects, and for keypoints a visible one."""
-    if kind != "keypoint_rcnn":
-        return bool(picture.instances)
-    return any(any((instance.keypoints or ())[2::3]) for instance in picture.instances)
-
-
-def _hash(pictures: Iterable[Picture]) -> str:
-    lines = sorted(f"{picture.name} {picture.image_id} {len(picture.instances)}\n" for picture in pictures)
-    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:12]
-
-
-def format_images(census: dict[str, Any]) -> str:
-    """One line on the images of a list."""
-    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(census["left_out"].items())) or "nothing"
-    return (
-        f"census {census['hash']}: {census['listed']} images listed, {census['missing']} missing, "
-        f"{census['without_objects']} without objects not used, {census['objects']} objects; left out: {left_out}"
-    )
 
 
 class ImageJob(NamedTuple):
@@ -172,6 +87,7 @@ class ImageRun:
             format_images(self.job.train.census),
             f"images of short side {shown}, long side up to {options.long_side}"
             f"{', mirrored every second time' if config.image.flip else ''}",
+            *describe_defaults(config),
             *describe_batch(config, recipe, unit="images"),
             f"{kind}, weight decay {optim.weight_decay:g}{biases}",
             *describe_expected(config.choices.get("experiment")),
@@ -182,7 +98,7 @@ class ImageRun:
         """The data and the network in plain values, for checkpoints."""
         train = self.job.train
         return {
-            "listed_images": _hash([*train.pictures, *train.missing]),
+            "listed_images": hash_pictures([*train.pictures, *train.missing]),
             "present_images": train.census["hash"],
             "census": train.census,
             "options": self.network.plain_options(),

@@ -72,16 +72,22 @@ def describe_run(
         f"clips of {clip.length} frames, 1 of {clip.stride}{fps}, short side {clip.jitter[0]} to {clip.jitter[1]}, "
         f"crop {clip.crop}{', mirrored every second time' if clip.flip else ''}",
     ]
-    if config.by_default:
-        taken = " ".join(f"{group}={config.choices[group]}" for group in config.by_default)
-        folders = ", ".join(f"configs/{group}/" for group in config.by_default)
-        lines.append(f"note: by default, the paper's: {taken}; choose others of {folders} on the command line")
+    lines += describe_defaults(config)
     lines += [
         *describe_batch(config, recipe, unit="clips"),
         *_optimiser(config, model),
         *describe_expected(config.choices.get("experiment")),
     ]
     return "\n".join(lines)
+
+
+def describe_defaults(config: RunConfig) -> list[str]:
+    """The groups of settings that nobody chose."""
+    if not config.by_default:
+        return []
+    taken = " ".join(f"{group}={config.choices[group]}" for group in config.by_default)
+    folders = ", ".join(f"configs/{group}/" for group in config.by_default)
+    return [f"note: by default, the paper's: {taken}; choose others of {folders} on the command line"]
 
 
 def _videos(config: TrainConfig, census: dict[str, Any] | None, task: ClipTask) -> list[str]:

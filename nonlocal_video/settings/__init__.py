@@ -1,11 +1,10 @@
 """The settings: dataclasses that check themselves, one default in one place."""
 
+from nonlocal_video.settings.images import CocoConfig, ImageConfig
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.settings.parts import (
     ClipConfig,
-    CocoConfig,
     DataConfig,
-    ImageConfig,
     InitConfig,
     MachineConfig,
     OptimConfig,

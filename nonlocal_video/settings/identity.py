@@ -28,7 +28,7 @@ LATER = {
 """Settings that came later, with their defaults; where nobody set them a run is the one that it was without them."""
 UNNAMED = (
     "name", "run", "runtime", "machine", "data.root", "data.classes", "data.max_missing", "data.train_images",
-    "data.val_images",
+    "data.val_images", "detections",
     "data.train_census", "data.val_census", "save_views", "test", "dry_run", "row",
 )  # fmt: skip
 """Settings that do not go into the name of a run or of a report."""

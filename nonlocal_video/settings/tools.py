@@ -7,6 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from nonlocal_video.settings import parts
 from nonlocal_video.settings.detector import KINDS, Detector
+from nonlocal_video.settings.images import CocoConfig, ImageConfig
 from nonlocal_video.settings.network import Options
 from nonlocal_video.settings.values import CHECKED, Count, File, Files, Natural, Positive, expect
 
@@ -120,8 +121,8 @@ class DetectionConfig(RunConfig):
 
     task: Literal["faster_rcnn", "mask_rcnn", "keypoint_rcnn"]
     model: Detector
-    data: parts.CocoConfig
-    image: parts.ImageConfig
+    data: CocoConfig
+    image: ImageConfig
 
     def __post_init__(self) -> None:
         """Raises ValueError: a setting that detectors do not have."""

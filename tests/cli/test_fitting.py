@@ -6,7 +6,7 @@ from nonlocal_video.cli.compose import train_config
 from nonlocal_video.cli.jobs import with_fitting
 from nonlocal_video.cli.tables import composed
 from nonlocal_video.runs.recipe import describe_run, make_recipe
-from nonlocal_video.settings import TrainConfig
+from nonlocal_video.settings import DetectionConfig, TrainConfig
 from nonlocal_video.tasks import task_of
 from tests.test_configs import on_meta
 
@@ -31,6 +31,13 @@ def test_own_data_take_the_papers_network_clips_and_schedule_and_the_screen_says
     assert "note: by default, the paper's: model=nl_i3d_r50 clip=32x2 optim=kinetics_400k; choose others of" in said
     assert "clips of 32 frames, 1 of 2, short side 256 to 320, crop 224" in said
     assert config.name == "mine-num_classes_3"
+
+
+def test_images_with_objects_take_the_papers_detector() -> None:
+    config = train_config(*with_fitting(*composed("train", ["data=coco", "data.root=/v", "init.weights=null"])))
+    assert isinstance(config, DetectionConfig)
+    assert (config.model.name, config.image.short_sides, config.optim.steps) == ("mask_rcnn_r50_nl", [800], 90_000)
+    assert config.by_default == ["model", "clip", "optim"]
 
 
 def test_what_somebody_chose_stays() -> None:

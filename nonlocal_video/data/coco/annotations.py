@@ -11,9 +11,6 @@ from typing import Any, NamedTuple
 from nonlocal_video.data.coco.masks import Segmentation
 from nonlocal_video.system.plain import read_json
 
-Kind = str
-"""A word of `KINDS` of detectors: what objects have to have."""
-
 
 class Instance(NamedTuple):
     """An object that a detector is taught."""
@@ -54,8 +51,8 @@ class Annotations(NamedTuple):
     """The file as it is, but for ids of annotations, which are counted anew from 1: the evaluation needs the rest."""
 
 
-def read_annotations(path: str, *, root: str | None, kind: Kind) -> Annotations:
-    """Reads and checks a file of instances, or of person_keypoints.
+def read_annotations(path: str, *, root: str | None, kind: str) -> Annotations:
+    """Reads and checks a file of instances, or of person_keypoints, for a kind of detector.
 
     Crowds, boxes of no area within their image, and objects without a usable mask (for mask_rcnn) are left out of
     training, and counted.
@@ -164,7 +161,7 @@ def _instance(
     image: Mapping[str, Any],
     numbers: Mapping[int, int],
     *,
-    kind: Kind,
+    kind: str,
     num_keypoints: int,
     where: str,
 ) -> Instance | str:

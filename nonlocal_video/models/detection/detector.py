@@ -102,14 +102,14 @@ class Detector(nn.Module):
     def groups(self, *, backbone_lr: float = 1.0) -> list[ParameterGroup]:
         """The parameters by how they are trained; `backbone_lr` is the factor of the rate of the residual network."""
         body = {id(parameter) for parameter in self.body.parameters()}
-        norms = (nn.BatchNorm3d,)
-        plain = {id(p) for module in self.modules() if isinstance(module, norms) for p in module.parameters()}
+        norms = {id(p) for layer in self.modules() if isinstance(layer, nn.BatchNorm3d) for p in layer.parameters()}
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                bias = name.endswith(".bias") and id(parameter) not in plain and self.bias_lr != 1
+                norm = id(parameter) in norms
+                bias = name.endswith(".bias") and not norm and self.bias_lr != 1
                 rate = (backbone_lr if id(parameter) in body else 1.0) * (self.bias_lr if bias else 1.0)
-                groups.setdefault((rate, not bias and id(parameter) not in plain), []).append(parameter)
+                groups.setdefault((rate, not bias and not norm), []).append(parameter)
         return [ParameterGroup(groups[key], key[0], decays=key[1]) for key in sorted(groups)]
 
     def train_mode(self) -> None:

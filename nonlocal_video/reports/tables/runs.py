@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nonlocal_video.reports.tables.unfinished import SETTINGS, unfinished_runs
 from nonlocal_video.reports.test.predictions import REPORT, label_ranks_of, read_predictions, scores_and_targets
-from nonlocal_video.system.plain import json_lines, read_json, read_yaml
+from nonlocal_video.system.plain import check_folder, json_lines, read_json, read_yaml
 
 
 class Scored(NamedTuple):
@@ -150,6 +150,7 @@ def _why_not(path: Path) -> str | None:
 def _steps_of(settings: Path) -> int | None:
     """The steps of a run by its settings; None if they do not say so, which is told where they are read as a whole."""
     try:
+        check_folder(settings.parent)
         steps = read_yaml(settings)["optim"]["steps"]
     except (KeyError, TypeError, ValueError):
         return None
