@@ -37,7 +37,7 @@ class Picture(NamedTuple):
 
 
 class Annotations(NamedTuple):
-    """What a JSON file of COCO's says."""
+    """The content of a JSON file in COCO's format, checked."""
 
     pictures: list[Picture]
     """In the order of the file."""

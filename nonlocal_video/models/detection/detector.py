@@ -41,7 +41,7 @@ class _RegionHead(RPNHead):
 
 
 class _BoxPredictor(FastRCNNPredictor):
-    """The same for the classes and boxes of the box head."""
+    """torchvision's predictor of classes and boxes, in float32 at any precision."""
 
     def forward(self, x: Tensor) -> Any:
         with full_precision(x):
@@ -49,7 +49,7 @@ class _BoxPredictor(FastRCNNPredictor):
 
 
 class _MaskPredictor(MaskRCNNPredictor):
-    """The same for masks."""
+    """torchvision's predictor of masks, in float32 at any precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
@@ -57,7 +57,7 @@ class _MaskPredictor(MaskRCNNPredictor):
 
 
 class _KeypointPredictor(KeypointRCNNPredictor):
-    """The same for keypoints."""
+    """torchvision's predictor of keypoints, in float32 at any precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
