@@ -239,7 +239,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _given(plain: dict[str, Any]) -> dict[str, Any]:
-    """The same values. Raises ValueError: one of them nobody gave."""
+    """Passes composed values on. Raises ValueError: a setting without a default was not given."""
     missing = [key for key, value in flat(plain).items() if value == MISSING]
     if missing:
         hint = " (null begins with random weights)" if missing[-1] == "init.weights" else ""

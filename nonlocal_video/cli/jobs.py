@@ -34,7 +34,7 @@ from nonlocal_video.system.launch import launch, started_by_srun, started_by_tor
 FITTING = {"model": "nl_i3d_r50", "clip": "32x2", "optim": "kinetics_400k"}
 """The paper's network, clips and schedule, by their groups of configs/; configs/train.yaml is for the miniature."""
 FITTING_IMAGES = {"model": "mask_rcnn_r50_nl", "clip": "coco", "optim": "detectron_1x"}
-"""The same for images with objects."""
+"""The choices that are filled in for images with objects, where nobody made any."""
 
 
 @contextmanager

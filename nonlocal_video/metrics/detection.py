@@ -10,7 +10,7 @@ import numpy as np
 
 IOU_TYPES = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
 FIELDS = {"box": "bbox", "mask": "segmentation", "keypoint": "keypoints"}
-"""What a result says of each; pycocotools takes a result with several for one of boxes."""
+"""The field of a result that says a box, a mask or keypoints. pycocotools takes a result with several for a box."""
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 NUM_COCO_KEYPOINTS = 17
 OTHER_SIGMA = 0.05

@@ -22,7 +22,7 @@ class Depth(NamedTuple):
     width: int
     """A quarter of the channels that leave res2."""
     groups: int = 1
-    """Of the 3x3 convolutions (ResNeXt)."""
+    """Groups of the 3x3 convolutions (ResNeXt)."""
     group_width: int = 64
     """Channels of a group in res2, where `width` is 64."""
 

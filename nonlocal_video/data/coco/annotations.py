@@ -29,7 +29,7 @@ class Picture(NamedTuple):
 
     image_id: int
     name: str
-    """As the list says it."""
+    """The file name that the annotations give the image."""
     path: str
     height: int
     width: int

@@ -58,7 +58,7 @@ def _choice_among_copies(start: StoredNetwork) -> Iterator[str]:
 
 
 def _fresh_blocks(fresh: Sequence[str]) -> dict[str, str]:
-    """The added blocks that a file does not have, and what it lacks of those non-local ones that it has."""
+    """Lists the added blocks that a file lacks, and the missing tensors of the non-local blocks that it has."""
     blocks = [name.removesuffix("w_z.weight") for name in fresh if name.endswith(".w_z.weight")]
     residual = [name.removesuffix("conv1.weight") for name in fresh if name.endswith(".conv1.weight")]
     lacking = [name for name in fresh if ".nonlocal" in name and not name.startswith(tuple(blocks))]
