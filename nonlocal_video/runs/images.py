@@ -92,7 +92,7 @@ class ImageRun:
             f"frozen: {', '.join(frozen) or 'nothing'}",
             format_places(self.network),
             f"data {config.data.name}: {config.data.num_classes} categories",
-            "images not looked for" if self.job.train is None else format_images(self.job.train.census),
+            "not looked for" if self.job.train is None else format_images(self.job.train.census),
             f"images of short side {shown}, long side up to {options.long_side}"
             f"{', mirrored every second time' if config.image.flip else ''}",
             *describe_defaults(config),

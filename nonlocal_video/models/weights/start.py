@@ -79,7 +79,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _notes(model: Classifier, start: StoredNetwork, path: str) -> Iterator[str]:
     """Yields the options that the file's network has otherwise, and those for which the user's word is taken."""
-    options, told = model.plain_options(), start.told
+    options, told = vars(model.options), start.told
     for name in SHAPING + (BLOCK_SHAPING if any(".nonlocal" in name for name in start.weights) else ()):
         here, there = options[name], told.get(name, options[name])
         floats = isinstance(here, float) and isinstance(there, float)  # The released bn_eps is 1.0000001e-5.
