@@ -14,7 +14,7 @@ from nonlocal_video.cli.tables import CONFIGS, read_table
 from nonlocal_video.reports.tables.cells import origin_sheet
 from nonlocal_video.reports.tables.findings import FINDINGS, format_verdicts, judge
 from nonlocal_video.reports.tables.lines import TableLine
-from nonlocal_video.reports.tables.measures import shared_metrics
+from nonlocal_video.reports.tables.measures import main_metrics
 from nonlocal_video.reports.tables.paper import table_records, table_sheets
 from nonlocal_video.reports.tables.pivot import grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.tables.plots import draw
@@ -176,7 +176,7 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: FoundTests, arguments: 
     """A table over settings."""
     where = dict(pair.split("=", 1) for pair in arguments.where)
     kept = pick(runs, where)
-    metrics = arguments.metric or shared_metrics(run.report for run in kept)
+    metrics = arguments.metric or main_metrics(kept[0].report)
     made = grid(
         kept,
         rows=arguments.rows,

@@ -12,12 +12,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from nonlocal_video.cli.collect import cost_of
 from nonlocal_video.cli.jobs import row_job
 from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import FAILED
 from nonlocal_video.runs.dry_run import rehearse
 from nonlocal_video.runs.folder import is_tested, is_trained, run_folder
-from nonlocal_video.settings import RunConfig
+from nonlocal_video.runs.network import own_function
+from nonlocal_video.settings import DetectionConfig, RunConfig
 from nonlocal_video.settings.identity import changes
 
 DONE = "trained and tested"
@@ -72,6 +74,19 @@ def rehearse_job(cfg: DictConfig, config: RunConfig) -> None:
             lines.append("  in the paper: " + ", ".join(map("{} {:g}".format, table.metrics, row.paper)))
     print("\n".join(lines), flush=True)
     rehearse(config, awaited=awaited)
+    if isinstance(config, DetectionConfig):
+        print(_image_cost(config))
+
+
+def _image_cost(config: DetectionConfig) -> str:
+    """The cost of a detector for an image; its steps are not timed."""
+    model, cost = config.model, cost_of(config, own_function(config.model.pairwise))
+    if cost is None:
+        return "cost: not known, the pairwise function does not say its own"
+    return (
+        f"cost: {cost.parameters:,} parameters, {cost.macs / 1e9:.1f} GFLOPs (multiply-adds) for an image of "
+        f"{model.short_side}x{model.long_side} with {model.proposals} proposals and {model.detections} detections"
+    )
 
 
 def _state(config: RunConfig | None) -> str:

@@ -1,4 +1,4 @@
-"""A dry run: all that a start does before its first step, and what the run would cost, of clips by steps on noise."""
+"""A dry run: all that a start does before its first step, and then steps on noise, which tell what a run would cost."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,9 +10,6 @@ import torch
 
 from nonlocal_video.engine.step import TrainState, train_step
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.complexity import Cost
-from nonlocal_video.models.detection.complexity import detector_costs
-from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.runs.clips import ClipJob, ClipRun, find_job
 from nonlocal_video.runs.folder import check_run, run_folder
 from nonlocal_video.runs.images import ImageJob, find_image_job
@@ -33,10 +30,10 @@ _say = partial(print, flush=True)
 
 
 def rehearse(config: RunConfig, *, awaited: str | None = None) -> None:
-    """Checks what a start checks, tells what it tells, for the devices asked for, and what the run would cost.
+    """Checks what a start checks, tells what it tells, for the devices asked for, and times steps for half a minute.
 
-    Steps on clips are timed for half a minute; a detector's multiply-adds are counted. Nothing is written. Videos,
-    images and weights that nobody named are not looked for, and that is said.
+    Steps of detectors are not timed. Nothing is written. Videos, images and weights that nobody named are not looked
+    for, and that is said.
 
     Args:
         awaited: the run that is to leave the weights which this one begins with, if it is not trained yet.
@@ -66,7 +63,8 @@ def rehearse(config: RunConfig, *, awaited: str | None = None) -> None:
         state = fresh_state(config, run.network, recipe)
     for line in (run.describe(recipe), *notes):
         _say(line)
-    _say(_cost(run.config, recipe, state, run.network) if isinstance(run, ClipRun) else _count(run.network))
+    if isinstance(run, ClipRun):
+        _say(_cost(run.config, recipe, state, run.network))
 
 
 def _job(config: RunConfig) -> ClipJob | ImageJob:
@@ -76,21 +74,6 @@ def _job(config: RunConfig) -> ClipJob | ImageJob:
         return find_image_job(config) if there else ImageJob(config, None, None)
     assert isinstance(config, TrainConfig)
     return find_job(config) if there else ClipJob(config, None, None)
-
-
-def _count(network: Detector) -> str:
-    """The cost of a detector for an image."""
-    options, size = network.options, sum(parameter.numel() for parameter in network.parameters())
-    try:
-        with torch.device("meta"):
-            cost = sum(detector_costs(Detector(options)).values(), Cost())
-    except ValueError as error:
-        return f"cost: {size:,} parameters; multiply-adds are not known: {error}"
-    return (
-        f"cost: {size:,} parameters, {cost.macs / 1e9:.1f} GFLOPs (multiply-adds) for an image of "
-        f"{options.short_side}x{options.long_side} with {options.proposals} proposals and {options.detections} "
-        "detections; steps are not timed"
-    )
 
 
 def _cost(config: TrainConfig, recipe: Recipe, state: TrainState, model: Classifier) -> str:

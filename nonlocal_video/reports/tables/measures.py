@@ -1,7 +1,7 @@
 """What tests measure: which numbers of a report a table can have, and the words for what they are of."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 NUMBER = re.compile("top[0-9]|map|_A[PR]")
@@ -16,8 +16,6 @@ class Measure(NamedTuple):
     """What is tested."""
     seen: str
     """What a network sees at once, whose cost is counted, with its article."""
-    validation: str
-    """What validations while training are."""
     note: str
     size: str
     """The field of `Cost` that is shown as parameters."""
@@ -38,7 +36,7 @@ LABEL = Measure(
     "over the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip, as in the paper",
     counts=("{listed} / {missing} / {failed}", "{listed} / {missing} / {broken}"),
     counts_note="Videos: listed / missing / broken.",
-    validation="Single-clip validation over the steps", validated={"clip_top1": "single-clip top-1 (%)"},
+    validated={"clip_top1": "single-clip top-1 (%)"},
     logged={"top1": "training top-1 (%)", "loss": "training loss"},
     of_class="top-1 (percent of the class's videos)",
 )  # fmt: skip
@@ -53,7 +51,6 @@ OBJECTS = Measure(
     "the seeds. FLOPs are multiply-adds of an image of the largest size, with all proposals and detections",
     counts=("{listed} / {failed}", "{listed} / {missing} / {without_objects}"),
     counts_note="Images to test on: listed / missing or broken; to train on: listed / missing / without objects.",
-    validation="Validation over the steps",
     validated={f"{of}_AP": f"{of} AP (%)" for of in ("box", "mask", "keypoint")},
     logged={"loss": "training loss"},
     of_class="AP (%), of masks or keypoints where these are measured",
@@ -77,12 +74,6 @@ def main_metrics(report: Mapping[str, Any]) -> list[str]:
     if "measured" in report:
         return [f"{of}_AP" for of in reversed(report["measured"])]
     return ["map" if report.get("multi_label") else "top1"]
-
-
-def shared_metrics(reports: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Those that all of these tests have, or else those of the first one."""
-    first, *others = map(main_metrics, reports)
-    return [metric for metric in first if all(metric in other for other in others)] or first
 
 
 def title_of(metric: str, *, column: str = "") -> str:

@@ -10,7 +10,7 @@ from nonlocal_video.models.complexity import Cost
 from nonlocal_video.reports.tables import cells
 from nonlocal_video.reports.tables.lines import TableLine, by_seed, gain_of, has_interval
 from nonlocal_video.reports.tables.measures import measure_of, measure_of_report, title_of
-from nonlocal_video.reports.tables.runs import Listed, Run
+from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.tables.sheet import Sheet
 
 PAPER_DATA = ("kinetics400", "charades", "coco", "coco_keypoints")
@@ -60,7 +60,7 @@ class Usual(NamedTuple):
     """The protocol and the lists of most runs of a table; other runs are marked."""
 
     protocol: Mapping[str, Any]
-    listed: Listed
+    listed: tuple[int, frozenset[str]]
     train_listed: int | None
 
 
@@ -142,7 +142,7 @@ def _data_marks(run: Run, expected: Expected, usual: Usual | None) -> list[str]:
     if subset != expected.subset:
         marks.append(f"classes of {Path(subset).name} only" if subset else "all classes")
     if not marks and usual is not None and run.listed != usual.listed:
-        marks.append(f"other test {things}: {run.listed.number:,} listed, usually {usual.listed.number:,}")
+        marks.append(f"other test {things}: {run.listed[0]:,} listed, usually {usual.listed[0]:,}")
     if not marks and usual is not None and _train_listed(run) != usual.train_listed:
         marks.append(f"other training {things}: {_train_listed(run)} listed, usually {usual.train_listed}")
     return marks

@@ -37,14 +37,6 @@ class Scored(NamedTuple):
         return (ranks < int(k)).double().mean(dim=1)
 
 
-class Listed(NamedTuple):
-    """The videos or images of a list."""
-
-    number: int
-    names: frozenset[str] | str
-    """Of images a hash of them."""
-
-
 @dataclass(frozen=True)
 class Run:
     """A trained network and one test of it."""
@@ -82,12 +74,12 @@ class Run:
         return Scored(videos, classes, labels, label_ranks_of(predictions), clip_ranks)
 
     @cached_property
-    def listed(self) -> Listed:
-        """What the test's list has, whether it could be tested or not."""
+    def listed(self) -> tuple[int, frozenset[str]]:
+        """How many videos or images the test's list has, whether read or not, and their names; a hash of images."""
         if measure_of_report(self.report) is OBJECTS:
-            return Listed(self.report["images"]["listed"], self.report["listed_images"])
+            return self.report["images"]["listed"], frozenset([self.report["listed_images"]])
         names = frozenset(self.scored.videos) | {failure["video"] for failure in self.report["failures"]}
-        return Listed(len(names), names)
+        return len(names), names
 
     def records(self, name: str) -> list[dict[str, float]]:
         """The records of metrics.jsonl or validation.jsonl, up to what a killed run left half written."""
