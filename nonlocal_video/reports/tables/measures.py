@@ -47,8 +47,8 @@ LABELS = LABEL._replace(
 )
 OBJECTS = Measure(
     title="Average precision", things="images", seen="an image", size="parameters",
-    note="Percent, over all listed images, in a missing or broken one nothing is found; mean ± standard deviation over "
-    "the seeds. FLOPs are multiply-adds of an image of the largest size, with all proposals and detections",
+    note="Percent over all listed images, a missing or broken one counts as nothing found; mean ± standard deviation "
+    "over the seeds. FLOPs are multiply-adds of an image of the largest size, with all proposals and detections",
     counts=("{listed} / {failed}", "{listed} / {missing} / {without_objects}"),
     counts_note="Images to test on: listed / missing or broken; to train on: listed / missing / without objects.",
     validated={f"{of}_AP": f"{of} AP (%)" for of in ("box", "mask", "keypoint")},
