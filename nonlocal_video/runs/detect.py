@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from nonlocal_video.data.coco.annotations import read_annotations, read_results
 from nonlocal_video.data.coco.dataset import TestingImages
+from nonlocal_video.data.coco.usable import format_images
 from nonlocal_video.data.loader import testing_loader
 from nonlocal_video.engine.checkpoint import read_checkpoint
 from nonlocal_video.engine.evaluate import Journal, evaluate, journals, read_journals
@@ -20,7 +21,7 @@ from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.reports.test.detection import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.network import own_function
-from nonlocal_video.runs.pictures import ListedImages, format_images
+from nonlocal_video.runs.pictures import ListedImages
 from nonlocal_video.runs.weights import hash_weights
 from nonlocal_video.settings import DetectionConfig, TestConfig
 from nonlocal_video.settings.identity import config_hash, recipe_hash
