@@ -126,12 +126,20 @@ def test_results_of_anybody_are_evaluated(
     other = json.loads((tmp_path / "results/test/instances/report.json").read_text())
     measured = [key for key in own if key.startswith(("box_", "mask_"))]
     assert {key: other[key] for key in measured} == {key: own[key] for key in measured}
+    assert len(own["worst"]) == 5, "no image with objects is found whole by a network of six steps"
+    assert other["worst"] == [], "there are no images beside the list"
+    page = (run / "test/own/report.md").read_text()
+    assert all((run / "test/own" / one["file"]).is_file() and one["file"] in page for one in own["worst"])
     (tmp_path / "none.json").write_text("[]")
     tool("test.py", f"detections={tmp_path}/none.json", f"data.val={coco}/instances.json", runs)
     assert json.loads((tmp_path / "none/test/instances/report.json").read_text())["box_AP"] == 0
     for content, message in (
         ('{"a": 1}', "expected a list of results"),
         ('[{"image_id": 1}]', "image_id: got 1, expected"),
+        (
+            '[{"image_id": 10, "segmentation": {"size": [48, 64], "counts": [0, 10]}}]',
+            "result 0: segmentation: got {'size'",
+        ),
     ):
         (tmp_path / "wrong.json").write_text(content)
         given = [f"detections={tmp_path}/wrong.json", f"data.val={coco}/instances.json", runs]
