@@ -23,6 +23,7 @@ from nonlocal_video.models.detection.weights import load_detector
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.runs.recipe import CONFIGS, make_recipe
 from nonlocal_video.settings import DetectionConfig
+from nonlocal_video.tasks.detection.results import ImageJudge
 from tests.data import coco_files
 from tests.runs.test_main_job import error_of
 from tests.small_runs import ROOT, differences, newest_step, tool
@@ -153,20 +154,49 @@ def test_images_that_are_broken_or_missing_are_named(run: Path, coco: Path, tmp_
     assert report["census"]["missing"] == 1
 
 
-def test_results_of_anybody_are_evaluated(
-    run: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def own(run: Path) -> Path:
+    """The folder of its test."""
     tool("test.py", f"run={run}", "name=own", "runtime.workers=0")
-    results, runs = run / "test/own/results.json", f"runtime.runs={tmp_path}"
+    return run / "test/own"
+
+
+def test_a_killed_test_goes_on_and_counts_every_image_once(
+    run: Path, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish, done = ImageJudge.finish, list[object]()
+
+    def finish_or_end(judge: ImageJudge, pending: Any) -> Any:
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(pending)
+        return finish(judge, pending)
+
+    words = [f"run={run}", "name=again", "runtime.workers=0"]
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageJudge, "finish", finish_or_end)
+        with pytest.raises(SystemExit):
+            tool("test.py", *words)
+    assert not (run / "test/again/results.json").exists()
+    tool("test.py", *words)
+    assert "goes on: 4 images were tested before" in capsys.readouterr().out
+    assert (run / "test/again/results.json").read_bytes() == (own / "results.json").read_bytes()
+    assert not list((run / "test/again").glob("unfinished*"))
+
+
+def test_results_of_anybody_are_evaluated(
+    run: Path, own: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, runs = own / "results.json", f"runtime.runs={tmp_path}"
     tool("test.py", f"detections={results}", f"data.val={coco}/instances.json", runs)
-    own = json.loads((run / "test/own/report.json").read_text())
+    mine = json.loads((own / "report.json").read_text())
     other = json.loads((tmp_path / "results/test/instances/report.json").read_text())
-    measured = [key for key in own if key.startswith(("box_", "mask_"))]
-    assert {key: other[key] for key in measured} == {key: own[key] for key in measured}
-    assert len(own["worst"]) == 5, "no image with objects is found whole by a network of six steps"
+    measured = [key for key in mine if key.startswith(("box_", "mask_"))]
+    assert {key: other[key] for key in measured} == {key: mine[key] for key in measured}
+    assert len(mine["worst"]) == 5, "no image with objects is found whole by a network of six steps"
     assert other["worst"] == [], "there are no images beside the list"
-    page = (run / "test/own/report.md").read_text()
-    assert all((run / "test/own" / one["file"]).is_file() and one["file"] in page for one in own["worst"])
+    page = (own / "report.md").read_text()
+    assert all((own / one["file"]).is_file() and one["file"] in page for one in mine["worst"])
     (tmp_path / "none.json").write_text("[]")
     tool("test.py", f"detections={tmp_path}/none.json", f"data.val={coco}/instances.json", runs)
     assert json.loads((tmp_path / "none/test/instances/report.json").read_text())["box_AP"] == 0
