@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
+from torchvision.transforms.v2.functional import resize
 
 from nonlocal_video.data.coco.annotations import Picture
 from nonlocal_video.data.coco.dataset import read_sample
 from nonlocal_video.data.coco.masks import decode_mask
+from nonlocal_video.data.decoders.frames import write_image
 from nonlocal_video.metrics.detection import FIELDS, SCORE, Outcome
 from nonlocal_video.reports.test.objects import draw_objects
 from nonlocal_video.reports.texts import table
@@ -21,6 +22,8 @@ from nonlocal_video.types import Failure
 
 FOLDER = "worst"
 NUMBER = 12
+WIDEST = 1600
+"""Pixels of both sides together."""
 RIGHT, WRONG = (0, 158, 115), (213, 94, 0)
 """Green and orange that the colour-blind tell apart, too."""
 LEGEND = """Those with the most missed objects and false detections together, at a score of {score} or more and an \
@@ -89,12 +92,13 @@ def _panel(image: Tensor, objects: Sequence[Mapping[str, Any]]) -> Tensor:
 
 
 def _save(path: Path, panels: Sequence[Tensor]) -> None:
-    """Writes panels side by side, no more than 1600 pixels wide."""
+    """Writes panels side by side."""
     gap = torch.full((3, panels[0].shape[1], 8), 255, dtype=torch.uint8)
-    pixels = torch.cat([panels[0], gap, *panels[1:]], dim=2).permute(1, 2, 0)
-    picture = Image.fromarray(pixels.numpy())
-    picture.thumbnail((1600, 1600))
-    picture.save(path, quality=88)
+    pixels = torch.cat([panels[0], gap, *panels[1:]], dim=2)
+    height, width = pixels.shape[1:]
+    if width > WIDEST:
+        pixels = resize(pixels, [round(height * WIDEST / width), WIDEST])
+    write_image(path, pixels.permute(1, 2, 0).numpy())
 
 
 def page_parts(worst: Sequence[Mapping[str, Any]], *, of: str) -> list[str]:
