@@ -157,7 +157,8 @@ def test_job(cfg: DictConfig) -> None:
     if cfg.detections is None:
         test(*test_job_config(cfg))
     else:
-        detect.evaluate_file(str(cfg.detections), str(cfg.data.val), runs=str(cfg.runtime.runs))
+        words = {"images": cfg.data.val_images, "runs": str(cfg.runtime.runs)}
+        detect.evaluate_file(str(cfg.detections), str(cfg.data.val), **words)
 
 
 def test(config: TestConfig, settings: RunConfig) -> None:

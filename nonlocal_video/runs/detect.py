@@ -2,14 +2,16 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nonlocal_video.data.coco.annotations import read_annotations, read_results
+from nonlocal_video.data.coco.annotations import Picture, read_annotations, read_results
 from nonlocal_video.data.coco.dataset import TestingImages
+from nonlocal_video.data.coco.masks import fault_of
+from nonlocal_video.data.coco.usable import format_images, hash_pictures
 from nonlocal_video.data.loader import testing_loader
 from nonlocal_video.engine.checkpoint import read_checkpoint
 from nonlocal_video.engine.evaluate import Journal, evaluate, journals, read_journals
@@ -20,7 +22,7 @@ from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.reports.test.detection import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.network import own_function
-from nonlocal_video.runs.pictures import ListedImages, format_images, hash_pictures
+from nonlocal_video.runs.pictures import ListedImages
 from nonlocal_video.runs.weights import hash_weights
 from nonlocal_video.settings import DetectionConfig, TestConfig
 from nonlocal_video.settings.identity import config_hash, recipe_hash
@@ -187,14 +189,17 @@ def _report(
         job.images.content, results, measured=MEASURED[job.run.task], categories=categories,
         failures=[*missing, *failures], facts=facts, tested=len(found),
     )  # fmt: skip
-    write_report(folder, report, results, precisions)
+    objects = job.images.content["annotations"]
+    write_report(folder, report, results, precisions, objects=objects, pictures=job.images.pictures)
     for path in journals(folder):
         path.unlink()
     _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
 
 
-def evaluate_file(results: str, annotations: str, *, runs: str) -> None:
+def evaluate_file(results: str, annotations: str, *, images: str | None, runs: str) -> None:
     """Evaluates a file of results in COCO's format, and writes a report below `runs`.
+
+    The worst images are drawn from the folder `images`, or from that of the annotations.
 
     Raises:
         ValueError: no such file, not in COCO's format, or results of other images or categories.
@@ -203,7 +208,9 @@ def evaluate_file(results: str, annotations: str, *, runs: str) -> None:
         expect(os.path.isfile(path), setting, path, "a JSON file in COCO's format")
     found = read_results(results)
     measured = [of for of, field in FIELDS.items() if found and all(field in result for result in found)] or ["box"]
-    listed = read_annotations(annotations, root=None, kind="faster_rcnn")
+    kinds = {MEASURED[kind][-1]: kind for kind in MEASURED}
+    listed = read_annotations(annotations, root=images, kind=kinds[measured[-1]])
+    _check_masks(found, listed.pictures, where=results)
     names: dict[str, Any] = {
         "network": Path(results).stem,
         "data": Path(annotations).stem,
@@ -217,8 +224,21 @@ def evaluate_file(results: str, annotations: str, *, runs: str) -> None:
     except ValueError as error:
         raise ValueError(f"{results}: {error}") from error
     folder = Path(runs) / names["network"] / "test" / names["data"]
-    write_report(folder, report, found, precisions)
+    objects, pictures = listed.content["annotations"], listed.pictures
+    write_report(folder, report, found, precisions, objects=objects, pictures=pictures)
     _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
+
+
+def _check_masks(results: Sequence[Mapping[str, Any]], pictures: Iterable[Picture], *, where: str) -> None:
+    """Raises ValueError: a mask that does not fit its image, of which pycocotools would compute some number."""
+    sizes = {picture.image_id: [picture.height, picture.width] for picture in pictures}
+    for row, result in enumerate(results):
+        size = sizes.get(result.get("image_id", 0))
+        if size and "segmentation" in result and fault_of(result["segmentation"], size):
+            got = f"segmentation: got {result['segmentation']!r:.100}"
+            raise ValueError(
+                f"{where}: result {row}: {got}, expected a code of {size[0]}x{size[1]} pixels, as its image"
+            )
 
 
 def _say(text: str) -> None:

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from nonlocal_video.data.coco.annotations import mirror_of
 from nonlocal_video.data.coco.dataset import TestingImages, TrainingImages
+from nonlocal_video.data.coco.usable import format_images, hash_pictures
 from nonlocal_video.data.loader import Loader, shard_plan, step_plan
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import save_detector, start_detector
 from nonlocal_video.models.placement import format_places
 from nonlocal_video.runs.network import as_setting, is_foreign, own_function
-from nonlocal_video.runs.pictures import ListedImages, format_images, hash_pictures, look_for_images
+from nonlocal_video.runs.pictures import ListedImages, look_for_images
 from nonlocal_video.runs.recipe import Recipe, describe_batch, describe_defaults, describe_expected
 from nonlocal_video.settings import DetectionConfig
 from nonlocal_video.settings.values import expect
