@@ -16,6 +16,7 @@ from nonlocal_video.cli.tables import composed as compose_words
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import load_detector
 from nonlocal_video.models.placement import built_places
+from nonlocal_video.runs.predict_images import ImagePredictor
 from nonlocal_video.runs.recipe import CONFIGS, make_recipe
 from nonlocal_video.settings import DetectionConfig
 from tests.data import coco_files
@@ -85,6 +86,29 @@ def test_a_resumed_run_is_the_same_bit_for_bit_over_groups_of_both_orientations(
     weights = [load_file(folder / "model.safetensors") for folder in (run, tmp_path / "run")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert kept == [], "the shorter runs were validated at their ends, too: the best checkpoint is another"
+
+
+def test_predictions_are_the_results_of_a_test(run: Path, coco: Path, tmp_path: Path) -> None:
+    tool("test.py", f"run={run}", "name=whole", "runtime.workers=0")
+    expected = json.loads((run / "test/whole/results.json").read_text())
+    assert len(expected) > 10
+    given = [f"image={coco}/instances.json", f"data.root={coco}/images", "min_score=0", "format=coco"]
+    for number, weights in enumerate((run, run / "model.safetensors", run / "checkpoints/step_00000006.pt")):
+        out = tmp_path / f"{number}.json"
+        tool("predict.py", f"weights={weights}", *given, "runtime.workers=0", f"out={out}")
+        results = json.loads(out.read_text())
+        assert all(one.pop("class") == {3: "square", 17: "bar"}[one["category_id"]] for one in results)
+        assert all(one.pop("file_name") == f"{one['image_id'] - 10}.png" for one in results)
+        assert results == expected
+    content = torch.load(run / "checkpoints/step_00000006.pt", weights_only=True)
+    del content["facts"]["categories"]  # As of a network of videos.
+    torch.save(content, tmp_path / "clips.pt")
+    for weights, message in (
+        (tmp_path / "clips.pt", "got a network of videos, expected a detector of images"),
+        (tmp_path, r"model\.safetensors, which training writes at its end: it is not there yet"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ImagePredictor(weights)
 
 
 @pytest.mark.slow
