@@ -89,7 +89,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit_over_groups_of_both_orientations(
 
 
 def test_predictions_are_the_results_of_a_test(run: Path, coco: Path, tmp_path: Path) -> None:
-    tool("test.py", f"run={run}", "name=whole", "runtime.workers=0")
+    tool("test.py", f"run={run}", f"weights={run}/model.safetensors", "name=whole", "runtime.workers=0")
     expected = json.loads((run / "test/whole/results.json").read_text())
     assert len(expected) > 10
     given = [f"image={coco}/instances.json", f"data.root={coco}/images", "min_score=0", "format=coco"]
