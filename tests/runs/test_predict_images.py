@@ -227,6 +227,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "devices": (["image=a.png", "runtime.devices=2"], "runtime.devices: got 2, expected 1"),
     "video": (["video=a.mp4"], "a detector of images, expected a network of videos"),
     "folder": (["image=EMPTY"], "EMPTY: got no images, expected some (jpg, jpeg, png, webp, bmp)"),
+    "root": (["image=a.png", "data.root=gone"], "data.root: got gone, expected an existing folder"),
     "list": (["image=EMPTY.txt"], "EMPTY.txt: the list is empty"),
     "own folder": (["image=IMAGES", "draw=IMAGES"], "expected a folder without these images"),
 }

@@ -8,6 +8,7 @@ from nonlocal_video.data.decoders.frames import FRAME_FORMATS
 from nonlocal_video.data.lists.kinds import Ignored, extension_of
 from nonlocal_video.data.lists.pathlist import read_path_list
 from nonlocal_video.data.lists.text import is_text
+from nonlocal_video.settings.values import expect
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -24,8 +25,9 @@ def find_pictures(images: Images, *, root: str | None, note: Callable[[str], obj
         note: is told which files of a folder are no images.
 
     Raises:
-        ValueError: a folder without images, a bad list, or two images of one id.
+        ValueError: no such root, a folder without images, a bad list, or two images of one id.
     """
+    expect(root is None or os.path.isdir(root), "data.root", root, "an existing folder")
     pictures = list[Picture]()
     for path in [os.fspath(path) for path in ([images] if isinstance(images, str | os.PathLike) else images)]:
         if os.path.isdir(path):
