@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nonlocal_video.models import NonLocalBlock, build_model, load_model
     from nonlocal_video.runs.predict import Predictor
+    from nonlocal_video.runs.predict_images import ImagePredictor
 
 __version__ = "0.1.0"
-__all__ = ["NonLocalBlock", "Predictor", "build_model", "load_model"]
+__all__ = ["ImagePredictor", "NonLocalBlock", "Predictor", "build_model", "load_model"]
+_RUNS = {"Predictor": "nonlocal_video.runs.predict", "ImagePredictor": "nonlocal_video.runs.predict_images"}
 
 
 def __getattr__(name: str) -> Any:
     """The public names are imported when they are used: PyTorch takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "nonlocal_video.runs.predict" if name == "Predictor" else "nonlocal_video.models"
-    return getattr(import_module(module), name)
+    return getattr(import_module(_RUNS.get(name, "nonlocal_video.models")), name)

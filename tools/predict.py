@@ -1,19 +1,20 @@
-"""Says what videos show: python tools/predict.py weights=FILE.safetensors video=PATH_OR_FOLDER_OR_LIST"""
+"""Says what videos show, or which objects images show.
+
+python tools/predict.py weights=FILE.safetensors video=PATH_OR_FOLDER_OR_LIST
+python tools/predict.py weights=FILE.safetensors image=PATH_OR_FOLDER_OR_LIST
+"""
 
 import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 
 # isort: split
-import csv
-import io
-import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import hydra
 import numpy as np
@@ -23,14 +24,18 @@ from tqdm import tqdm
 
 from nonlocal_video.cli.compose import run_tool
 from nonlocal_video.cli.jobs import one_job
+from nonlocal_video.data.decoders.frames import write_image
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import read_model_file
-from nonlocal_video.models.weights.given import SOURCES, check_network
+from nonlocal_video.models.weights.given import SOURCES, check_network, in_run
+from nonlocal_video.reports.test.printed import Predicted, printed
 from nonlocal_video.reports.test.report import protocol_words
 from nonlocal_video.reports.test.timeline import draw_timeline, write_timeline
 from nonlocal_video.runs.network import function_for
-from nonlocal_video.runs.predict import Predictor, Result
+from nonlocal_video.runs.predict import Predictor
+from nonlocal_video.runs.predict_images import ImagePredictor, read_detector
 from nonlocal_video.settings import PredictConfig, settings_of
+from nonlocal_video.settings.values import expect
 from nonlocal_video.system.files import whole_file
 from nonlocal_video.types import Entry
 
@@ -45,21 +50,8 @@ def main(cfg: DictConfig) -> None:
     with one_job():
         config = settings(cfg)
         config.protocol.name = HydraConfig.get().runtime.choices["protocol"]
-        predictor = Predictor(
-            config.weights,
-            pairwise=own_pairwise(config),
-            protocol=config.protocol,
-            data=config.data,
-            runtime=config.runtime,
-        )
-        entries = predictor.find(config.video, note=note)
-        if predictor.note:
-            note(f"note: {predictor.note}")
-        if not config.features:
-            note(f"scores: {averaged(predictor, between_clips(config))}")
-        work = write_features if config.features else write_predictions
-        done = work(config, predictor, entries)
-    note(f"{done} of {len(entries)} videos predicted, {len(entries) - done} failed")
+        done, total = (predict_images if config.image else predict_videos)(config)
+    note(f"{done} of {total} {config.kind}s predicted, {total - done} failed")
     if not done:
         sys.exit(1)
 
@@ -70,10 +62,11 @@ def settings(cfg: DictConfig) -> PredictConfig:
     Raises:
         ValueError: a missing or impossible value.
     """
-    missing = [key for key in ("weights", "video") if OmegaConf.is_missing(cfg, key) or not cfg[key]]
+    no_weights = OmegaConf.is_missing(cfg, "weights") or not cfg.weights
+    missing = ["weights=..."] * no_weights + ["video=... or image=..."] * (not cfg.video and not cfg.image)
     if missing:
-        hint = f"; {SOURCES}" if "weights" in missing else ""
-        raise ValueError(f"these settings need a value: {', '.join(f'{key}=...' for key in missing)}{hint}")
+        hint = f"; {SOURCES}" if no_weights else ""
+        raise ValueError(f"these settings need a value: {', '.join(missing)}{hint}")
     config = settings_of(PredictConfig, OmegaConf.to_container(cfg, resolve=True))
     for path in (config.out, config.features):
         if path and not Path(path).absolute().parent.is_dir():
@@ -81,36 +74,81 @@ def settings(cfg: DictConfig) -> PredictConfig:
     return config
 
 
-def own_pairwise(config: PredictConfig) -> Pairwise | None:
-    """The function of the network, where the project does not have it and the user names it.
+def own_pairwise(config: PredictConfig, stored: Mapping[str, Any]) -> Pairwise | None:
+    """The function of a network of these options, where the project does not have it and the user names it.
 
     Raises:
-        ValueError: no such file, or it names one that the user does not.
+        ValueError: the weights name one that the user does not.
     """
-    check_network(Path(config.weights))
-    stored = read_model_file(config.weights, with_weights=False).options.get("pairwise")
-    command = shlex.join(["python", "tools/predict.py", f"weights={config.weights}", f"video={config.video}"])
-    return function_for(stored, config.model.pairwise, where=config.weights, command=command)
+    shown = f"{config.kind}={config.image or config.video}"
+    command = shlex.join(["python", "tools/predict.py", f"weights={config.weights}", shown])
+    return function_for(stored.get("pairwise"), config.model.pairwise, where=config.weights, command=command)
 
 
-# Predictions
+# Images
 
 
-def write_predictions(config: PredictConfig, predictor: Predictor, entries: Sequence[Entry]) -> int:
-    """Writes each video's as soon as it is there; how many have one."""
-    line, done = LINES[config.format], 0
-    every_s = between_clips(config)
-    pictures = Pictures(Path(config.over_time), top=config.top) if config.over_time else None
-    # Names of files are bytes: those that are no UTF-8 are written as they are.
-    out = open(config.out, "w", errors="surrogateescape") if config.out else nullcontext(sys.stdout)  # noqa: SIM115
-    with out as file:
-        if config.format == "csv":
-            say(",".join(COLUMNS) + "\n", file)
-        for video, result in progress(predictor.predict(entries, every_s=every_s), len(entries)):
-            files = pictures.write(video, result) if pictures and result.timeline else []
-            say(line(video, result, result.top(config.top), files), file)
-            done += result.error is None
-    return done
+def predict_images(config: PredictConfig) -> tuple[int, int]:
+    """Writes the objects of images; how many were read, and of how many."""
+    pairwise = own_pairwise(config, read_detector(config.weights).options)
+    predictor = ImagePredictor(
+        config.weights, pairwise=pairwise, min_score=config.min_score, data=config.data, runtime=config.runtime
+    )
+    pictures = predictor.find(config.image or (), note=note)
+    if config.draw:
+        folders = {os.path.realpath(os.path.dirname(picture.path)) for picture in pictures}
+        expect(os.path.realpath(config.draw) not in folders, "draw", config.draw, "a folder without these images")
+    drawings = Names(config.draw) if config.draw else None
+    note(f"objects with scores above {config.min_score:g}")
+
+    def predictions() -> Iterator[Predicted]:
+        for image, found in predictor.predict(pictures):
+            files = dict[str, list[str]]()
+            if drawings and found.error is None:
+                path = Path(f"{drawings.free(image)}.png")
+                write_image(path, found.drawn(min_keypoint=config.min_keypoint).permute(1, 2, 0).numpy())
+                files = {"drawn": [str(path)]}
+            yield Predicted(image, found.objects, found.error, files)
+
+    return write(config, predictions(), len(pictures)), len(pictures)
+
+
+# Videos
+
+
+def predict_videos(config: PredictConfig) -> tuple[int, int]:
+    """Writes the classes or the features of videos; of how many they are, and of how many."""
+    weights = in_run(Path(config.weights))
+    check_network(weights)
+    predictor = Predictor(
+        weights,
+        pairwise=own_pairwise(config, read_model_file(weights, with_weights=False).options),
+        protocol=config.protocol,
+        data=config.data,
+        runtime=config.runtime,
+    )
+    entries = predictor.find(config.video or (), note=note)
+    if predictor.note:
+        note(f"note: {predictor.note}")
+    if config.features:
+        return write_features(config, predictor, entries), len(entries)
+    note(f"scores: {averaged(predictor, between_clips(config))}")
+    return write(config, classes(config, predictor, entries), len(entries)), len(entries)
+
+
+def classes(config: PredictConfig, predictor: Predictor, entries: Sequence[Entry]) -> Iterator[Predicted]:
+    """The best classes of each video, with the files of its timeline."""
+    timelines = Names(config.over_time) if config.over_time else None
+    for video, result in predictor.predict(entries, every_s=between_clips(config)):
+        files = dict[str, list[str]]()
+        if timelines and result.timeline:
+            free = timelines.free(video)
+            paths = [Path(f"{free}.csv"), Path(f"{free}.png")]
+            write_timeline(paths[0], result.timeline, classes=result.classes, top=config.top)
+            draw_timeline(paths[1], result.timeline, title=video, classes=result.classes, top=config.top)
+            files = {"over_time": list(map(str, paths))}
+        found = [{"class": name, "score": round(score, 6)} for name, score in result.top(config.top)]
+        yield Predicted(video, found, result.error, files)
 
 
 def between_clips(config: PredictConfig) -> float | None:
@@ -131,76 +169,10 @@ def averaged(predictor: Predictor, every_s: float | None) -> str:
     )
 
 
-def text_lines(video: str, result: Result, top: Sequence[tuple[str, float]], files: Sequence[Path]) -> str:
-    """The video, then a line for each class."""
-    lines = [f"{100 * score:7.2f}%  {name}" for name, score in top]
-    lines += [f"   error: {result.error}"] if result.error else []
-    lines += [f"   over time: {', '.join(map(str, files))}"] if files else []
-    return "\n".join([video, *lines, ""])
-
-
-def json_line(video: str, result: Result, top: Sequence[tuple[str, float]], files: Sequence[Path]) -> str:
-    """An object with the video and `top`, or `error`."""
-    facts: dict[str, object] = {"video": video}
-    if result.error:
-        facts["error"] = result.error
-    else:
-        facts["top"] = [{"class": name, "score": round(score, 6)} for name, score in top]
-    if files:
-        facts["over_time"] = list(map(str, files))
-    return json.dumps(facts) + "\n"
-
-
-COLUMNS = ("video", "rank", "class", "score", "error")
-
-
-def csv_lines(video: str, result: Result, top: Sequence[tuple[str, float]], _files: Sequence[Path]) -> str:
-    """A row for each class."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    if result.error:
-        table.writerow([video, "", "", "", result.error])
-    for rank, (name, score) in enumerate(top, 1):
-        table.writerow([video, rank, name, f"{score:.6f}", ""])
-    return text.getvalue()
-
-
-LINES: dict[str, Callable[[str, Result, Sequence[tuple[str, float]], Sequence[Path]], str]] = {
-    "text": text_lines,
-    "jsonl": json_line,
-    "csv": csv_lines,
-}
-
-
-class Pictures:
-    """The timelines of videos, in the files FOLDER/NAME.csv and FOLDER/NAME.png."""
-
-    def __init__(self, folder: Path, *, top: int) -> None:
-        self.folder, self.top, self.names = folder, top, set[str]()
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, video: str, result: Result) -> list[Path]:
-        """The two files; videos of the same name get numbers."""
-        stem = os.path.splitext(os.path.basename(video.rstrip("/")))[0]
-        name, number = stem, 1
-        while name in self.names:
-            number += 1
-            name = f"{stem}_{number}"
-        self.names.add(name)
-        paths = [self.folder / f"{name}.csv", self.folder / f"{name}.png"]
-        assert result.timeline is not None
-        write_timeline(paths[0], result.timeline, classes=result.classes, top=self.top)
-        draw_timeline(paths[1], result.timeline, title=video, classes=result.classes, top=self.top)
-        return paths
-
-
-# Features
-
-
 def write_features(config: PredictConfig, predictor: Predictor, entries: Sequence[Entry]) -> int:
     """Writes those of all clips at the end; how many videos have some."""
     found, done = [], 0
-    for video, clips in progress(predictor.features(entries, every_s=config.every_s), len(entries)):
+    for video, clips in progress(predictor.features(entries, every_s=config.every_s), len(entries), unit="video"):
         if clips.features is None:
             note(f"{video}: {clips.error}")
             continue
@@ -214,12 +186,50 @@ def write_features(config: PredictConfig, predictor: Predictor, entries: Sequenc
     return done
 
 
-# The screen
+# The screen and files
 
 
-def progress(items: Iterator[Item], total: int) -> Iterator[Item]:
+def write(config: PredictConfig, predictions: Iterable[Predicted], total: int) -> int:
+    """Writes each prediction as soon as it is there; how many there are without an error."""
+    done = 0
+
+    def counted() -> Iterator[Predicted]:
+        nonlocal done
+        for one in progress(predictions, total, unit=config.kind):
+            done += one.error is None
+            if one.error and config.format == "coco":  # It has no place for errors.
+                note(f"{one.name}: {one.error}")
+            yield one
+
+    # Names of files are bytes: those that are no UTF-8 are written as they are.
+    out = open(config.out, "w", errors="surrogateescape") if config.out else nullcontext(sys.stdout)  # noqa: SIM115
+    with out as file:
+        for text in printed(counted(), kind=config.kind, form=config.format):
+            say(text, file)
+    return done
+
+
+class Names:
+    """Names of files in a folder, after those of videos or images; where these are equal they get numbers."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.taken = Path(folder), set[str]()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def free(self, path: str) -> Path:
+        """The name for a path, without an extension."""
+        name = stem = os.path.splitext(os.path.basename(path.rstrip("/")))[0]
+        number = 1
+        while name in self.taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self.taken.add(name)
+        return self.folder / name
+
+
+def progress(items: Iterable[Item], total: int, *, unit: str) -> Iterator[Item]:
     """Shows how far they are, where somebody looks."""
-    return tqdm(items, total=total, unit="video", desc="predict", file=sys.stderr, disable=not sys.stderr.isatty())
+    return tqdm(items, total=total, unit=unit, desc="predict", file=sys.stderr, disable=not sys.stderr.isatty())
 
 
 def say(text: str, file: TextIO) -> None:

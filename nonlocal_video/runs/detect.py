@@ -17,7 +17,7 @@ from nonlocal_video.engine.checkpoint import read_checkpoint
 from nonlocal_video.engine.evaluate import Journal, evaluate, journals, resume
 from nonlocal_video.metrics.detection import FIELDS
 from nonlocal_video.models.detection.detector import Detector
-from nonlocal_video.models.detection.weights import load_detector
+from nonlocal_video.models.detection.weights import read_detector_file
 from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.reports.test.detection import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit, versions
@@ -69,15 +69,16 @@ def run(job: DetectionTestJob) -> None:
 
 def _load(job: DetectionTestJob) -> tuple[Detector, Mapping[str, Any]]:
     """The detector of the run with the weights, on the device, and what a checkpoint says of its training."""
+    function, trained = own_function(job.config.model.pairwise), dict[str, Any]()
+    network = Detector(replace(job.run.model, pairwise=function or job.run.model.pairwise))
     if job.weights.suffix == ".safetensors":
-        network, trained = load_detector(job.weights)[0], dict[str, Any]()
-        same = network.plain_options() == Detector(job.run.model).plain_options()
+        content = read_detector_file(job.weights)
+        same, weights = content.options == network.plain_options(), content.weights
         expect(same, str(job.weights), "weights of another detector", "that of the run")
     else:
-        content, function = read_checkpoint(job.weights), own_function(job.config.model.pairwise)
-        network = Detector(replace(job.run.model, pairwise=function or job.run.model.pairwise))
-        trained = {**content["facts"], "step": content["step"]}
-        load_weights(network, content["model"], where=job.weights)
+        checkpoint = read_checkpoint(job.weights)
+        weights, trained = checkpoint["model"], {**checkpoint["facts"], "step": checkpoint["step"]}
+    load_weights(network, weights, where=job.weights)
     network.lay_out(channels_last=job.config.runtime.channels_last)
     got, expected = len(job.images.categories), network.options.num_classes
     expect(got == expected, "data.val", f"{got} categories", f"{expected}, as the detector was trained for")

@@ -111,6 +111,8 @@ class ImageRun:
             "present_images": train.census["hash"],
             "census": train.census,
             "options": self.network.plain_options(),
+            "categories": train.categories,
+            "keypoints": train.keypoints,
         }
 
     def start(self, weights: str, part: str | None) -> list[str]:

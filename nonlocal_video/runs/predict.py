@@ -25,7 +25,7 @@ from nonlocal_video.data.pieces import Piece, Still, VideoPieces
 from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import load_model, read_model_file
-from nonlocal_video.models.weights.given import check_network
+from nonlocal_video.models.weights.given import check_network, in_run
 from nonlocal_video.reports.test.timeline import Timeline
 from nonlocal_video.runs.videos import clips_of, views_of
 from nonlocal_video.settings import ProtocolConfig, ReadConfig, RuntimeConfig
@@ -68,7 +68,7 @@ class Predictor:
     """The network of a file of weights, for videos that nobody has labelled.
 
     Args:
-        weights: a .safetensors file.
+        weights: a .safetensors file, or the folder of a run that is trained.
         pairwise: the pairwise function, where the project does not have it: files do not name code.
         protocol: which views of a video; the paper's 10 clips of the whole frame if None.
         data: how videos are read, and the names of the classes.
@@ -93,7 +93,8 @@ class Predictor:
         self.protocol, self.data = protocol or ProtocolConfig(), data or ReadConfig()
         self.runtime = runtime or RuntimeConfig(workers=0)
         expect(self.runtime.devices in (None, 1), "runtime.devices", self.runtime.devices, "1 to predict")
-        check_network(Path(weights))
+        weights = in_run(Path(weights))
+        check_network(weights)
         self.model = load_model(weights, pairwise=pairwise)
         options = self.model.options
         if self.protocol.short_side is None:
@@ -125,7 +126,7 @@ class Predictor:
         """
         for entry, done in self._run(entries, self.model.scores, every_s):
             if isinstance(done, Failure):
-                yield entry.video, Result(self.classes, None, _cause(entry, done))
+                yield entry.video, Result(self.classes, None, cause_of(done, entry.path, entry.video))
                 continue
             scores = combine_views(torch.cat([part.outputs for part in done]), self.protocol.combine)
             timeline = _timeline(done, self.protocol.combine) if every_s is not None else None
@@ -135,7 +136,7 @@ class Predictor:
         """Each video's name and the features of its clips; `every_s` as in `predict`."""
         for entry, done in self._run(entries, self.model.features, every_s):
             if isinstance(done, Failure):
-                yield entry.video, ClipFeatures(None, np.empty(0), _cause(entry, done))
+                yield entry.video, ClipFeatures(None, np.empty(0), cause_of(done, entry.path, entry.video))
                 continue
             clips = torch.cat([part.by_clip().mean(dim=1) for part in done]).float()
             yield entry.video, ClipFeatures(clips, np.concatenate([part.start_s for part in done]))
@@ -208,6 +209,9 @@ def _timeline(done: Sequence[_Done], combine: str) -> Timeline:
     return Timeline(starts, ends, torch.stack(scores).numpy(), tuple(still for part in done for still in part.stills))
 
 
-def _cause(entry: Entry, failure: Failure) -> str:
-    """The cause without the name of the video, which stands beside it."""
-    return failure.cause.removeprefix(f"{entry.path}: ").removeprefix(f"{entry.video}: ")
+def cause_of(failure: Failure, *names: str) -> str:
+    """The cause without the names of the file, one of which stands beside it."""
+    cause = failure.cause
+    for name in names:
+        cause = cause.removeprefix(f"{name}: ")
+    return cause

@@ -1,6 +1,6 @@
 """The settings of each tool."""
 
-from dataclasses import field
+from dataclasses import MISSING, field, fields
 from typing import Any, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
@@ -9,7 +9,7 @@ from nonlocal_video.settings import parts
 from nonlocal_video.settings.detector import KINDS, Detector
 from nonlocal_video.settings.images import CocoConfig, ImageConfig
 from nonlocal_video.settings.network import Options
-from nonlocal_video.settings.values import CHECKED, Count, File, Files, Natural, Positive, expect
+from nonlocal_video.settings.values import CHECKED, Count, File, Files, Natural, NotNegative, Positive, Share, expect
 
 
 @dataclass(config=CHECKED, kw_only=True)
@@ -170,33 +170,71 @@ class TestConfig:
     runtime: parts.RuntimeConfig = field(default_factory=parts.RuntimeConfig)
 
 
+FOR_IMAGES = {"draw", "min_score", "min_keypoint"}
+FOR_VIDEOS = {
+    "top", "every_s", "over_time", "features", "protocol", "data.classes", "data.format", "data.frame_rate",
+    "data.decoder",
+}  # fmt: skip
+"""Settings of predictions that the others do not have."""
+
+
 @dataclass(config=CHECKED, kw_only=True)
 class PredictConfig:
-    """The settings of tools/predict.py."""
+    """The settings of tools/predict.py, for videos or for images."""
 
     weights: File
-    """A .safetensors file, which says its network, clips and classes."""
-    video: Files
+    """A .safetensors file, which says its network, clips and classes, or the folder of a trained run; of a detector
+    also a checkpoint."""
+    video: Files | None = None
     """A video, a folder (of videos, or of frames), a list, or several of these: [a.mp4,b.mp4]."""
-    format: Literal["text", "jsonl", "csv"] = "text"
-    """text, jsonl (a JSON object a line) or csv."""
+    image: Files | None = None
+    """An image, a folder, a list (of a path a line, or in COCO's format), or several of these, for a detector."""
+    format: Literal["text", "jsonl", "csv", "coco"] = "text"
+    """text, jsonl (a JSON object a line), csv, or of images coco (a JSON list of results in COCO's format)."""
     out: File | None = None
     """The file that predictions go to; the screen if null."""
     top: Count = 5
-    """How many classes are shown."""
+    """Videos: how many classes are shown."""
     every_s: Positive | None = None
-    """A clip every so many seconds, from the first frame to the last, instead of the protocol's clips."""
+    """Videos: a clip every so many seconds, from the first frame to the last, instead of the protocol's clips."""
     over_time: File | None = None
-    """Folder for the scores along each video: a CSV and a picture; a clip a second if every_s is null."""
+    """Videos: folder for the scores along each video: a CSV and a picture; a clip a second if every_s is null."""
     features: File | None = None
-    """The .npz file that pooled features of each clip go to, instead of predictions."""
+    """Videos: the .npz file that pooled features of each clip go to, instead of predictions."""
+    draw: File | None = None
+    """Images: folder for pictures of them with boxes, masks, keypoints, classes and scores."""
+    min_score: Share = 0.5
+    """Images: objects need a higher score; none has 0.05 or less."""
+    min_keypoint: NotNegative = 2.0
+    """Images: keypoints need this score, a logit, to be drawn; as in Detectron's pictures."""
     machine: parts.MachineConfig = field(default_factory=parts.MachineConfig)
     model: FunctionConfig = field(default_factory=FunctionConfig)
     data: parts.ReadConfig = field(default_factory=parts.ReadConfig)
     protocol: parts.ProtocolConfig = field(default_factory=parts.ProtocolConfig)
+    """Videos: which clips."""
     runtime: parts.RuntimeConfig = field(default_factory=parts.RuntimeConfig)
 
     def __post_init__(self) -> None:
-        """Raises ValueError: features are wanted beside predictions."""
+        """Raises ValueError: features beside predictions, or settings of videos for images or the other way round."""
+        got = "both" if self.video else "neither"
+        expect((self.video is None) != (self.image is None), "video and image", got, "one of them")
         if self.features and (self.over_time or self.out):
             raise ValueError("features=FILE is instead of predictions: give it without out and over_time")
+        given = _changed(self) | {f"data.{name}" for name in _changed(self.data)}
+        if strange := sorted(given & (FOR_VIDEOS if self.image else FOR_IMAGES)):
+            raise ValueError(f"there is no such setting for {self.kind}s: {', '.join(strange)}")
+        expect(self.format != "coco" or self.kind == "image", "format", "coco", "text, jsonl or csv for videos")
+
+    @property
+    def kind(self) -> Literal["video", "image"]:
+        """What is predicted."""
+        return "video" if self.image is None else "image"
+
+
+def _changed(settings: Any) -> set[str]:
+    """The settings of a dataclass that differ from their defaults."""
+    return {
+        item.name
+        for item in fields(settings)
+        if getattr(settings, item.name) != (item.default if item.default_factory is MISSING else item.default_factory())
+    }

@@ -79,7 +79,7 @@ def test_paths_are_the_settings_whose_kind_is_a_file() -> None:
     data = {f"data.{key}" for key in ("root", "train", "val", "train_census", "val_census", "classes", "subset")}
     data |= {"data.train_images", "data.val_images"}
     named = {"detections", "run", "weights", "video", "out", "over_time", "features", "init.weights", "runtime.runs"}
-    assert data | named == PATHS
+    assert data | named | {"image", "draw"} == PATHS
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,9 @@ def test_a_saved_detector_is_the_same_again(tmp_path: Path) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
     lines = start_detector(Detector(tiny("keypoint_rcnn")), str(path))
     assert lines[0].startswith(f"started from {path}, a detector of this project")
+    save_detector(path, detector, origin="a test", categories=[(3, "a")])
+    with pytest.raises(ValueError, match=r"damaged: .* categories: got 1, expected 2"):
+        load_detector(path)
 
 
 def test_frozen_stages_are_not_trained_and_biases_have_their_own_rate() -> None:

@@ -21,6 +21,7 @@ from nonlocal_video.data.coco.dataset import Grouping, TrainingImages
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import load_detector
 from nonlocal_video.models.placement import built_places
+from nonlocal_video.runs.predict_images import ImagePredictor
 from nonlocal_video.runs.recipe import CONFIGS, make_recipe
 from nonlocal_video.settings import DetectionConfig
 from nonlocal_video.tasks.detection.results import ImageJudge
@@ -122,6 +123,29 @@ def test_a_run_that_is_killed_behind_a_change_of_orientation_ends_as_if_it_never
     assert not (tmp_path / "run/model.safetensors").exists()
     tool("train.py", *words)
     assert [one for one in differences(run, tmp_path / "run") if one != "files"] == [], "other steps are kept"
+
+
+def test_predictions_are_the_results_of_a_test(run: Path, coco: Path, tmp_path: Path) -> None:
+    tool("test.py", f"run={run}", f"weights={run}/model.safetensors", "name=whole", "runtime.workers=0")
+    expected = json.loads((run / "test/whole/results.json").read_text())
+    assert len(expected) > 10
+    given = [f"image={coco}/instances.json", f"data.root={coco}/images", "min_score=0", "format=coco"]
+    for number, weights in enumerate((run, run / "model.safetensors", run / "checkpoints/step_00000006.pt")):
+        out = tmp_path / f"{number}.json"
+        tool("predict.py", f"weights={weights}", *given, "runtime.workers=0", f"out={out}")
+        results = json.loads(out.read_text())
+        assert all(one.pop("class") == {3: "square", 17: "bar"}[one["category_id"]] for one in results)
+        assert all(one.pop("file_name") == f"{one['image_id'] - 10}.png" for one in results)
+        assert results == expected
+    content = torch.load(run / "checkpoints/step_00000006.pt", weights_only=True)
+    del content["facts"]["categories"]  # As of a network of videos.
+    torch.save(content, tmp_path / "clips.pt")
+    for weights, message in (
+        (tmp_path / "clips.pt", "got a network of videos, expected a detector of images"),
+        (tmp_path, r"model\.safetensors, which training writes at its end: it is not there yet"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ImagePredictor(weights)
 
 
 @pytest.mark.slow

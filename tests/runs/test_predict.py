@@ -340,7 +340,8 @@ def test_every_line_is_in_the_file_as_soon_as_it_is_known(weights: Path, tmp_pat
                 yield entry.video, Result(CLASSES, torch.ones(6) / 6)
 
     config = PredictConfig(weights=str(weights), video="a.mp4", format="jsonl", out=str(out))
-    tool["write_predictions"](config, Slow(), find_entries(["a.mp4", "b.mp4", "c.mp4"], root=None))
+    predictions = tool["classes"](config, Slow(), find_entries(["a.mp4", "b.mp4", "c.mp4"], root=None))
+    assert tool["write"](config, predictions, 3) == 3
     assert [text.count("\n") for text in seen] == [0, 1, 2]
     assert all(json.loads(line) for text in seen for line in text.splitlines())
 
@@ -414,9 +415,9 @@ def test_a_run_its_checkpoint_and_other_files_are_answered_with_the_file_to_give
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["weights="], "these settings need a value: weights=..., video=..."),
-        ([], "these settings need a value: video=..."),
-        (["video=a.mp4", "format=xml"], "format: got xml, expected text, jsonl or csv"),
+        (["weights="], "these settings need a value: weights=..., video=... or image=..."),
+        ([], "these settings need a value: video=... or image=..."),
+        (["video=a.mp4", "format=xml"], "format: got xml, expected text, jsonl, csv or coco"),
         (["video=a.mp4", "top=0"], "top: got 0"),
         (["video=a.mp4", "every_s=0"], "every_s: got 0"),
         (["video=a.mp4", "features=f.npz", "over_time=x"], "features=FILE is instead of predictions"),

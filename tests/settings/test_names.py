@@ -62,7 +62,7 @@ def test_name_of_a_list_with_signs_pastes_unquoted() -> None:
 
 
 def test_no_setting_that_is_a_path_goes_into_a_name_as_it_stands() -> None:
-    of_predict = {"video", "out", "over_time", "features"}
+    of_predict = {"video", "image", "out", "over_time", "features", "draw"}
     assert {key for key in PATHS if not within(key, UNNAMED) and key not in FILES} == of_predict
     assert not any(
         "home" in word or "/" in word for word in words_of([f"{key}=/home/a/b" for key in PATHS - of_predict])

@@ -32,7 +32,8 @@ class Picture(NamedTuple):
     path: str
     height: int
     width: int
-    instances: tuple[Instance, ...]
+    """0, as the height, where no list says it."""
+    instances: tuple[Instance, ...] = ()
 
 
 class Annotations(NamedTuple):
@@ -85,13 +86,26 @@ def read_annotations(path: str, *, root: str | None, kind: str | None) -> Annota
         if fault:
             annotation["segmentation"] = {"size": size, "counts": [size[0] * size[1]]}
         annotation["id"] = row + 1  # pycocotools takes a 0 for no match, and the last of two equal ids.
-    folder = root or str(Path(path).parent)
-    pictures = [
-        Picture(image_id, str(image["file_name"]), os.path.join(folder, str(image["file_name"])), image["height"],
-                image["width"], tuple(found[image_id]))
-        for image_id, image in images.items()
-    ]  # fmt: skip
-    return Annotations(pictures, categories, keypoints, dict(left_out), same_ids, content)
+    pictures = _pictures(images, root=root or str(Path(path).parent))
+    taught = [picture._replace(instances=tuple(found[picture.image_id])) for picture in pictures]
+    return Annotations(taught, categories, keypoints, dict(left_out), same_ids, content)
+
+
+def read_pictures(path: str, *, root: str) -> list[Picture]:
+    """The images that a file in COCO's format lists, below a folder, without their objects, which need not be there.
+
+    Raises:
+        ValueError: no such file, or it lists no images in COCO's format.
+    """
+    return _pictures(_images(_content(path, ("images",))["images"], path), root=root)
+
+
+def _pictures(images: Mapping[int, Mapping[str, Any]], *, root: str) -> list[Picture]:
+    named = [(number, str(image["file_name"]), image) for number, image in images.items()]
+    return [
+        Picture(number, name, os.path.join(root, name), image["height"], image["width"])
+        for number, name, image in named
+    ]
 
 
 def _keypoint_names(categories: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -114,11 +128,11 @@ def count_categories(path: str) -> int:
     return len(_content(path)["categories"])
 
 
-def _content(path: str) -> dict[str, Any]:
+def _content(path: str, keys: Sequence[str] = ("images", "annotations", "categories")) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file of annotations")
     content = read_json(Path(path))
-    for key in ("images", "annotations", "categories"):
+    for key in keys:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f"{path}: has no list of {key}, expected a file in COCO's format")
         wrong = [row for row, item in enumerate(content[key]) if not isinstance(item, dict)]

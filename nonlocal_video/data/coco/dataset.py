@@ -12,10 +12,13 @@ from nonlocal_video.data.coco.annotations import Picture
 from nonlocal_video.data.coco.masks import decode_mask
 from nonlocal_video.data.dataset import SharedItems, Started, first_readable, shuffled
 from nonlocal_video.data.decoders.frames import read_image
+from nonlocal_video.settings.values import expect
 from nonlocal_video.types import Failure, ImageSample
 
 STREAM = 7
 """The stream of random numbers of one seed; 8 is for what is drawn of each image."""
+MAX_RATIO = 100
+"""Of the sides of an image: of a thinner one nothing is left when its long side is made to fit."""
 
 
 class Grouping:
@@ -138,8 +141,11 @@ class TestingImages:
 
 def read_sample(picture: Picture, *, num_keypoints: int) -> ImageSample | Failure:
     """An image and its objects, or why it cannot be read."""
+    size = (picture.width, picture.height) if picture.width else None
     try:
-        pixels = read_image(picture.path, size=(picture.width, picture.height))
+        pixels = read_image(picture.path, upright=True, size=size)
+        short, long = sorted(pixels.shape[:2])
+        expect(long <= MAX_RATIO * short, "sides", f"{long}:{short}", f"up to {MAX_RATIO}:1")
     except (OSError, ValueError) as error:
         return Failure(picture.name, f"{picture.path}: {error}", transient=_is_transient(error))
     target = target_of(picture, num_keypoints=num_keypoints)

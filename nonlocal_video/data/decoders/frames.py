@@ -106,7 +106,7 @@ def _opened(path: str) -> Iterator[Image.Image]:
             yield image
     # What Pillow raises for damaged chunks of a PNG, and for the size of a picture that would fill the memory.
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{os.path.basename(path)}: {error}") from error
+        raise ValueError(f"{os.path.basename(path)}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:

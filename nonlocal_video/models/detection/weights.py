@@ -1,7 +1,8 @@
 """Files of detectors: ours, which say what they are, torchvision's, and networks of images to start from."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,12 +10,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nonlocal_video.models.detection.detector import Detector
+from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.models.weights.file import StrPath, examples, is_safetensors, load_weights, read_tensors
 from nonlocal_video.models.weights.initialise import fold_batch_norm, inflate_like
 from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.models.weights.state import LAYERS, check_tensors, renamed
 from nonlocal_video.models.weights.torch_file import read_torch_file
 from nonlocal_video.settings.detector import DetectorOptions
+from nonlocal_video.settings.values import expect
 from nonlocal_video.system.files import whole_file
 
 FORMAT = "nonlocal_video detector 1"
@@ -32,7 +35,7 @@ _PREDICTORS = (".box_predictor.", ".mask_predictor.mask_fcn_logits.", ".keypoint
 
 
 class DetectorFile(NamedTuple):
-    """The content of a file that `save_detector` wrote."""
+    """What a file says of a detector, and its weights."""
 
     options: dict[str, Any]
     """Fields of `DetectorOptions`."""
@@ -74,15 +77,24 @@ def read_detector_file(path: StrPath) -> DetectorFile:
     """The content of a file that `save_detector` wrote. Raises ValueError: it is another, or damaged."""
     weights, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: not a detector that this project wrote")
+        raise ValueError(f"{path}: not a detector of images that this project wrote")
     try:
         plain = {key: json.loads(metadata[key]) for key in ("options", "categories", "keypoints")}
-        categories = [(int(number), str(name)) for number, name in plain["categories"]]
-        DetectorOptions(**plain["options"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: what it says of itself cannot be read: {str(error)[:200]}") from error
-    names = [str(name) for name in plain["keypoints"]]
-    return DetectorFile(plain["options"], categories, names, metadata.get("origin", ""), weights)
+    return detector_file({**metadata, **plain}, weights, where=path)
+
+
+def detector_file(plain: Mapping[str, Any], weights: dict[str, Tensor], *, where: StrPath) -> DetectorFile:
+    """What plain values say of a detector with these weights. Raises ValueError: they do not."""
+    try:
+        categories = [(int(number), str(name)) for number, name in plain["categories"]]
+        keypoints = [str(name) for name in plain["keypoints"]]
+        classes = DetectorOptions(**plain["options"]).num_classes
+        expect(len(categories) == classes, "categories", len(categories), str(classes))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: damaged: what it says of itself cannot be read: {str(error)[:200]}") from error
+    return DetectorFile(plain["options"], categories, keypoints, plain.get("origin", ""), weights)
 
 
 def load_detector(path: StrPath) -> tuple[Detector, DetectorFile]:
@@ -92,12 +104,26 @@ def load_detector(path: StrPath) -> tuple[Detector, DetectorFile]:
         ValueError: no such file, or one that gives no detector.
     """
     content = read_detector_file(path)
+    return build_detector(content, where=path), content
+
+
+def build_detector(content: DetectorFile, *, where: StrPath, pairwise: Pairwise | None = None) -> Detector:
+    """The detector of a file's content, in testing mode.
+
+    Args:
+        where: the file, for errors.
+        pairwise: the pairwise function, where it is not one of this project's.
+
+    Raises:
+        ValueError: options or weights that give no detector.
+    """
     try:
-        model = Detector(DetectorOptions(**content.options))
+        options = DetectorOptions(**content.options)
+        model = Detector(options if pairwise is None else replace(options, pairwise=pairwise))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    load_weights(model, content.weights, where=path)
-    return model.eval(), content
+        raise ValueError(f"{where}: {error}") from error
+    load_weights(model, content.weights, where=where)
+    return model.eval()
 
 
 def start_detector(model: Detector, path: str, *, part: str | None = None) -> list[str]:

@@ -94,6 +94,8 @@ def read_tensors(path: StrPath, *, with_weights: bool = True) -> tuple[dict[str,
 def read_model_file(path: StrPath, *, with_weights: bool = True) -> ModelFile:
     """The content of a file that `save_model` wrote, or its head only; ValueError for any other or a damaged file."""
     weights, metadata = read_tensors(path, with_weights=with_weights)
+    if metadata.get("format", "").startswith("nonlocal_video detector"):
+        raise ValueError(f"{path}: a detector of images, expected a network of videos")
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: not a file that this project wrote; bring it in with tools/import_weights.py")
     try:

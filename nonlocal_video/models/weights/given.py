@@ -22,6 +22,11 @@ def check_there(path: Path) -> None:
         raise ValueError(f"weights: got {path}, no such file; {SOURCES}")
 
 
+def in_run(path: Path) -> Path:
+    """The weights that a run ended with, where a path is the run's folder; any other path as it is."""
+    return ended if (ended := path / "model.safetensors").is_file() else path
+
+
 def check_network(path: Path) -> None:
     """Raises ValueError where a file of weights is no .safetensors file, which says its network; tells what to do."""
     run = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else None
