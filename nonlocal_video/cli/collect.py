@@ -62,7 +62,7 @@ def _paper_row(row: RowConfig, config: RunConfig | None, protocol: str | None, m
         expected = Expected(
             steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=getattr(data, "subset", None),
             num_classes=config.model.num_classes, protocol=protocol,
-            cost=cost_of(config, own_function(config.model.pairwise)),
+            cost=cost_of_composed(config),
         )  # fmt: skip
     return PaperRow(row.name, row.label, paper, row.baseline, expected)
 
@@ -76,6 +76,11 @@ def cost_of(config: RunConfig, pairwise: Pairwise | None = None) -> Cost | None:
     """
     known = pairwise is not None or not is_foreign(config.model.pairwise)
     return _cost(json.dumps(asdict(config.model), sort_keys=True), pairwise) if known else None
+
+
+def cost_of_composed(config: RunConfig) -> Cost | None:
+    """The cost of the network that the user has composed, with a pairwise function of his own if he names one."""
+    return cost_of(config, own_function(config.model.pairwise))
 
 
 @cache

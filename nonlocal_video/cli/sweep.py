@@ -12,13 +12,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from nonlocal_video.cli.collect import cost_of
+from nonlocal_video.cli.collect import cost_of_composed
 from nonlocal_video.cli.jobs import row_job
 from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import FAILED
 from nonlocal_video.runs.dry_run import rehearse
 from nonlocal_video.runs.folder import is_tested, is_trained, run_folder
-from nonlocal_video.runs.network import own_function
 from nonlocal_video.settings import DetectionConfig, RunConfig
 from nonlocal_video.settings.identity import changes
 
@@ -80,7 +79,7 @@ def rehearse_job(cfg: DictConfig, config: RunConfig) -> None:
 
 def _image_cost(config: DetectionConfig) -> str:
     """The cost of a detector for an image; its steps are not timed."""
-    model, cost = config.model, cost_of(config, own_function(config.model.pairwise))
+    model, cost = config.model, cost_of_composed(config)
     if cost is None:
         return "cost: not known, the pairwise function does not say its own"
     return (
