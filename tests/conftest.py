@@ -11,7 +11,9 @@ import torch
 
 from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.data.prepare.miniature import make_miniature
+from tests import forked
 
+forked.serve()
 torch.set_num_threads(1)
 """Small networks spend more time on sharing their work among threads than on the work; the cores run other tests."""
 

@@ -7,6 +7,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from nonlocal_video.settings import OptimConfig
+from tests import forked
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
@@ -62,9 +64,11 @@ def train_command(miniature: Path, runs: Path, *overrides: str) -> list[str]:
     return [sys.executable, "tools/train.py", f"data.root={miniature}", f"runtime.runs={runs}", *SMALL, *overrides]
 
 
-def start(command: Sequence[str], log: Path, **variables: str) -> "subprocess.Popen[bytes]":
-    """Starts a command in a session of its own; its output is added to `log`."""
+def start(command: Sequence[str], log: Path, **variables: str) -> "subprocess.Popen[bytes] | forked.Command":
+    """Starts a command in a session of its own; its output is added to `log`. In tests, a tool is forked."""
     environment = {**ENVIRONMENT, **variables}
+    if forked.FORKING and command[0] == sys.executable and command[1].endswith(".py"):
+        return forked.Command(command[1:], log, log, folder=ROOT, environment=environment)
     with log.open("a") as out:
         return subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
@@ -72,7 +76,9 @@ def start(command: Sequence[str], log: Path, **variables: str) -> "subprocess.Po
 
 
 @contextmanager
-def started(command: Sequence[str], log: Path, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+def started(
+    command: Sequence[str], log: Path, **variables: str
+) -> Iterator["subprocess.Popen[bytes] | forked.Command"]:
     """The same; what is left of the session at the end is killed."""
     process = start(command, log, **variables)
     try:
@@ -91,6 +97,15 @@ def finish(command: Sequence[str], log: Path, *, limit_s: float = 240, **variabl
 def succeed(command: Sequence[str], log: Path, *, limit_s: float = 240, **variables: str) -> None:
     code = finish(command, log, limit_s=limit_s, **variables)
     assert code == 0, f"exit code {code}:\n{log.read_text()[-3000:]}"
+
+
+def output(*words: str | Path, limit_s: float = 240) -> "subprocess.CompletedProcess[str]":
+    """Runs a tool in a process of its own to its end: its exit code, and what it printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, errors = Path(folder) / "out", Path(folder) / "errors"
+        command = forked.Command([str(word) for word in words], out, errors, folder=ROOT, environment=ENVIRONMENT)
+        code = command.wait(timeout=limit_s)
+        return subprocess.CompletedProcess(words, code, out.read_text(), errors.read_text())
 
 
 def wait_until(claim: Callable[[], object], *, limit_s: float, every_s: float = 0.02) -> float:
@@ -115,7 +130,8 @@ def session(leader: int) -> list[int]:
 def ranks(launcher: int) -> list[int]:
     """The processes that a launcher, ours or torchrun, has started as ranks; none if it is the only one."""
     children = [pid for pid, (_, parent, _, _) in _processes().items() if int(parent) == launcher]
-    return [pid for pid in children if re.search(r"spawn_main|train\.py", command_of(pid))]
+    forks = re.escape(command_of(launcher))
+    return [pid for pid in children if re.search(rf"spawn_main|train\.py|^{forks}$", command_of(pid))]
 
 
 def command_of(pid: int) -> str:

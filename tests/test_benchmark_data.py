@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import pytest
 
 from nonlocal_video.data.prepare.encode import write_video
 from tests.conftest import numbered_frames
+from tests.small_runs import output
 
 TOOL = Path(__file__).parent.parent / "tools/benchmark_data.py"
 
 
 def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, TOOL, "--small", "--folder", folder, "--clips", "1", "--repeats", "1", *arguments]
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=300)
+    return output(TOOL, "--small", "--folder", folder, "--clips", "1", "--repeats", "1", *arguments)
 
 
 def rows(page: str, section: str) -> dict[str, list[str]]:

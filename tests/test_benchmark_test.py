@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from nonlocal_video.data.prepare.encode import write_video
+from tests.small_runs import output
 
 TOOLS = Path(__file__).parent.parent / "tools"
 SMALL = "nl_c2d_small_8x8"
@@ -30,8 +30,7 @@ def _tools(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, TOOLS / "benchmark_test.py", "--repeats", "1", "--copies", "1", *arguments]
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=300)
+    return output(TOOLS / "benchmark_test.py", "--repeats", "1", "--copies", "1", *arguments)
 
 
 @pytest.mark.slow

@@ -2,17 +2,17 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.small_runs import output
 
 TOOL = Path(__file__).parent.parent / "tools/benchmark_train.py"
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, TOOL, "--crop", "64", "--batch", "1", "--repeats", "1", "--threads", "1", *arguments]
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=300)
+    return output(TOOL, "--crop", "64", "--batch", "1", "--repeats", "1", "--threads", "1", *arguments)
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,8 @@ import pytest
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.prepare.encode import write_video
 from tests.conftest import numbered_frames
-from tests.runs.test_main_job import ENVIRONMENT, ROOT, error_of, evaluate, tool, train
+from tests.runs.test_main_job import error_of, evaluate, tool, train
+from tests.small_runs import session, start, wait_until
 
 CLASSES = ["jump", "run", "sit"]
 
@@ -154,19 +154,14 @@ def test_killed_census_leaves_no_processes_and_resumes_to_the_same(videos: Path)
         lines.append(f"jump/link{k}.mp4 0\n")
     (videos / "list.csv").write_text("".join(lines))
     command = [sys.executable, "tools/check_data.py", str(videos / "list.csv"), "--root", str(videos / "videos")]
-    killed = subprocess.Popen(
-        [*command, "--out", str(videos / "out")], cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    killed = start([*command, "--out", str(videos / "out")], videos / "log")
     records, deadline = videos / "out/videos.jsonl", time.monotonic() + 120
     while time.monotonic() < deadline and not (records.exists() and records.read_bytes().count(b"\n") > 100):
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert 100 < records.read_bytes().count(b"\n") < 1000, "the kill must come in the middle"
-    while time.monotonic() < deadline and alive_in_session(killed.pid):
-        time.sleep(0.1)
-    assert not alive_in_session(killed.pid)
+    wait_until(lambda: not session(killed.pid), limit_s=60)
     with records.open("a") as file:
         file.write('{"video": "jump/li')
     check(videos)
@@ -175,19 +170,6 @@ def test_killed_census_leaves_no_processes_and_resumes_to_the_same(videos: Path)
     resumed = json.loads((videos / "out/census.json").read_text())
     unlike = {"date", "command"}
     assert {k: v for k, v in resumed.items() if k not in unlike} == {k: v for k, v in whole.items() if k not in unlike}
-
-
-def alive_in_session(session: int) -> list[int]:
-    """Processes of a session that are no zombies."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(folder.name))
-    return found
 
 
 def test_census_stands_in_checkpoints_and_reports_and_its_broken_videos_are_left_out(

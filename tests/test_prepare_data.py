@@ -19,7 +19,9 @@ from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.manifest import read_list
 from nonlocal_video.data.prepare.encode import write_video
 from nonlocal_video.types import Entry, TimedLabel
+from tests import small_runs
 from tests.conftest import numbered_frames
+from tests.forked import Command
 
 TOOL = Path(__file__).parent.parent / "tools/prepare_data.py"
 
@@ -255,16 +257,13 @@ def test_a_video_that_takes_too_long_is_given_up(videos: Path, tmp_path: Path) -
     assert not [path for path in (tmp_path / "small").rglob("*") if "long" in path.name]
 
 
-def start(videos: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
+def start(videos: Path, tmp_path: Path) -> "subprocess.Popen[bytes] | Command":
     """The tool on 30 videos in a process of its own, killed by no one yet but with some videos done."""
     write_video(videos / "zip up/k0.mp4", numbered_frames(60, height=180, width=320))
     for k in range(1, 30):
         shutil.copy(videos / "zip up/k0.mp4", videos / f"zip up/k{k}.mp4")
-    command = [sys.executable, TOOL, videos, "--out", tmp_path / "o.csv", "--resize", tmp_path / "small", "--jobs", "2"]
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # Tests in the background ignore it, and so would the tool.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [TOOL, videos, "--out", tmp_path / "o.csv", "--resize", tmp_path / "small", "--jobs", "2"]
+    process = small_runs.start([sys.executable, *map(str, command)], tmp_path / "log")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(list((tmp_path / "small").rglob("*.mp4"))) < 5:
         time.sleep(0.01)
@@ -423,8 +422,8 @@ def test_two_runs_do_not_write_into_one_folder(videos: Path, tmp_path: Path) -> 
     process = start(videos, tmp_path)
     message = error_of(videos, "--out", tmp_path / "p.csv", "--resize", tmp_path / "small")
     assert "another prepare_data.py is writing there" in message
-    process.terminate()
-    process.communicate(timeout=60)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
 
 
 def test_the_mark_of_a_folder_says_how_it_was_made(videos: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from nonlocal_video.cli.schema import settings_for
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.manifest import read_list
-from nonlocal_video.settings import DataConfig, TrainConfig, settings_of
+from nonlocal_video.settings import CocoConfig, DataConfig, DetectionConfig, TrainConfig, settings_of
 from tests import test_prepare_data
+from tests.data import coco_files
 from tests.test_prepare_data import error_of, prepare
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -181,3 +182,57 @@ def test_name_needs_both_lists_and_classes(ucf101: Path, tmp_path: Path, own_con
     assert prepare(*both, "--name", "x") == 0
     (own_configs / "data/local/x.yaml").write_text("mine")
     assert "is there and says something else" in error_of(*both, "--name", "x")
+
+
+def coco_tree(root: Path) -> Path:
+    """COCO's folders: instances and keypoints of train and val, images of the same names in both, and captions."""
+    for which in ("train", "val"):
+        plain = coco_files.content()
+        coco_files.write(root / f"{which}2017", plain, name=f"../instances_{which}2017.json")
+        points = coco_files.with_keypoints(plain)
+        (root / f"person_keypoints_{which}2017.json").write_text(json.dumps(points))
+    (root / "annotations").mkdir()
+    for path in root.glob("*.json"):
+        shutil.move(path, root / "annotations")
+    (root / "annotations/captions_val2017.json").write_text(json.dumps({"images": [], "annotations": []}))
+    return root
+
+
+def test_folder_in_cocos_format_is_told_and_becomes_settings_that_a_run_takes(
+    tmp_path: Path, own_configs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = coco_tree(tmp_path / "my set")
+    assert prepare(root, "--name", "mine") == 0
+    said = capsys.readouterr().out
+    assert (
+        f"train: {root}/annotations/instances_train2017.json: 6 images, 10 objects of 2 categories, with masks" in said
+    )
+    assert said.count("not used: ") == 2
+    assert "captions_val2017.json: has no list of categories" in said
+    assert "then: python tools/train.py data=local/mine model=mask_rcnn_r50_nl init.weights=FILE" in said
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        overrides = ["experiment=coco/mask_rcnn_r50_nl", "data=local/mine", "init=random"]
+        cfg = compose("train", overrides=[f"hydra.searchpath=[file://{own_configs}]", *overrides])
+    data = settings_of(CocoConfig, settings_for(DetectionConfig, OmegaConf.to_container(cfg, resolve=True))["data"])
+    places = {key: f"{root}/{which}2017" for which in ("train", "val") for key in (f"{which}_images",)}
+    lists = {which: f"{root}/annotations/instances_{which}2017.json" for which in ("train", "val")}
+    assert data == CocoConfig(name="mine", root=str(root), **lists, **places, num_classes=2)
+
+
+def test_one_list_of_images_says_that_nothing_is_left_to_test_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco_files.write(tmp_path / "set/images", coco_files.with_keypoints(coco_files.content()), name="../labels.json")
+    assert prepare(tmp_path / "set") == 0
+    said = capsys.readouterr().out
+    assert "one list only: no image is left to test on" in said
+    assert f"data.train_images={tmp_path}/set/images" in said
+    assert "data.val=FILE data.val_images=FOLDER" in said
+    assert "model=keypoint_rcnn_r50_nl model.num_keypoints=3" in said
+    assert "--name: got one list" in error_of(tmp_path / "set", "--name", "x")
+    assert "--resize: is for videos" in error_of(tmp_path / "set", "--resize", tmp_path / "small")
+    shutil.rmtree(tmp_path / "set/images")
+    assert "none of its images (say 0.png) is below" in error_of(tmp_path / "set")
+    (tmp_path / "set/labels.json").write_text("[1]")
+    assert "got no folders, expected one for each class" in error_of(tmp_path / "set")
+    assert f"not in COCO's format: {tmp_path}/set/labels.json: expected a JSON object" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 python tools/prepare_data.py FOLDER --out lists/train.csv
 python tools/prepare_data.py FOLDER_OF_TRAIN_AND_VAL --out lists/mine --name mine
+python tools/prepare_data.py FOLDER_OF_IMAGES_AND_COCO_JSON --name mine
 python tools/prepare_data.py kinetics400_val.csv --root /data/k400 --out lists/val.csv --resize /data/k400_256
 python tools/prepare_data.py Charades_v1_train.csv Charades_v1_test.csv --root /data/charades --out trainval.csv
 """
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nonlocal_video.data.census.usable import split_missing
+from nonlocal_video.data.coco.folder import CocoList, choose_lists, describe, find_coco, image_settings
 from nonlocal_video.data.lists.classes import read_classes
 from nonlocal_video.data.lists.hmdb51 import has_splits
 from nonlocal_video.data.lists.kinds import ask_disk
@@ -51,9 +53,10 @@ def parse() -> argparse.Namespace:
     whole = Encoding()
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="SOURCE", help="a folder FOLDER/CLASS/video.mp4 or "
-        "FOLDER/train/CLASS/video.mp4, HMDB51's folder of split files, or lists of videos")  # fmt: skip
-    add("--out", type=Path, required=True, help="the list to write, say lists/train.csv, which joins several lists; or "
-        "a folder, say lists/mine, for train.csv, val.csv and classes.txt")  # fmt: skip
+        "FOLDER/train/CLASS/video.mp4, HMDB51's folder of split files, lists of videos; or a folder in COCO's format, "
+        "of which only --name writes something")  # fmt: skip
+    add("--out", type=Path, help="of videos: the list to write, say lists/train.csv, which joins several lists; or a "
+        "folder, say lists/mine, for train.csv, val.csv and classes.txt")  # fmt: skip
     add("--name", help="write configs/data/local/NAME.yaml, too, which a run takes with data=local/NAME")
     add(
         "--root", type=Path, help="of lists and split files: the folder that paths start from, or that holds the videos"
@@ -90,7 +93,7 @@ def read_source(arguments: argparse.Namespace) -> FoundLists:
     if not sources[0].is_dir():
         if root is None:
             raise ValueError(f"--root: {sources[0]} is a list, so name the folder that its paths start from")
-        joined = len(sources) == 1 or (bool(out.suffix) and not out.is_dir())
+        joined = len(sources) == 1 or out is None or (bool(out.suffix) and not out.is_dir())
         return read_lists(sources, root=root, classes=classes, form=arguments.format, joined=joined)
     if len(sources) > 1:
         raise ValueError(f"got {sources[0]} and {sources[1]}, expected one folder, or lists only")
@@ -118,7 +121,14 @@ def main() -> None:
 
 def prepare(arguments: argparse.Namespace) -> int:
     """Everything in order; returns the number of videos that could not be re-encoded."""
+    if len(arguments.sources) == 1 and arguments.sources[0].is_dir():
+        lists, notes = find_coco(arguments.sources[0])
+        print("".join(f"{note}\n" for note in notes), end="")
+        if lists:
+            return prepare_images(arguments, lists)
     source = read_source(arguments)
+    if arguments.out is None:
+        raise ValueError("--out: got none, expected the list to write, or the folder of several")
     print("".join(f"{note}\n" for note in source.notes), end="")
     outs = name_lists(arguments.out, source)
     missing, listed = look(arguments, source)
@@ -137,7 +147,6 @@ def prepare(arguments: argparse.Namespace) -> int:
         preset = PRESETS / f"{check_name(arguments.name, setting='--name')}.yaml"
         texts[preset] = format_preset(arguments.name, settings)
     check_free(texts, sources=arguments.sources, force=arguments.force)
-
     failed: dict[str, str] = {}
     if arguments.resize:
         gone = {video for part in missing.values() for video in part}
@@ -149,6 +158,22 @@ def prepare(arguments: argparse.Namespace) -> int:
         report_on(out, source.lists[split], missing[split], failed)
     tell_next(arguments, settings)
     return len(failed)
+
+
+def prepare_images(arguments: argparse.Namespace, found: Sequence[CocoList]) -> int:
+    """Tells what a folder in COCO's format has, writes its settings if they get a name, and says what comes next."""
+    if of_videos := [f"--{name}" for name in ("out", "root", "classes", "resize") if getattr(arguments, name)]:
+        raise ValueError(f"{', '.join(of_videos)}: is for videos; images and their lists stay as they are")
+    lists = choose_lists(found)
+    settings, name = image_settings(arguments.sources[0].absolute(), lists), arguments.name
+    print(describe(found, lists, settings, name=name))
+    if name:
+        preset = PRESETS / f"{check_name(name, setting='--name')}.yaml"
+        texts = {preset: format_preset(name, settings)}
+        check_free(texts, sources=arguments.sources, force=arguments.force)
+        write(preset, texts[preset])
+        print(f"written: {preset}")
+    return 0
 
 
 def look(arguments: argparse.Namespace, source: FoundLists) -> tuple[dict[str, list[str]], dict[str, list[Entry]]]:

@@ -180,7 +180,7 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Ru
         config.protocol = _protocol(config, run, overrides, name=protocol)
     else:
         run.data = _images(config, run)
-        config.protocol = replace(config.protocol, name="coco")
+        config.protocol = replace(config.protocol, name=run.usual_test)
     if config.name is None:
         alone_says = ("weights", "data") if alone else ()
         words = words_of(overrides, unnamed=(*UNNAMED, "protocol", "model", *alone_says), by_folder=True)
@@ -239,7 +239,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _given(plain: dict[str, Any]) -> dict[str, Any]:
-    """The same values. Raises ValueError: one of them nobody gave."""
+    """Passes composed values on. Raises ValueError: a setting without a default was not given."""
     missing = [key for key, value in flat(plain).items() if value == MISSING]
     if missing:
         hint = " (null begins with random weights)" if missing[-1] == "init.weights" else ""

@@ -34,7 +34,7 @@ from nonlocal_video.system.launch import launch, started_by_srun, started_by_tor
 FITTING = {"model": "nl_i3d_r50", "clip": "32x2", "optim": "kinetics_400k"}
 """The paper's network, clips and schedule, by their groups of configs/; configs/train.yaml is for the miniature."""
 FITTING_IMAGES = {"model": "mask_rcnn_r50_nl", "clip": "coco", "optim": "detectron_1x"}
-"""The same for images with objects."""
+"""The choices that are filled in for images with objects, where nobody made any."""
 
 
 @contextmanager
@@ -157,7 +157,8 @@ def test_job(cfg: DictConfig) -> None:
     if cfg.detections is None:
         test(*test_job_config(cfg))
     else:
-        detect.evaluate_file(str(cfg.detections), str(cfg.data.val), runs=str(cfg.runtime.runs))
+        words = {"images": cfg.data.val_images, "runs": str(cfg.runtime.runs)}
+        detect.evaluate_file(str(cfg.detections), str(cfg.data.val), **words)
 
 
 def test(config: TestConfig, settings: RunConfig) -> None:

@@ -63,11 +63,11 @@ PARTS = {
     "data": {**_defaults(CocoConfig), "train_images": None, "val_images": None, **_defaults(DataConfig)},
     "image": {**_defaults(ImageConfig), "short_sides": None},
 }
-"""What runs on clips and runs on images have there, together."""
+"""Defaults of the parts of a config that differ between runs on clips and runs on images: the fields of both."""
 
 
 def settings_for(kind: type[RunConfig], plain: dict[str, Any]) -> dict[str, Any]:
-    """Those of all composed values that a kind of run has.
+    """Keeps, of all composed values, the settings that a kind of run has.
 
     Raises:
         ValueError: a value was given to a setting of another kind of run.

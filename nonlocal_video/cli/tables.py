@@ -14,7 +14,7 @@ from nonlocal_video.settings.identity import key_of
 
 NOT_OF_A_ROW = ("experiment", "row", "hydra")
 """Settings of a sweep's command line that are about the table, and not about its rows."""
-EVERY_START = "machine.starts={imagenet_r50: imagenet_r50, imagenet_r101: imagenet_r101}"
+EVERY_START = "machine.starts={imagenet_r50: imagenet_r50, imagenet_r101: imagenet_r101, imagenet_x152: imagenet_x152}"
 """For reading about a row where its weights are not."""
 
 

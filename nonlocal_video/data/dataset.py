@@ -1,7 +1,7 @@
 """One item is one video: decoded once, everything that is needed cut from that."""
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nonlocal_video.data.decode import Decoded, DecodeError, DecodeTimeoutError, Fit, Pick, decode
 from nonlocal_video.data.lists.labels import classes_of
-from nonlocal_video.types import Entry, Failure, Label, Sample, TestItem, Views
+from nonlocal_video.types import Entry, Failure, ImageSample, Label, Sample, TestItem, Views
 
 TRAIN, PRECISE_BN, VALIDATE = 1, 3, 5
 """Streams of random numbers from one seed; the first two have the next number as well: one is for the order of the
@@ -27,6 +27,7 @@ Target = Callable[[Label, np.ndarray], Tensor]
 
 
 Item = TypeVar("Item", bound=tuple[Any, ...])
+OneSample = TypeVar("OneSample", Sample, ImageSample)
 
 
 class SharedItems(Sequence[Item]):
@@ -82,17 +83,7 @@ class TrainingVideos(_OneClipEach):
         Raises:
             DecodeError: `MAX_ATTEMPTS` files in a row cannot be decoded.
         """
-        failures: list[Failure] = []
-        for attempt in range(MAX_ATTEMPTS):
-            if attempt in lost:
-                failures.append(lost[attempt])
-                continue
-            started(attempt)
-            found = _sample(self, *self._draw(index, attempt))
-            if isinstance(found, Sample):
-                return found._replace(failures=tuple(failures))
-            failures.append(found)
-        raise all_failed(failures)
+        return first_readable(lambda attempt: _sample(self, *self._draw(index, attempt)), lost=lost, started=started)
 
     def name(self, index: int, attempt: int) -> str:
         """The video of an attempt at a sample."""
@@ -111,10 +102,26 @@ def shuffled(number: int, stream: int, seed: tuple[int, ...], num_pass: int) -> 
     return np.random.default_rng((stream, *seed, num_pass)).permutation(number)
 
 
-def all_failed(failures: Sequence[Failure]) -> DecodeError:
-    """The error that ends a training in which nothing could be read any more."""
+def first_readable(
+    read: Callable[[int], OneSample | Failure], *, lost: Mapping[int, Failure], started: Started
+) -> OneSample:
+    """The first of a sample's attempts that can be read, with the failures before it, which `lost` may know already.
+
+    Raises:
+        DecodeError: `MAX_ATTEMPTS` files in a row cannot be read.
+    """
+    failures = list[Failure]()
+    for attempt in range(MAX_ATTEMPTS):
+        if attempt in lost:
+            failures.append(lost[attempt])
+            continue
+        started(attempt)
+        found = read(attempt)
+        if not isinstance(found, Failure):
+            return found._replace(failures=tuple(failures))
+        failures.append(found)
     causes = "\n".join(f"  {failure.cause}" for failure in failures)
-    return DecodeError(f"{len(failures)} files in a row cannot be decoded:\n{causes}")
+    raise DecodeError(f"{len(failures)} files in a row cannot be decoded:\n{causes}")
 
 
 @dataclass

@@ -10,13 +10,29 @@ import numpy as np
 
 IOU_TYPES = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
 FIELDS = {"box": "bbox", "mask": "segmentation", "keypoint": "keypoints"}
-"""What a result says of each; pycocotools takes a result with several for one of boxes."""
+"""The field of a result that says a box, a mask or keypoints. pycocotools takes a result with several for a box."""
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 NUM_COCO_KEYPOINTS = 17
 OTHER_SIGMA = 0.05
 """How exactly people place the keypoints of other data sets, as a share of an object's size; COCO's are 0.025 to
 0.107, each its own."""
 KEYPOINT_STATS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+
+
+SCORE = 0.5
+"""Detections of images by themselves are those with this score or more."""
+
+
+class Outcome(NamedTuple):
+    """The objects and detections of an image, at `SCORE` and an overlap of 0.5, as pycocotools matches them.
+
+    Rows of annotations and of results; crowds, and what is found in them, are neither.
+    """
+
+    found: list[int]
+    missed: list[int]
+    right: list[int]
+    false: list[int]
 
 
 class Precision(NamedTuple):
@@ -28,6 +44,8 @@ class Precision(NamedTuple):
     """AP of each category by its id; None without an object of it."""
     curve: list[float]
     """The precision at an overlap of 0.5 for recalls of 0, 1, ..., 100 percent, the mean over the classes."""
+    images: dict[int, Outcome]
+    """By the ids of images."""
 
 
 def check_results(results: Iterable[Mapping[str, Any]], *, images: Iterable[int], categories: Iterable[int]) -> None:
@@ -80,7 +98,28 @@ def coco_precision(
     per_class = {category: _mean(precision[:, :, k, 0, -1]) for k, category in enumerate(evaluation.params.catIds)}
     at_half = precision[0, :, :, 0, -1]
     curve = [100 * float(row[row >= 0].mean()) if (row >= 0).any() else 0.0 for row in at_half]
-    return Precision(numbers, per_class, curve)
+    return Precision(numbers, per_class, curve, _outcomes(evaluation))
+
+
+def _outcomes(evaluation: Any) -> dict[int, Outcome]:
+    whole, outcomes = (
+        evaluation.params.areaRng[0],
+        {number: Outcome([], [], [], []) for number in evaluation.params.imgIds},
+    )
+    for one in evaluation.evalImgs:  # Of each category, range of areas and image; None without objects and detections.
+        if one is None or one["aRng"] != whole:
+            continue
+        outcome, right = outcomes[one["image_id"]], set[int]()
+        for number, score, match, ignored in zip(
+            one["dtIds"], one["dtScores"], one["dtMatches"][0], one["dtIgnore"][0], strict=True
+        ):
+            if score >= SCORE and not ignored:
+                (outcome.right if match else outcome.false).append(number - 1)
+                right |= {number} if match else set()
+        for number, match, ignored in zip(one["gtIds"], one["gtMatches"][0], one["gtIgnore"], strict=True):
+            if not ignored:
+                (outcome.found if match in right else outcome.missed).append(number - 1)
+    return outcomes
 
 
 def _mean(precision: np.ndarray) -> float | None:

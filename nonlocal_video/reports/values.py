@@ -22,7 +22,7 @@ def spelled(value: Any) -> str:
 
 
 def found_in(text: str, values: Iterable[str]) -> str | None:
-    """Which of these spelled values somebody means who wrote quotes, or took it from a table; None if there is none."""
+    """Finds the spelled value that somebody means who wrote quotes, or took it from a table; None if there is none."""
 
     def plain(value: str) -> str:
         return re.sub(r"""["'\s]""", "", value)

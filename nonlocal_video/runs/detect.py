@@ -2,14 +2,16 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nonlocal_video.data.coco.annotations import read_annotations, read_results
+from nonlocal_video.data.coco.annotations import Picture, read_annotations, read_results
 from nonlocal_video.data.coco.dataset import TestingImages
+from nonlocal_video.data.coco.masks import fault_of
+from nonlocal_video.data.coco.usable import format_images, hash_pictures
 from nonlocal_video.data.loader import testing_loader
 from nonlocal_video.engine.checkpoint import read_checkpoint
 from nonlocal_video.engine.evaluate import Journal, evaluate, journals, read_journals
@@ -20,7 +22,7 @@ from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.reports.test.detection import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.network import own_function
-from nonlocal_video.runs.pictures import ListedImages, format_images
+from nonlocal_video.runs.pictures import ListedImages
 from nonlocal_video.runs.weights import hash_weights
 from nonlocal_video.settings import DetectionConfig, TestConfig
 from nonlocal_video.settings.identity import config_hash, recipe_hash
@@ -53,21 +55,21 @@ def run(job: DetectionTestJob) -> None:
     folder, runtime = Path(str(job.config.run)) / "test" / str(job.config.name), job.config.runtime
     distributed.set_threads(runtime.threads)
     with only_job(folder):
-        network, step = _load(job)
+        network, trained = _load(job)
         identity = _identify(job, network)
         distributed.check_same("images or weights", identity)
-        _say(_describe(job, network, step))
+        _say(_describe(job, network, trained.get("step")))
         before = _resume(folder, identity, job) if is_main() else []
         began = time.perf_counter()
         found, failures = _detect(job, network, folder, identity, before)
         if is_main():
-            facts = {**_facts(job, network, step), "seconds": round(time.perf_counter() - began, 2)}
+            facts = {**_facts(job, network, trained), "seconds": round(time.perf_counter() - began, 2)}
             _report(job, folder, found, failures, facts)
 
 
-def _load(job: DetectionTestJob) -> tuple[Detector, int | None]:
-    """The detector of the run with the weights, on the device, and the steps it was trained for, if known."""
-    function, step = own_function(job.config.model.pairwise), None
+def _load(job: DetectionTestJob) -> tuple[Detector, Mapping[str, Any]]:
+    """The detector of the run with the weights, on the device, and what a checkpoint says of its training."""
+    function, trained = own_function(job.config.model.pairwise), dict[str, Any]()
     network = Detector(replace(job.run.model, pairwise=function or job.run.model.pairwise))
     if job.weights.suffix == ".safetensors":
         content = read_detector_file(job.weights)
@@ -75,12 +77,12 @@ def _load(job: DetectionTestJob) -> tuple[Detector, int | None]:
         expect(same, str(job.weights), "weights of another detector", "that of the run")
     else:
         checkpoint = read_checkpoint(job.weights)
-        weights, step = checkpoint["model"], checkpoint["step"]
+        weights, trained = checkpoint["model"], {**checkpoint["facts"], "step": checkpoint["step"]}
     load_weights(network, weights, where=job.weights)
     network.lay_out(channels_last=job.config.runtime.channels_last)
     got, expected = len(job.images.categories), network.options.num_classes
     expect(got == expected, "data.val", f"{got} categories", f"{expected}, as the detector was trained for")
-    return network.eval().to(local_device()), step
+    return network.eval().to(local_device()), trained
 
 
 def _identify(job: DetectionTestJob, network: Detector) -> dict[str, Any]:
@@ -152,8 +154,8 @@ def _detect(
     return sorted(everything, key=lambda one: one.image_id), sorted(lost)
 
 
-def _facts(job: DetectionTestJob, network: Detector, step: int | None) -> dict[str, Any]:
-    run = job.run
+def _facts(job: DetectionTestJob, network: Detector, trained: Mapping[str, Any]) -> dict[str, Any]:
+    run, step = job.run, trained.get("step")
     return {
         "run": job.config.run,
         "network": run.choices["model"],
@@ -166,7 +168,9 @@ def _facts(job: DetectionTestJob, network: Detector, step: int | None) -> dict[s
         "steps": run.optim.steps if step is not None else None,
         "protocol": asdict(job.config.protocol),
         "census": job.images.census,
-        "commit": commit(),
+        "listed_images": hash_pictures([*job.images.pictures, *job.images.missing]),
+        "train_census": trained.get("census"),
+        "commit": {"training": trained.get("commit"), "testing": commit()},
         "precision": job.config.runtime.precision,
         "processes": world_size(),
         "config_hash": config_hash(run),
@@ -186,14 +190,17 @@ def _report(
         job.images.content, results, measured=MEASURED[job.run.task], categories=categories,
         failures=[*missing, *failures], facts=facts, tested=len(found),
     )  # fmt: skip
-    write_report(folder, report, results, precisions)
+    objects = job.images.content["annotations"]
+    write_report(folder, report, results, precisions, objects=objects, pictures=job.images.pictures)
     for path in journals(folder):
         path.unlink()
     _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
 
 
-def evaluate_file(results: str, annotations: str, *, runs: str) -> None:
+def evaluate_file(results: str, annotations: str, *, images: str | None, runs: str) -> None:
     """Evaluates a file of results in COCO's format, and writes a report below `runs`.
+
+    The worst images are drawn from the folder `images`, or from that of the annotations.
 
     Raises:
         ValueError: no such file, not in COCO's format, or results of other images or categories.
@@ -202,7 +209,9 @@ def evaluate_file(results: str, annotations: str, *, runs: str) -> None:
         expect(os.path.isfile(path), setting, path, "a JSON file in COCO's format")
     found = read_results(results)
     measured = [of for of, field in FIELDS.items() if found and all(field in result for result in found)] or ["box"]
-    listed = read_annotations(annotations, root=None, kind="faster_rcnn")
+    kinds = {MEASURED[kind][-1]: kind for kind in MEASURED}
+    listed = read_annotations(annotations, root=images, kind=kinds[measured[-1]])
+    _check_masks(found, listed.pictures, where=results)
     names: dict[str, Any] = {
         "network": Path(results).stem,
         "data": Path(annotations).stem,
@@ -216,8 +225,21 @@ def evaluate_file(results: str, annotations: str, *, runs: str) -> None:
     except ValueError as error:
         raise ValueError(f"{results}: {error}") from error
     folder = Path(runs) / names["network"] / "test" / names["data"]
-    write_report(folder, report, found, precisions)
+    objects, pictures = listed.content["annotations"], listed.pictures
+    write_report(folder, report, found, precisions, objects=objects, pictures=pictures)
     _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
+
+
+def _check_masks(results: Sequence[Mapping[str, Any]], pictures: Iterable[Picture], *, where: str) -> None:
+    """Raises ValueError: a mask that does not fit its image, of which pycocotools would compute some number."""
+    sizes = {picture.image_id: [picture.height, picture.width] for picture in pictures}
+    for row, result in enumerate(results):
+        size = sizes.get(result.get("image_id", 0))
+        if size and "segmentation" in result and fault_of(result["segmentation"], size):
+            got = f"segmentation: got {result['segmentation']!r:.100}"
+            raise ValueError(
+                f"{where}: result {row}: {got}, expected a code of {size[0]}x{size[1]} pixels, as its image"
+            )
 
 
 def _say(text: str) -> None:

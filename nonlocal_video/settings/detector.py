@@ -34,7 +34,7 @@ class DetectorOptions:
     num_classes: int
     """Without the background."""
     num_keypoints: int = 17
-    """Of keypoint_rcnn."""
+    """Keypoints of an object, for keypoint_rcnn."""
     short_side: int = 800
     """Testing: the short side of images in pixels, unless the long one would grow beyond `long_side`."""
     long_side: int = 1333
@@ -59,11 +59,11 @@ class DetectorOptions:
     anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512)
     """Sides of the anchors in pixels, one for each level and one for the pooled one."""
     box_width: int = 1024
-    """Of the two layers of the box head."""
+    """Channels of the two layers of the box head."""
     head_width: int = 0
     """Channels of the mask or keypoint head; 0: 256 for masks, 512 for keypoints."""
     head_convs: int = 0
-    """Its convolutions; 0: 4 for masks, 8 for keypoints."""
+    """Convolutions of the mask or keypoint head; 0: 4 for masks, 8 for keypoints."""
     proposals: int = 1000
     """Testing: proposals that are classified of each image; twice as many are kept in training."""
     rois: int = 512

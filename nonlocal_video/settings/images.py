@@ -16,7 +16,7 @@ class CocoConfig:
     train: File
     """The annotations of the training images, such as annotations/instances_train2017.json."""
     train_images: File
-    """The folder of these images."""
+    """The folder of the training images."""
     val: File
     """The annotations of the testing images."""
     val_images: File

@@ -22,9 +22,13 @@ class Depth(NamedTuple):
     width: int
     """A quarter of the channels that leave res2."""
     groups: int = 1
-    """Of the 3x3 convolutions (ResNeXt)."""
+    """Groups of the 3x3 convolutions (ResNeXt)."""
     group_width: int = 64
     """Channels of a group in res2, where `width` is 64."""
+
+    def inner(self, width: int) -> int:
+        """Channels of the 3x3 convolutions of a stage that 4 x `width` channels leave."""
+        return width * self.group_width // 64 * self.groups
 
 
 DEPTHS = {

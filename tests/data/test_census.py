@@ -145,10 +145,9 @@ def test_stuck_and_crashing_decoders_are_ended_and_the_rest_goes_on(
 ) -> None:
     shutil.copy(folder / "v0.mp4", folder / "stuck.mp4")
     shutil.copy(folder / "v0.mp4", folder / "crash.mp4")
-    monkeypatch.setattr(survey_module, "examine", stuck)
     monkeypatch.setattr(survey_module, "GRACE_S", 0.5)
     entries = listed(folder, "stuck.mp4", "crash.mp4", *NAMES)
-    records = survey(entries, folder / "out", depth=Depth(1.0, decode_all=True), jobs=2)
+    records = survey(entries, folder / "out", depth=Depth(1.0, decode_all=True), jobs=2, look=stuck)
     assert [record.finding.state for record in records] == ["timed out", "broken"] + ["ok"] * 5
     assert "was ended after 1 s (--limit)" in records[0].finding.cause
     assert "exit code" in records[1].finding.cause

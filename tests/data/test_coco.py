@@ -21,6 +21,7 @@ from nonlocal_video.data.coco.dataset import (
     mirrored_sample,
     read_sample,
 )
+from nonlocal_video.data.coco.masks import decode_mask, fault_of
 from nonlocal_video.data.decode import DecodeError
 from nonlocal_video.types import Failure, ImageSample
 from tests.data import coco_files
@@ -60,12 +61,41 @@ def test_what_cannot_be_taught_is_counted_by_its_reason(tmp_path: Path) -> None:
     ]
     plain["annotations"] += more
     found = read(tmp_path, plain)
-    assert found.left_out == {
+    assert {reason: len(rows) for reason, rows in found.left_out.items()} == {
         "crowds": 1, "boxes without an area in their image": 2, "masks of another size than their image": 1,
         "objects without a mask": 2,
     }  # fmt: skip
-    assert len(found.pictures[0].instances) == 2
+    target = sample_of(found.pictures[0]).target
+    shapes = {name: tuple(tensor.shape) for name, tensor in target.items()}
+    assert shapes == {"boxes": (2, 4), "labels": (2,), "masks": (2, 48, 64)}, "torchvision takes fewer masks in silence"
+    assert target["boxes"].dtype == torch.float32, "and boxes of whole numbers"
     assert len(read(tmp_path, plain, kind="faster_rcnn").pictures[0].instances) == 5
+
+
+def test_run_length_codes_hold_as_many_pixels_as_their_image() -> None:
+    """pycocotools fills what a code leaves out with whatever was in its memory, and breaks down at 10^9."""
+    from pycocotools import mask
+
+    rng = np.random.default_rng(0)
+    for density in (0.0, 0.01, 0.5, 1.0):
+        size = [int(side) for side in rng.integers(1, 90, 2)]
+        pixels = np.asfortranarray(rng.random(size) < density, dtype=np.uint8)
+        code = {"size": size, "counts": mask.encode(pixels)["counts"].decode()}
+        assert fault_of(code, size) is None
+        assert fault_of(code, [size[0], size[1] + 1]) == "masks of another size than their image"
+        cut = {"size": size, "counts": code["counts"][:-1]}
+        assert fault_of(cut, size) is not None
+    for counts in ("", "zzzz", "a b", [0, 10], [-1, 101], [0.5], None):
+        assert fault_of({"size": [10, 10], "counts": counts}, [10, 10]) is not None
+    assert fault_of([[1e9, 0, 20, 0, 20, 1e9]], [10, 10]) == "objects without a mask"
+    assert fault_of([[-5, 0, 20, 0, 20, 99.5]], [10, 10]) is None
+
+
+def test_a_mask_that_cannot_be_used_is_an_empty_one_for_the_evaluation(tmp_path: Path) -> None:
+    plain = coco_files.content(2)
+    plain["annotations"][0]["segmentation"] = {"size": [48, 64], "counts": [0, 10]}
+    found = read(tmp_path, plain)
+    assert [decode_mask(one["segmentation"], 48, 64).sum() for one in found.content["annotations"]] == [0, 24 * 12]
 
 
 def test_boxes_end_at_the_image_and_ids_of_annotations_are_counted_anew(tmp_path: Path) -> None:
@@ -87,6 +117,7 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "path": (lambda plain: plain["images"][0].update(file_name="/etc/passwd"), "a path below data.root"),
     "of no image": (lambda plain: plain["annotations"][0].update(image_id=1), "image_id: got 1, expected one"),
     "of no category": (lambda plain: plain["annotations"][0].update(category_id=1), "category_id: got 1, expected"),
+    "a list as id": (lambda plain: plain["annotations"][0].update(image_id=[1]), r"image_id: got \[1\], expected"),
     "box": (lambda plain: plain["annotations"][0].update(bbox=[1, 2, 3]), r"bbox: got \[1, 2, 3\], expected x, y"),
     "no number": (lambda plain: plain["annotations"][0].update(bbox=[1, 2, 3, float("nan")]), "bbox: got"),
 }

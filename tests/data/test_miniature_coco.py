@@ -78,7 +78,7 @@ def test_files_are_cocos_and_the_same_for_the_same_seed(tmp_path: Path) -> None:
         masks = sample.target.get("masks", np.zeros((0, SIDE, SIDE)))
         for shape, mask in zip(scene.shapes, masks, strict=True):
             assert np.array_equal(shape.mask(), np.asarray(mask, dtype=bool))
-    assert found.left_out.get("crowds", 0) == sum(bool(draw_scene(index, seed=0).crowd) for index in range(30))
+    assert len(found.left_out.get("crowds", [])) == sum(bool(draw_scene(index, seed=0).crowd) for index in range(30))
     with Image.open(root / "val2017/000000000031.png") as image:
         assert image.size == (SIDE, SIDE)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing import spawn
+from torch.multiprocessing import start_processes
 
 
 def on_ranks(world_size: int, job: Callable[[], Any]) -> list[Any]:
     """What `job` returns on each rank."""
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_run, (world_size, folder, job), nprocs=world_size)
+        start_processes(_run, (world_size, folder, job), nprocs=world_size, start_method="forkserver")
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
 
 

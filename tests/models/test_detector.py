@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from nonlocal_video.models.detection.complexity import detector_costs
 from nonlocal_video.models.detection.detector import Detector
@@ -15,6 +16,7 @@ from nonlocal_video.models.detection.weights import load_detector, save_detector
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.placement import built_places, format_places
 from nonlocal_video.settings.detector import DetectorOptions, named_detector
+from nonlocal_video.settings.network import DEPTHS
 
 TINY = {
     "depth": "tiny", "num_classes": 2, "short_side": 96, "long_side": 160, "norm": "batch", "frozen_stages": 0,
@@ -89,9 +91,7 @@ def test_parameters_are_those_of_the_known_networks(name: str, changes: dict[str
 def test_multiply_adds_are_those_of_the_known_networks(name: str, changes: dict[str, Any], gmacs: float) -> None:
     """Of 800x1344 pixels, 1000 proposals and 100 detections, to 0.1%."""
     with torch.device("meta"):
-        costs = detector_costs(
-            Detector(replace(named_detector(name, num_classes=90), **changes)), height=800, width=1344
-        )
+        costs = detector_costs(Detector(replace(named_detector(name, num_classes=90), **changes)))
     assert sum(cost.macs for cost in costs.values()) / 1e9 == pytest.approx(gmacs, rel=1e-3)
     assert all(cost.macs and cost.parameters for cost in costs.values())
 
@@ -215,6 +215,23 @@ def test_weights_of_torchvision_give_torchvisions_detections(tmp_path: Path) -> 
     torch.save(broken, path)
     with pytest.raises(ValueError, match=r"of another network: 2 missing \(rcnn.backbone.fpn.layer_blocks.1"):
         start_detector(fewer, str(path))
+
+
+def test_a_resnext_of_images_starts_x152(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one residual block a stage; maps to 1e-5 of their largest."""
+    monkeypatch.setitem(DEPTHS, "x152", DEPTHS["x152"]._replace(blocks=(1, 1, 1, 1)))
+    theirs = ResNet(Bottleneck, [1, 1, 1, 1], groups=32, width_per_group=8).eval()
+    torch.save(theirs.state_dict(), tmp_path / "net.pth")
+    ours = Detector(replace(named_detector("mask_rcnn_x152", num_classes=2), short_side=96, long_side=160)).eval()
+    lines = start_detector(ours, str(tmp_path / "net.pth"))
+    assert lines[0].startswith(f"started from {tmp_path}/net.pth, ")
+    image = torch.rand(1, 3, 96, 128)
+    with torch.inference_mode():
+        expected = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(image))))
+        maps = ours.body(image)
+        for stage, layer in zip(maps, (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4), strict=True):
+            expected = layer(expected)
+            assert (maps[stage] - expected).abs().max() < 1e-5 * expected.abs().max(), stage
 
 
 def test_a_saved_detector_is_the_same_again(tmp_path: Path) -> None:

@@ -71,6 +71,16 @@ def by_definition(block: NonLocalBlock, x: Tensor) -> Tensor:
     return x + block.bn(F.conv3d(y, block.w_z.weight, block.w_z.bias))
 
 
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_no_region_at_all_gives_none_and_every_parameter_a_gradient(pairwise: str) -> None:
+    """The heads of detectors meet images in which nothing is proposed; other ranks wait for the gradients."""
+    block = random_block(pairwise)
+    y = block(torch.zeros(0, *SHAPE[1:], dtype=torch.float64))
+    y.sum().backward()
+    assert y.shape == (0, *SHAPE[1:])
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in block.parameters())
+
+
 @pytest.mark.parametrize("subsample", ["none", "before", "after"])
 @pytest.mark.parametrize("axes", ["space", "time", "spacetime"])
 @pytest.mark.parametrize("pairwise", PAIRWISE)

@@ -82,6 +82,39 @@ def made_run(
     return Run(folder, test, report, used, identity)
 
 
+def made_detector(
+    folder: Path,
+    measured: dict[str, float],
+    *,
+    settings: dict[str, Any],
+    categories: Sequence[float | None] = (),
+    name: str = "coco",
+    **facts: Any,
+) -> Run:
+    """A tested detector.
+
+    Args:
+        measured: its numbers in percent, by their names: box_AP, mask_AP75, ...
+        categories: the most important AP of each category.
+        name: of the test.
+        facts: of the report.
+    """
+    of = [name for name in ("box", "mask", "keypoint") if f"{name}_AP" in measured]
+    report = {
+        "run": str(folder), "network": "made", "data": settings["data.name"], "seed": settings["seed"],
+        "step": settings["optim.steps"], "steps": settings["optim.steps"], "protocol": {"name": "coco"}, **measured,
+        "measured": of, "images": {"listed": 5, "failed": 1, "tested": 4, "detections": 9}, "listed_images": "0f",
+        "classes": [{"category_id": number, "name": NAMES[number], f"{of[-1]}_AP": value}
+                    for number, value in enumerate(categories)],
+        "train_census": {"hash": "0e", "listed": 7, "missing": 1, "without_objects": 2}, "failures": [],
+        "commit": {"training": "c0ffee", "testing": "c0ffee"}, **facts,
+    }  # fmt: skip
+    test = folder / "test" / name
+    test.mkdir(parents=True)
+    (test / "report.json").write_text(json.dumps(report))
+    return Run(folder, test, report, settings, settings)
+
+
 def add_records(folder: Path, *, steps: Sequence[int], top1: Sequence[float]) -> None:
     """The curves of a run."""
     for name, key in (("metrics.jsonl", "top1"), ("validation.jsonl", "clip_top1")):

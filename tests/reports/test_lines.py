@@ -6,7 +6,8 @@ import torch
 
 from nonlocal_video.metrics.intervals import paired_difference
 from nonlocal_video.reports.tables.lines import TableLine, by_seed, class_gains, gain_of, spread
-from tests.reports.made_runs import made_run
+from nonlocal_video.reports.tables.runs import Run
+from tests.reports.made_runs import made_detector, made_run
 
 
 def line(folder: Path, *ranks: list[int], baseline: TableLine | None = None) -> TableLine:
@@ -87,8 +88,28 @@ def test_class_gains_are_means_over_seeds_and_videos_of_a_class(tmp_path: Path) 
     gains = class_gains(other)
     assert [gain.name for gain in gains] == [f"class {letter}" for letter in "abcdefgh"]
     assert [gain.percent for gain in gains] == pytest.approx([75, 50, -50, 0, 0, 0, 0, 0])
-    assert [gain.videos for gain in gains] == [2, *[1] * 7]
     assert class_gains(replace(other, baseline=None)) == []
+
+
+def test_gains_of_categories_are_means_over_seeds_where_both_have_objects(tmp_path: Path) -> None:
+    def detectors(name: str, *seeds: list[float | None]) -> tuple[Run, ...]:
+        return tuple(
+            made_detector(
+                tmp_path / f"{name}{seed}", {"box_AP": 50.0, "mask_AP": 40.0 + seed}, categories=categories,
+                settings={"data.name": "coco", "seed": seed, "optim.steps": 9},
+            )
+            for seed, categories in enumerate(seeds)
+        )  # fmt: skip
+
+    base = TableLine("base", detectors("b", [10.0, 20.0, None], [11.0, 20.0, None]))
+    other = TableLine("other", detectors("o", [12.0, 20.0, None], [15.0, 19.0, 3.0]), baseline=base)
+    assert class_gains(other) == [("class a", 3.0), ("class b", -0.5)]
+    gain = gain_of(other, "mask_AP")
+    assert gain is not None
+    assert (gain.seeds.mean, gain.videos) == (0.0, None)
+    assert [run.value("mask_AP") for run in other.runs] == [40.0, 41.0]
+    with pytest.raises(ValueError, match="has no keypoint_AP; expected one of box_AP, mask_AP"):
+        other.accuracy("keypoint_AP")
 
 
 def test_two_tests_with_one_seed_are_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nonlocal_video.reports.tables.runs import find_tests, left_out
-from tests.reports.made_runs import made_run
+from tests.reports.made_runs import made_detector, made_run
 
 
 def test_tests_are_found_once_and_what_is_left_out_is_said(tmp_path: Path) -> None:
@@ -16,9 +16,16 @@ def test_tests_are_found_once_and_what_is_left_out_is_said(tmp_path: Path) -> No
         "ensemble": {"ensemble": [{}, {}]},
         "unlabelled": {"labels": False},
         "old": {"protocol": None},
+        "no_objects": {"box_AP": None},
+        "old_detector": {"listed_images": None},
+        "results": {"detections": "results.json"},
     }
+    settings = {"data.name": "coco", "seed": 0, "optim.steps": 9}
     for name, change in changes.items():
-        run = made_run(tmp_path / "a", [0], name=name)
+        if name in ("no_objects", "old_detector", "results"):
+            run = made_detector(tmp_path / "a", {"box_AP": 50.0}, settings=settings, name=name)
+        else:
+            run = made_run(tmp_path / "a", [0], name=name)
         report = {key: value for key, value in {**run.report, **change}.items() if value is not None}
         (run.test / "report.json").write_text(json.dumps(report))
     found = find_tests([tmp_path, tmp_path / "a"])
@@ -26,7 +33,9 @@ def test_tests_are_found_once_and_what_is_left_out_is_said(tmp_path: Path) -> No
     assert left_out(found.left_out) == [
         f"1 not trained to the end (the same command goes on), in {tmp_path}: c",
         f"1 of ensembles, not of runs, in {tmp_path}/a/test: ensemble",
-        f"1 of an older version (test those runs again), in {tmp_path}/a/test: old",
+        f"1 of objects in images, of which there is none, in {tmp_path}/a/test: no_objects",
+        f"2 of an older version (test those runs again), in {tmp_path}/a/test: old, old_detector",
+        f"1 of files of results, not of runs, in {tmp_path}/a/test: results",
         f"1 without accuracies, since their lists have no labels, in {tmp_path}/a/test: unlabelled",
         f"1 of weights without a run (no config.yaml above them), in {tmp_path}/weights/test: full_10",
     ]

@@ -140,7 +140,7 @@ def goes_on(run: Undisturbed, process: "subprocess.Popen[bytes]") -> None:
 
 def check_stopped(run: Undisturbed, process: "subprocess.Popen[bytes]", signum: signal.Signals, *, log: Path) -> None:
     """The job has saved the step that it ended after, said so, and left with the signal's exit code."""
-    assert process.wait(timeout=DIES_S) == 128 + signum
+    assert process.wait(timeout=DIES_S) == 128 + signum, log.read_text()[-3000:]
     wait_until(lambda: not session(process.pid), limit_s=DIES_S)
     assert f"stopped by {signum.name} after step {newest_step(run.other)}" in log.read_text()
 

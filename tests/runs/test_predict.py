@@ -27,6 +27,7 @@ from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.runs.predict import Predictor, Result
 from nonlocal_video.settings import PredictConfig, ProtocolConfig, ReadConfig, RuntimeConfig
 from tests.data.videos import textured_frames
+from tests.small_runs import output
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["washing, drying", "waving", "swimming", "sleeping", "singing", "smiling"]
@@ -463,10 +464,9 @@ def test_an_empty_folder_is_named(tool: Tool, tmp_path: Path) -> None:
 
 
 def test_the_command_itself_works_with_loader_processes(weights: Path, videos: Path) -> None:
-    command = [sys.executable, "tools/predict.py", f"weights={weights}", f"video={videos}", "runtime.workers=2"]
-    done = subprocess.run(
-        [*command, "format=csv", "top=1", "every_s=1"], capture_output=True, text=True, cwd=ROOT, check=True
-    )
+    settings = [f"weights={weights}", f"video={videos}", "runtime.workers=2", "format=csv", "top=1", "every_s=1"]
+    done = output("tools/predict.py", *settings)
+    assert done.returncode == 0, done.stderr
     assert [row["video"] for row in csv.DictReader(done.stdout.splitlines())] == [
         f"{videos}/{name}" for name in ("a.mp4", "b.mp4", "c.mp4", "d/e.mp4")
     ]

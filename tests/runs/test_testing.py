@@ -2,11 +2,7 @@
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,8 @@ import torch
 from nonlocal_video.engine.evaluate import journals
 from nonlocal_video.models.weights.file import load_model, save_model
 from nonlocal_video.models.zoo import build_network
-from tests.runs.test_main_job import ENVIRONMENT, ROOT, THREE, error_of, evaluate, tool, train
-from tests.small_runs import tested
+from tests.runs.test_main_job import THREE, error_of, evaluate, tool, train
+from tests.small_runs import started, tested, wait_until
 
 ALL = [f"videos/val_{number:04d}.mp4" for number in range(9)]
 
@@ -45,19 +41,22 @@ def command(run: Path, *arguments: str) -> list[str]:
     return [sys.executable, "tools/test.py", f"run={run}", THREE, "runtime.threads=1", *arguments]
 
 
+def kill_after(num_videos: int, folder: Path, command: list[str], log: Path) -> None:
+    """Starts a test and kills it as soon as each of its journals has a header and they have so many videos in all."""
+
+    def scored() -> int:
+        return sum(path.read_bytes().count(b"\n") - 1 for path in journals(folder))
+
+    with started(command, log) as process:
+        wait_until(lambda: scored() >= num_videos or process.poll() is not None, limit_s=120, every_s=0.005)
+        assert process.poll() is None, log.read_text()[-3000:]
+
+
 def test_a_killed_test_goes_on_where_it_was(
-    run: Path, whole: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    run: Path, whole: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = run / "test/killed"
-    arguments = command(run, "name=killed", "runtime.workers=0")
-    process = subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not (found := journals(folder)) or found[0].read_bytes().count(b"\n") < 3:
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_after(2, folder, command(run, "name=killed", "runtime.workers=0"), tmp_path / "log")
     (journal,) = journals(folder)
     kept = journal.read_text().count("\n") - 1
     assert 2 <= kept < 9
@@ -95,24 +94,14 @@ def without_costs(report: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_reports_are_the_same_on_1_2_and_3_processes_and_when_killed_between(
-    run: Path, whole: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    run: Path, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     """Bit for bit, with and without loader processes: one, two, and two that were killed, finished by three."""
     two = evaluate(run, "name=two", "runtime.devices=2", "runtime.workers=1")
-    process = subprocess.Popen(
-        command(run, "name=many", "runtime.workers=0", "runtime.devices=2"),
-        cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while sum(path.read_bytes().count(b"\n") for path in journals(run / "test/many")) < 4:
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    capfd.readouterr()
+    on_two = command(run, "name=many", "runtime.workers=0", "runtime.devices=2")
+    kill_after(2, run / "test/many", on_two, tmp_path / "log")
     many = evaluate(run, "name=many", "runtime.devices=3")
-    assert "goes on: " in capfd.readouterr().out
+    assert 2 <= many["time"]["resumed_videos"] < 9
     assert without_costs(whole) == without_costs(two) == without_costs(many)
     kept = [tested(run / "test" / name) for name in ("whole", "two", "many")]
     assert kept[0] == kept[1] == kept[2]

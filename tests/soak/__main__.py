@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.system.files import locked
+from tests import forked
 from tests.soak import disk, files, kills
 
 Record = dict[str, Any]
@@ -93,6 +94,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
+    forked.serve()
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait_s=0, note=print):

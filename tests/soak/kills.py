@@ -38,7 +38,7 @@ KILLS = 5
 """A run is killed so often at most."""
 ENDS_S = 60.0
 """A job that lost a process has so long to end."""
-STARTS_S = 8.0
+STARTS_S = 2.0
 """Kills in the start come up to so long after it."""
 BEGINS_S = 300.0
 """A job has so long to its first new result; on busy cores it needs minutes."""

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import stat
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as OutOfTime
 from contextlib import closing
@@ -42,7 +42,7 @@ class Depth(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A listed video and what was found."""
+    """A listed video or image and what was found."""
 
     video: str
     path: str
@@ -52,40 +52,52 @@ class Record(NamedTuple):
     finding: Health
 
 
-def survey(entries: Sequence[Entry], folder: Path, *, depth: Depth, jobs: int) -> list[Record]:
+def survey(
+    entries: Sequence[Entry],
+    folder: Path,
+    *,
+    depth: Depth,
+    jobs: int,
+    unit: str = "video",
+    look: Callable[..., Health] = examine,
+) -> list[Record]:
     """Examines all videos and keeps the records in `folder`/videos.jsonl; those of unchanged files are not made again.
 
-    Each record is written when it is made. In the end the file has the list's videos in the list's order.
+    Each record is written when it is made. In the end the file has the list's videos in the list's order. Other units
+    than videos have a file and an examination of their own.
 
     Raises:
         ValueError: another survey is writing there, or the folder holds other files or the survey of other videos.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not is_new(folder) and not (folder / VIDEOS).exists():
+    path = folder / f"{unit}s.jsonl"
+    if not is_new(folder) and not path.exists():
         raise ValueError(f"--out: {folder}: got a folder with other files, expected a new one or that of a census")
     check_folder(folder)
     with locked(folder, refusal="--out: {folder}: another check_data.py is writing there ({holder})"):
         paths = list(dict.fromkeys(entry.path for entry in entries))
         stamps = dict(ask_disk(_stamp, paths))
         there = {path: stamp for path, stamp in stamps.items() if not isinstance(stamp, str)}
-        kept = _read_kept(folder, paths)
+        kept = _read_kept(path, paths)
         known = {record.path: record for record in kept if _holds(record, there.get(record.path), depth)}
         with (
-            (folder / VIDEOS).open("a") as file,
-            closing(_examined([path for path in there if path not in known], depth=depth, jobs=jobs)) as findings,
-            tqdm(total=len(there), initial=len(known), desc="examining", unit="video") as bar,
+            path.open("a") as file,
+            closing(
+                _examined([one for one in there if one not in known], depth=depth, jobs=jobs, look=look)
+            ) as findings,
+            tqdm(total=len(there), initial=len(known), desc="examining", unit=unit) as bar,
         ):
             broken = sum(record.finding.group == "broken" for record in known.values())
-            for path, finding in findings:
-                known[path] = Record("", path, None, there[path], depth, finding)
-                file.write(_line(known[path]))
+            for one, finding in findings:
+                known[one] = Record("", one, None, there[one], depth, finding)
+                file.write(_line(known[one]))
                 file.flush()
                 broken += finding.group == "broken"
                 bar.set_postfix(missing=len(stamps) - len(there), broken=broken, refresh=False)
                 bar.update()
         records = [_record(entry, known.get(entry.path), stamps[entry.path], depth) for entry in entries]
-        with whole_file(folder / VIDEOS) as whole:
+        with whole_file(path) as whole:
             whole.writelines(_line(record).encode() for record in records)
     return records
 
@@ -120,17 +132,19 @@ def _stamp(path: str) -> Stamp | str:
     return status.st_size, status.st_mtime_ns
 
 
-def _examined(paths: Sequence[str], *, depth: Depth, jobs: int) -> Generator[tuple[str, Health], None, None]:
+def _examined(
+    paths: Sequence[str], *, depth: Depth, jobs: int, look: Callable[..., Health]
+) -> Generator[tuple[str, Health], None, None]:
     """Findings as they are made; few paths wait at a time, however many there are."""
     context = multiprocessing.get_context(START_METHOD)
-    context.set_forkserver_preload([examine.__module__])  # Loaded once and shared.
+    context.set_forkserver_preload([look.__module__])  # Loaded once and shared.
     pool, waiting, rest = None, dict[Future[Health], str](), iter(paths)
     try:
         while True:
             for path in islice(rest, 4 * jobs - len(waiting)):
                 pool = pool or ProcessPool(min(jobs, len(paths)), initializer=end_with_parent, context=context)
                 limit_s = depth.limit_s + GRACE_S
-                waiting[pool.schedule(examine, args=(path,), kwargs=depth._asdict(), timeout=limit_s)] = path
+                waiting[pool.schedule(look, args=(path,), kwargs=depth._asdict(), timeout=limit_s)] = path
             if not waiting:
                 return
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -155,24 +169,28 @@ def _line(record: Record) -> str:
     return json.dumps(content) + "\n"
 
 
-def _read_kept(folder: Path, paths: Iterable[str]) -> list[Record]:
+def _read_kept(file: Path, paths: Iterable[str]) -> list[Record]:
     """The records of an earlier survey; an unfinished last line is cut off."""
-    (folder / VIDEOS).touch()
-    keep_lines(folder / VIDEOS)
-    records = read_records(folder)
+    file.touch()
+    keep_lines(file)
+    records = _read(file)
     if records and set(paths).isdisjoint(record.path for record in records):
-        other = f"the census of other videos (such as {records[0].path})"
-        raise ValueError(f"--out: {folder} holds {other}: take another folder")
+        other = f"the census of other {file.stem} (such as {records[0].path})"
+        raise ValueError(f"--out: {file.parent} holds {other}: take another folder")
     return records
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The records of a folder; raises ValueError if it has none, or a line is no record."""
+    """The records of a folder; raises ValueError if it has none of videos, or a line is no record."""
     path = folder / VIDEOS
     if not path.is_file():
-        raise ValueError(f"{folder}: not the folder of a census (it has no {VIDEOS})")
+        raise ValueError(f"{folder}: not the folder of a census (it has no {path.name})")
+    return _read(path)
+
+
+def _read(file: Path) -> list[Record]:
     refusal = "{path}:{number}: not a record of this version ({error}): delete the file"
-    return list(json_lines(path, _parsed, refusal=refusal))
+    return list(json_lines(file, _parsed, refusal=refusal))
 
 
 def _parsed(content: dict[str, Any]) -> Record:

@@ -1,14 +1,13 @@
 """COCO's JSON: the images of a list and their objects, each checked, what cannot be used counted by its reason."""
 
 import json
-import math
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nonlocal_video.data.coco.masks import Segmentation
+from nonlocal_video.data.coco.masks import Segmentation, fault_of, is_numbers
 from nonlocal_video.system.plain import read_json
 
 
@@ -29,7 +28,7 @@ class Picture(NamedTuple):
 
     image_id: int
     name: str
-    """As the list says it."""
+    """The file name that the annotations give the image."""
     path: str
     height: int
     width: int
@@ -46,14 +45,17 @@ class Annotations(NamedTuple):
     """Id and name, by rising ids."""
     keypoints: list[str]
     """Their names; none if the file is not of keypoints."""
-    left_out: dict[str, int]
-    """Objects that nothing can be taught from, by the reason."""
+    left_out: dict[str, list[int]]
+    """The rows of objects that nothing can be taught from, by the reason."""
+    same_ids: list[int]
+    """The rows of objects with an id that one before has."""
     content: dict[str, Any]
-    """The file as it is, but for ids of annotations, which are counted anew from 1: the evaluation needs the rest."""
+    """The file as the evaluation needs it: as it is, but for ids of annotations, which are counted anew from 1, and for
+    masks that cannot be used, which are empty."""
 
 
-def read_annotations(path: str, *, root: str | None, kind: str) -> Annotations:
-    """Reads and checks a file of instances, or of person_keypoints, for a kind of detector.
+def read_annotations(path: str, *, root: str | None, kind: str | None) -> Annotations:
+    """Reads and checks a file of instances, or of person_keypoints, for a kind of detector; None for the file's own.
 
     Crowds, boxes of no area within their image, and objects without a usable mask (for mask_rcnn) are left out of
     training, and counted.
@@ -62,28 +64,31 @@ def read_annotations(path: str, *, root: str | None, kind: str) -> Annotations:
         ValueError: no such file, or it is not in COCO's format; says which part, what was got, and what is expected.
     """
     content = _content(path)
-    categories = _categories(content["categories"], path)
-    names = next((category.get("keypoints") for category in content["categories"] if "keypoints" in category), None)
-    keypoints = [str(name) for name in names] if isinstance(names, list) else []
+    categories, keypoints = _categories(content["categories"], path), _keypoint_names(content["categories"])
+    kind = kind or ("keypoint_rcnn" if keypoints else "mask_rcnn")
     if kind == "keypoint_rcnn" and not keypoints:
         raise ValueError(f"{path}: its categories have no keypoints, expected a file such as person_keypoints_*.json")
     images = _images(content["images"], path)
     numbers = {category: label for label, (category, _) in enumerate(categories, start=1)}
     found: dict[int, list[Instance]] = {image_id: [] for image_id in images}
-    left_out = Counter[str]()
+    left_out, same_ids = defaultdict[str, list[int]](list), _same_ids(content["annotations"])
     for row, annotation in enumerate(content["annotations"]):
         where = f"{path}: annotations[{row}]"
         _check_annotation(annotation, images, numbers, where=where)
         image = images[annotation["image_id"]]
-        instance = _instance(annotation, image, numbers, kind=kind, num_keypoints=len(keypoints), where=where)
+        size = [image["height"], image["width"]]
+        fault = fault_of(annotation.get("segmentation"), size) if kind == "mask_rcnn" else None
+        instance = fault or _instance(annotation, image, numbers, kind=kind, num_points=len(keypoints), where=where)
         if isinstance(instance, Instance):
             found[annotation["image_id"]].append(instance)
         else:
-            left_out[instance] += 1
+            left_out[instance].append(row)
+        if fault:
+            annotation["segmentation"] = {"size": size, "counts": [size[0] * size[1]]}
         annotation["id"] = row + 1  # pycocotools takes a 0 for no match, and the last of two equal ids.
     pictures = _pictures(images, root=root or str(Path(path).parent))
     taught = [picture._replace(instances=tuple(found[picture.image_id])) for picture in pictures]
-    return Annotations(taught, categories, keypoints, dict(left_out), content)
+    return Annotations(taught, categories, keypoints, dict(left_out), same_ids, content)
 
 
 def read_pictures(path: str, *, root: str) -> list[Picture]:
@@ -101,6 +106,21 @@ def _pictures(images: Mapping[int, Mapping[str, Any]], *, root: str) -> list[Pic
         Picture(number, name, os.path.join(root, name), image["height"], image["width"])
         for number, name, image in named
     ]
+
+
+def _keypoint_names(categories: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = next((category["keypoints"] for category in categories if "keypoints" in category), None)
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _same_ids(annotations: Sequence[Mapping[str, Any]]) -> list[int]:
+    known, rows = set[str](), list[int]()
+    for row, annotation in enumerate(annotations):
+        number = repr(annotation.get("id", f"row {row}"))
+        if number in known:
+            rows.append(row)
+        known.add(number)
+    return rows
 
 
 def count_categories(path: str) -> int:
@@ -158,16 +178,10 @@ def _check_annotation(
 ) -> None:
     """Raises ValueError: an object of no image or category of the file, or with a box that is none."""
     for key, known in (("image_id", images), ("category_id", numbers)):
-        if annotation.get(key) not in known:
-            raise ValueError(f"{where}: {key}: got {annotation.get(key)!r}, expected one that the file lists")
-    if not _numbers(annotation.get("bbox"), 4):
+        if type(annotation.get(key)) is not int or annotation[key] not in known:
+            raise ValueError(f"{where}: {key}: got {annotation.get(key)!r:.100}, expected one that the file lists")
+    if not is_numbers(annotation.get("bbox"), 4):
         raise ValueError(f"{where}: bbox: got {annotation.get('bbox')!r:.100}, expected x, y, width and height")
-
-
-def _numbers(value: object, length: int | None = None) -> bool:
-    """Whether a value is a list of so many finite numbers."""
-    fits = isinstance(value, list) and (length is None or len(value) == length)
-    return fits and all(type(item) in (int, float) and math.isfinite(item) for item in value)  # type: ignore[attr-defined]
 
 
 def _instance(
@@ -176,7 +190,7 @@ def _instance(
     numbers: Mapping[int, int],
     *,
     kind: str,
-    num_keypoints: int,
+    num_points: int,
     where: str,
 ) -> Instance | str:
     """An object, or why nothing can be taught from it."""
@@ -189,27 +203,13 @@ def _instance(
         return "boxes without an area in their image"
     instance = Instance(box, numbers[annotation["category_id"]])
     if kind == "mask_rcnn":
-        segmentation = annotation.get("segmentation")
-        fault = _fault_of(segmentation, image)
-        return fault or instance._replace(segmentation=segmentation)
+        return instance._replace(segmentation=annotation["segmentation"])
     if kind == "keypoint_rcnn":
         points = annotation.get("keypoints")
-        if not _numbers(points, 3 * num_keypoints):
-            raise ValueError(f"{where}: keypoints: got {points!r:.100}, expected {3 * num_keypoints} numbers")
+        if not is_numbers(points, 3 * num_points):
+            raise ValueError(f"{where}: keypoints: got {points!r:.100}, expected {3 * num_points} numbers")
         return instance._replace(keypoints=tuple(_centred(points)))
     return instance
-
-
-def _fault_of(segmentation: object, image: Mapping[str, Any]) -> str | None:
-    """Says why a mask cannot be used."""
-    if isinstance(segmentation, dict):
-        if segmentation.get("size") != [image["height"], image["width"]]:
-            return "masks of another size than their image"
-        counts = segmentation.get("counts")
-        return None if isinstance(counts, str) or _numbers(counts) else "objects without a mask"
-    polygons = segmentation if isinstance(segmentation, list) else []
-    fits = all(_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons)
-    return None if polygons and fits else "objects without a mask"
 
 
 def _centred(points: list[float] | None) -> Iterator[float]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nonlocal_video.data.coco.annotations import Picture
 from nonlocal_video.data.coco.masks import decode_mask
-from nonlocal_video.data.dataset import MAX_ATTEMPTS, SharedItems, Started, all_failed, shuffled
+from nonlocal_video.data.dataset import SharedItems, Started, first_readable, shuffled
 from nonlocal_video.data.decoders.frames import read_image
 from nonlocal_video.settings.values import expect
 from nonlocal_video.types import Failure, ImageSample
@@ -96,19 +96,15 @@ class TrainingImages:
         Raises:
             DecodeError: `MAX_ATTEMPTS` images in a row cannot be read.
         """
-        failures: list[Failure] = []
-        for attempt in range(MAX_ATTEMPTS):
-            if attempt in lost:
-                failures.append(lost[attempt])
-                continue
-            started(attempt)
+
+        def read(attempt: int) -> ImageSample | Failure:
             picture, rng = self._draw(index, attempt)
             found = read_sample(picture, num_keypoints=len(self.mirror))
-            if isinstance(found, ImageSample):
-                mirrored = mirrored_sample(found, self.mirror) if self.flip and rng.random() < 0.5 else found
-                return mirrored._replace(failures=tuple(failures))
-            failures.append(found)
-        raise all_failed(failures)
+            if isinstance(found, ImageSample) and self.flip and rng.random() < 0.5:
+                return mirrored_sample(found, self.mirror)
+            return found
+
+        return first_readable(read, lost=lost, started=started)
 
     def name(self, index: int, attempt: int) -> str:
         """The image of an attempt at a sample."""

@@ -1,11 +1,14 @@
-"""COCO's polygons and run-length codes as pixels."""
+"""COCO's polygons and run-length codes: what is wrong with them, and their pixels."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 Segmentation = list[list[float]] | dict[str, Any]
 """Polygons [x1, y1, x2, y2, ...], or COCO's run-length code."""
+FARTHEST = 2**17
+"""Pixels from the origin; with a polygon that goes on for 10^9, pycocotools writes beyond its memory."""
 
 
 def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
@@ -18,3 +21,54 @@ def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarr
     elif isinstance(segmentation["counts"], list):
         coded = mask.frPyObjects(segmentation, height, width)
     return np.asarray(mask.decode(coded), dtype=np.uint8)
+
+
+def fault_of(segmentation: object, size: list[int]) -> str | None:
+    """Says why a mask of an image of this height and width cannot be used.
+
+    pycocotools would take it, and fill the pixels that a code leaves out with anything.
+    """
+    if isinstance(segmentation, dict):
+        pixels = _pixels_of(segmentation.get("counts"))
+        if pixels is None:
+            return "objects without a mask"
+        fits = segmentation.get("size") == size and pixels == size[0] * size[1]
+        return None if fits else "masks of another size than their image"
+    polygons = segmentation if isinstance(segmentation, list) else []
+    fits = all(is_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons)
+    near = fits and all(max(map(abs, polygon)) < FARTHEST for polygon in polygons)
+    return None if polygons and near else "objects without a mask"
+
+
+def is_numbers(value: object, length: int | None = None) -> bool:
+    """Whether a value is a list of so many finite numbers."""
+    fits = isinstance(value, list) and (length is None or len(value) == length)
+    return fits and all(type(item) in (int, float) and math.isfinite(item) for item in value)  # type: ignore[attr-defined]
+
+
+def _pixels_of(counts: object) -> int | None:
+    """The pixels of all runs of a run-length code together, as a list or as COCO's text; None if it is none."""
+    if isinstance(counts, str):
+        return _pixels_of_text(counts)
+    if not isinstance(counts, list) or not all(type(run) is int and run >= 0 for run in counts):
+        return None
+    return sum(counts)
+
+
+def _pixels_of_text(text: str) -> int | None:
+    """Pixels of a code as text: a sign is 48 + 5 bits of a run, + 32 if more of the run follow, the lowest first.
+
+    From the fourth run on, what is written is the difference to the one two places before.
+    """
+    runs, run, bits = list[int](), 0, 0
+    for sign in text:
+        value = ord(sign) - 48
+        if not 0 <= value < 64 or bits > 30:
+            return None
+        run |= (value & 31) << bits
+        bits += 5
+        if not value & 32:
+            run -= 1 << bits if value & 16 else 0
+            runs.append(run + (runs[-2] if len(runs) > 2 else 0))
+            run = bits = 0
+    return sum(runs) if runs and not bits and min(runs) >= 0 else None

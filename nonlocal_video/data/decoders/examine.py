@@ -1,4 +1,4 @@
-"""One video, looked at from its first to its last byte, for the census."""
+"""One video or image, looked at from its first to its last byte, for the census."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from nonlocal_video.data.decoders.container import READ_ERRORS, AvError, open_container, orientation, video_stream
-from nonlocal_video.data.decoders.frames import FRAME_FORMATS, list_frames, open_frames
+from nonlocal_video.data.decoders.frames import FRAME_FORMATS, describe_image, list_frames, open_frames, read_image
 from nonlocal_video.data.decoders.index import Index, decode_all, index_frames, read_index, stated_index
 from nonlocal_video.data.decoders.source import Deadline, cause_of, is_folder, size_fault
 
@@ -15,7 +15,7 @@ _CHUNK_BYTES = 2**22
 
 
 class Health(NamedTuple):
-    """The outcome of an examination of a video, in plain values; None and "" for what was not found out."""
+    """The outcome of an examination of a video or an image, in plain values; None and "" for what was not found out."""
 
     state: str
     """ok, opens (nothing was decoded), missing, broken or timed out."""
@@ -43,6 +43,8 @@ class Health(NamedTuple):
     """Frames that come out of the decoder, but not whole, or leaning on one that is not."""
     turned: bool | None = None
     """Whether the file says that frames are to be turned or mirrored."""
+    quarter: bool | None = None
+    """Whether that exchanges its width and its height; unknown for videos."""
     open_gops: bool | None = None
     """Whether frames of H.264 lean on others beyond a key frame; unknown for other codecs."""
 
@@ -61,10 +63,19 @@ def examine(path: str, *, limit_s: float, decode_all: bool) -> Health:
         limit_s: seconds after which this gives up; a call into a library that hangs is not interrupted.
         decode_all: decode every frame; packets are only counted otherwise, and what is whole "opens".
     """
-    health, deadline = Health("broken"), Deadline(limit_s)
+    return _last_of(_video_stages(path, Deadline(limit_s), decode_all), limit_s=limit_s)
+
+
+def examine_image(path: str, *, limit_s: float, decode_all: bool) -> Health:
+    """Reads an image; its width and height are those that are stored, before it is turned."""
+    return _last_of(_image_stages(path, Deadline(limit_s), decode_all), limit_s=limit_s)
+
+
+def _last_of(stages: Iterator[Health], *, limit_s: float) -> Health:
+    """What is known after the last stage, or after the one before it failed."""
+    health = Health("broken")
     try:
-        stages = _folder_stages if is_folder(path) else _file_stages
-        for stage in stages(path, deadline, decode_all):
+        for stage in stages:
             health = stage
     except READ_ERRORS as error:
         if isinstance(error, TimeoutError):
@@ -74,8 +85,23 @@ def examine(path: str, *, limit_s: float, decode_all: bool) -> Health:
     return health
 
 
-def _folder_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Health]:
+def _image_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Health]:
+    yield (health := _hashed([path], deadline, named=False))
+    kind = describe_image(path)
+    health = health._replace(container=kind.form, codec=kind.mode, width=kind.width, height=kind.height)
+    health = health._replace(turned=kind.turn > 1, quarter=kind.turn > 4)
+    yield health if every_frame else health._replace(state="opens")
+    if every_frame:
+        read_image(path)
+        yield health._replace(state="ok")
+
+
+def _video_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Health]:
     """Yields what is known after each stage; only the last one has the state, the others are broken until then."""
+    yield from (_folder_stages if is_folder(path) else _file_stages)(path, deadline, every_frame)
+
+
+def _folder_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Health]:
     names = list_frames(path)
     health = _hashed([os.path.join(path, name) for name in names], deadline, named=True)
     kinds = {FRAME_FORMATS[os.path.splitext(name)[1][1:].lower()].lower() for name in names}
@@ -97,7 +123,6 @@ def _folder_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator
 
 
 def _file_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Health]:
-    """Yields what is known after each stage; only the last one has the state, the others are broken until then."""
     health = _hashed([path], deadline, named=False)
     yield health
     with open_container(path) as container:

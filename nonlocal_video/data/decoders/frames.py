@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from nonlocal_video.data.decoders.source import Deadline, Source
 
@@ -74,9 +75,35 @@ def read_image(path: str, *, upright: bool = False, size: tuple[int, int] | None
     Raises:
         ValueError: the content is damaged, no format of frames, or of another size.
     """
+    with _opened(path) as image:
+        return _rgb(_turned(image, size) if upright or size else image)
+
+
+class ImageKind(NamedTuple):
+    """What an image file says of itself."""
+
+    form: str
+    mode: str
+    """Pillow's word: RGB, L for grey, CMYK and others."""
+    width: int
+    height: int
+    """In pixels, as they are stored."""
+    turn: int
+    """How its camera was held, as EXIF says it: 1 upright, 2 to 4 mirrored or by half a turn, 5 to 8 by a quarter."""
+
+
+def describe_image(path: str) -> ImageKind:
+    """Reads no pixels. Raises ValueError: the content is damaged or no format of frames."""
+    with _opened(path) as image:
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return ImageKind(image.format or "", image.mode, *image.size, turn if turn in range(1, 9) else 1)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
     try:
         with Image.open(path, formats=list(FRAME_FORMATS.values())) as image:
-            return _rgb(_turned(image, size) if upright or size else image)
+            yield image
     # What Pillow raises for damaged chunks of a PNG, and for the size of a picture that would fill the memory.
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{os.path.basename(path)}: {getattr(error, 'strerror', None) or error}") from error

@@ -13,7 +13,6 @@ Everything else (sizes, length, places, times, colours, speed, texture) is drawn
 pairs of answers are equally frequent.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -25,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nonlocal_video.data.prepare.encode import write_video
+from nonlocal_video.data.prepare.written import make_once
 from nonlocal_video.types import TimedLabel
 
 VERSION = 2
@@ -196,13 +196,10 @@ def make_miniature(
         ValueError: the folder holds something that this function did not make.
     """
     made_from = {"version": VERSION, "series": series.name, "num_train": num_train, "num_val": num_val, "seed": seed}
-    stamp = folder / "miniature.json"
-    if stamp.is_file() and json.loads(stamp.read_text()) == {**made_from, "complete": True}:
-        return
-    if folder.exists() and any(folder.iterdir()) and not stamp.is_file():
-        raise ValueError(f"{folder}: got a folder with other files, expected an empty one or a miniature data set")
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(json.dumps({**made_from, "complete": False}))
+    make_once(folder, made_from, lambda: _make(folder, series, num_train, num_val, seed, processes))
+
+
+def _make(folder: Path, series: Series, num_train: int, num_val: int, seed: int, processes: int) -> None:
     shutil.rmtree(folder / "videos", ignore_errors=True)
     (folder / "videos").mkdir()
     parts = {"train": num_train, "val": num_val}
@@ -210,7 +207,6 @@ def make_miniature(
     jobs = [(folder / name, series, index, seed) for index, name in enumerate(names)]
     scenes = list(tqdm(_written(jobs, processes), total=len(jobs), desc=folder.name, unit="video"))
     series.write_lists(folder, names, scenes, num_train)
-    stamp.write_text(json.dumps({**made_from, "complete": True}))
 
 
 def _written(jobs: Sequence[Job], processes: int) -> Iterator[Scene]:

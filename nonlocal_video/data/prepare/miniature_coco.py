@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nonlocal_video.data.decoders.frames import write_image
-from nonlocal_video.system.files import whole_file
+from nonlocal_video.data.prepare.written import make_once, write
 
 VERSION = 1
 SIDE = 160
@@ -105,13 +105,10 @@ def make_coco_miniature(folder: Path, *, num_train: int, num_val: int, seed: int
         ValueError: the folder holds something that this function did not make.
     """
     made_from = {"version": VERSION, "series": "coco", "num_train": num_train, "num_val": num_val, "seed": seed}
-    stamp = folder / "miniature.json"
-    if stamp.is_file() and json.loads(stamp.read_text()) == {**made_from, "complete": True}:
-        return
-    if folder.exists() and any(folder.iterdir()) and not stamp.is_file():
-        raise ValueError(f"{folder}: got a folder with other files, expected an empty one or a miniature data set")
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(json.dumps({**made_from, "complete": False}))
+    make_once(folder, made_from, lambda: _make(folder, num_train, num_val, seed))
+
+
+def _make(folder: Path, num_train: int, num_val: int, seed: int) -> None:
     (folder / "annotations").mkdir(exist_ok=True)
     for part, first, number in (("train", 0, num_train), ("val", num_train, num_val)):
         images = folder / f"{part}2017"
@@ -122,9 +119,7 @@ def make_coco_miniature(folder: Path, *, num_train: int, num_val: int, seed: int
             write_image(images / f"{image_id:012d}.png", draw_image(scene, noise=image_id))
         for kind in ("instances", "person_keypoints"):
             text = json.dumps(_content(scenes, keypoints=kind == "person_keypoints"))
-            with whole_file(folder / f"annotations/{kind}_{part}2017.json") as file:
-                file.write(text.encode())
-    stamp.write_text(json.dumps({**made_from, "complete": True}))
+            write(folder / f"annotations/{kind}_{part}2017.json", text)
 
 
 def _content(scenes: dict[int, Scene], *, keypoints: bool) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from nonlocal_video.types import Entry
 
 ONE = ""
 """The split of a list that comes out alone."""
+PATHS = ("root", "train", "train_images", "val", "val_images", "classes")
+"""The settings of a data set that are paths."""
 _SPLIT = re.compile(r"(?<![a-z])(train|val|test)(?:ing|id|idate|idation)?(?:list)?(?![a-z])")
 
 
@@ -136,16 +138,22 @@ def _by_split(names: Sequence[str], *, where: str) -> dict[str, str]:
     """The names of the lists for train, val and test; a test list is for val where there is no other."""
     found = dict[str, str]()
     for name in names:
-        said = set(_SPLIT.findall(os.path.basename(name).lower()))
-        if len(said) != 1:
+        said = split_of(os.path.basename(name))
+        if not said:
             expected = "one of train, val and test in its name, or --out FILE.csv to join the lists"
             raise ValueError(f"{where}{name}: got the name of no one split, expected {expected}")
-        other = found.setdefault(said.pop(), name)
+        other = found.setdefault(said, name)
         if other != name:
             raise ValueError(f"{where}got {other} and {name}, expected one for each of train, val and test")
     if "val" not in found and "test" in found:
         found["val"] = found.pop("test")
     return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
+def split_of(name: str) -> str:
+    """train, val or test, as a name says; empty if it says none of them, or several."""
+    said = set(_SPLIT.findall(name.lower()))
+    return said.pop() if len(said) == 1 else ""
 
 
 def name_lists(out: Path, source: FoundLists) -> dict[str, Path]:
@@ -197,9 +205,9 @@ def format_preset(name: str, settings: Mapping[str, str | int]) -> str:
             "--name: got one list, expected one for training and one for evaluation (FOLDER/train and FOLDER/val, or "
             "two lists), and a folder as --out; leave --name out for a list alone"
         )
-    if "classes" not in settings:
+    if not {"classes", "train_images"} & settings.keys():
         raise ValueError("--name: got no names of classes, expected --classes FILE")
-    paths = {key: os.path.abspath(str(settings[key])) for key in ("root", "train", "val", "classes")}
+    paths = {key: os.path.abspath(value) for key, value in settings.items() if key in PATHS and isinstance(value, str)}
     plain = {key: path.replace("${", r"\${") for key, path in paths.items()}  # Nothing in a path is evaluated.
     values = {"name": name, **settings, **plain}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1_000_000)

@@ -1,8 +1,10 @@
 """The files that preparing a data set leaves: none replaces another that says something else, unless it may."""
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nonlocal_video.data.prepare.sources import beside
 from nonlocal_video.system.files import whole_file
@@ -18,6 +20,23 @@ def check_free(texts: Mapping[Path, str], *, sources: Sequence[Path], force: boo
             raise ValueError(f"--out: {path} is a folder, expected a file of this name or none")
         if path.exists() and not force and path.read_bytes() != _encode(text):
             raise ValueError(f"{path} is there and says something else: take another --out, or --force to replace it")
+
+
+def make_once(folder: Path, made_from: Mapping[str, Any], make: Callable[[], None]) -> None:
+    """Lets `make` fill a folder with a data set; a finished one that was made from the same arguments is kept.
+
+    Raises:
+        ValueError: the folder holds something that this function did not make.
+    """
+    stamp = folder / "miniature.json"
+    if stamp.is_file() and json.loads(stamp.read_text()) == {**made_from, "complete": True}:
+        return
+    if folder.exists() and any(folder.iterdir()) and not stamp.is_file():
+        raise ValueError(f"{folder}: got a folder with other files, expected an empty one or a miniature data set")
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(json.dumps({**made_from, "complete": False}))
+    make()
+    stamp.write_text(json.dumps({**made_from, "complete": True}))
 
 
 def write(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a detector sees with: our residual network on images as clips of one frame, and a feature pyramid on it."""
+"""The body of a detector: our residual network on images as clips of one frame, and a feature pyramid on it."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ from nonlocal_video.settings.detector import DetectorOptions
 from nonlocal_video.types import ParameterGroup
 
 Target = dict[str, Tensor]
-"""Of an image: `boxes` (n, 4) float32 as x1, y1, x2, y2 in its pixels and `labels` (n,) int64 from 1 on, perhaps
+"""The objects of an image: `boxes` (n, 4) float32 as x1, y1, x2, y2 in pixels, `labels` (n,) int64 from 1 on, perhaps
 `masks` (n, H, W) uint8 or `keypoints` (n, K, 3) float32."""
 RATIOS = (0.5, 1.0, 2.0)
 _HEADS = {"mask_rcnn": "mask_head", "keypoint_rcnn": "keypoint_head"}
@@ -147,7 +147,7 @@ class Detector(nn.Module):
 
 
 def _rcnn(options: DetectorOptions, backbone: Pyramid) -> FasterRCNN:
-    """Torchvision's detector of these options; our residual network normalises pixels before it."""
+    """Builds torchvision's detector of the given options; our residual network normalises pixels before it."""
     width, sizes = options.pyramid_width, [(size,) for size in options.anchor_sizes]
     common: dict[str, Any] = {
         "min_size": options.short_side,

@@ -31,7 +31,7 @@ TORCHVISION = {
 """Our names of the tensors of torchvision's detectors."""
 _ADDED = (".nonlocal", ".residual")
 _PREDICTORS = (".box_predictor.", ".mask_predictor.mask_fcn_logits.", ".keypoint_predictor.")
-"""What depends on the number of classes or keypoints."""
+"""Parts of the names of tensors whose shapes depend on the number of classes or keypoints."""
 
 
 class DetectorFile(NamedTuple):

@@ -51,7 +51,7 @@ def build_census(
         "listed_hash": hash_listed(entries),
         "states": dict(sorted(Counter(record.finding.state for record in records).items())),
         "problems": {problem.name: len(problem.lines) for problem in problems},
-        "videos": _overview([record for record in records if record.finding.group == "usable"]),
+        "videos": overview([record for record in records if record.finding.group == "usable"]),
         "classes": [counts._asdict() for counts in suspicions.count_by_class(records, classes)],
         "broken": {
             record.video: {"bytes": record.stamp[0], "cause": record.finding.cause}
@@ -62,8 +62,8 @@ def build_census(
     }
 
 
-def _overview(usable: Sequence[Record]) -> dict[str, Any]:
-    """The properties of the usable videos; of some the lowest, the median and the highest."""
+def overview(usable: Sequence[Record]) -> dict[str, Any]:
+    """The properties of the usable videos or images; of some the lowest, the median and the highest."""
     findings = [record.finding for record in usable]
 
     def middle(values: Sequence[float], digits: int | None = None) -> list[float] | None:
@@ -72,7 +72,7 @@ def _overview(usable: Sequence[Record]) -> dict[str, Any]:
     return {
         "gigabytes": round(sum(finding.size_bytes or 0 for finding in findings) / 1e9, 3),
         "hours": round(sum(finding.duration_s or 0 for finding in findings) / 3600, 2),
-        "frames": middle([finding.frames or 0 for finding in findings]),
+        "frames": middle([finding.frames for finding in findings if finding.frames]),
         "short_side": middle([min(f.width, f.height) for f in findings if f.width and f.height]),
         "fps": middle([finding.fps for finding in findings if finding.fps], 3),
         "formats": dict(Counter(f"{f.codec} in {f.container}" for f in findings).most_common()),
@@ -92,32 +92,44 @@ def write_census(folder: Path, census: dict[str, Any], problems: Sequence[Proble
     write_text(folder / CENSUS, json.dumps(census, indent=1) + "\n")
 
 
-def format_summary(census: dict[str, Any], problems: Sequence[Problem], folder: Path) -> str:
+def format_summary(counts: str, problems: Sequence[Problem], folder: Path) -> str:
     """A few lines: what there is, and how much is wrong."""
     lines = [f"{len(p.lines):>8}  {p.title}: {folder / p.name}.txt" for p in problems if p.lines]
-    return "\n".join([format_census(census["census"]), *lines])
+    return "\n".join([counts, *lines])
 
 
 def format_page(census: dict[str, Any], problems: Sequence[Problem], folder: Path, notes: Sequence[str]) -> str:
-    """The page that people read, with further `notes`; `folder` is that of the census, as the user calls it."""
-    counts, states = census["census"], census["states"]
+    """The page on videos, with further `notes`; `folder` is that of the census, as the user calls it."""
+    counts = census["census"]
     good = "good.csv" if (folder / "good.csv").exists() else ""
-    rows = [["listed", str(counts["listed"]), ""], ["usable", str(states.get("ok", 0) + states.get("opens", 0)), good]]
-    rows += [[p.title, str(len(p.lines)), f"{p.name}.txt" if p.lines else ""] for p in problems]
+    about = [LOOKED[counts["checked"]], counts_table(census, problems, good=good), *notes]
+    usable = ["## The usable videos", "\n".join(f"- {line}" for line in _usable_lines(census))]
+    using = ["## Using it", ADVICE.format(list=quote(str(census["list"])), folder=quote(str(folder)))]
+    return page_of(census, problems, counts=format_census(counts), about=about, after=[*usable, *using])
+
+
+def page_of(
+    census: dict[str, Any], problems: Sequence[Problem], *, counts: str, about: Sequence[str], after: Sequence[str]
+) -> str:
+    """The page that people read, in Markdown: its parts around those of the problems."""
     parts = [
         f"# Census of {census['list']}",
-        f"{census['date']}, root `{census['root']}`, {format_census(counts)}.",
-        LOOKED[counts["checked"]],
-        table(["", "number", "file"], rows, texts=(0, 2)),
-        *notes,
+        f"{census['date']}, root `{census['root']}`, {counts}.",
+        *about,
         *(_section(problem) for problem in problems if problem.lines),
-        "## The usable videos",
-        "\n".join(f"- {line}" for line in _usable_lines(census)),
-        "## Using it",
-        ADVICE.format(list=quote(str(census["list"])), folder=quote(str(folder))),
+        *after,
         f"Made with `{census['command']}`. Made again, it examines only what is new or has changed.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def counts_table(census: dict[str, Any], problems: Sequence[Problem], *, good: str = "") -> str:
+    """How many are listed and usable, of which the file `good` has the names, and have each kind of problem."""
+    states = census["states"]
+    rows = [["listed", str(census["census"]["listed"]), ""]]
+    rows += [["usable", str(states.get("ok", 0) + states.get("opens", 0)), good]]
+    rows += [[p.title, str(len(p.lines)), f"{p.name}.txt" if p.lines else ""] for p in problems]
+    return table(["", "number", "file"], rows, texts=(0, 2))
 
 
 def _section(problem: Problem) -> str:
@@ -130,18 +142,24 @@ def _section(problem: Problem) -> str:
 def _usable_lines(census: dict[str, Any]) -> list[str]:
     """The usable videos and the classes."""
     videos, classes = census["videos"], census["classes"]
-    lines = [f"{videos['gigabytes']:g} GB, {videos['hours']:g} hours"]
-    for key, unit in (("frames", "frames"), ("short_side", "pixels on the short side"), ("fps", "frames a second")):
-        if videos[key]:
-            low, middle, high = videos[key]
-            lines.append(f"{low:g} to {high:g} {unit}, median {middle:g}")
-    lines += [f"{count} x {name}" for name, count in videos["formats"].items()]
-    if videos["turned"]:
-        lines.append(f"{videos['turned']} are turned or mirrored by a note in the file, which is followed")
+    lines = [f"{videos['gigabytes']:g} GB, {videos['hours']:g} hours", *overview_lines(videos)]
     if videos["misstated"]:
         lines.append(f"{videos['misstated']} hold another number of frames than they state; frames are counted")
     if classes:
         usable = sorted(counts["usable"] for counts in classes)
         numbers = f"{usable[0]} to {usable[-1]} usable videos, median {median(usable):g}"
         lines.append(f"{len(classes)} classes with {numbers} (each in {CENSUS})")
+    return lines
+
+
+def overview_lines(videos: dict[str, Any]) -> list[str]:
+    """What `overview` found, in words, but for sums."""
+    lines = list[str]()
+    for key, unit in (("frames", "frames"), ("short_side", "pixels on the short side"), ("fps", "frames a second")):
+        if videos.get(key):
+            low, middle, high = videos[key]
+            lines.append(f"{low:g} to {high:g} {unit}, median {middle:g}")
+    lines += [f"{count} x {name}" for name, count in videos["formats"].items()]
+    if videos.get("turned"):
+        lines.append(f"{videos['turned']} are turned or mirrored by a note in the file, which is followed")
     return lines

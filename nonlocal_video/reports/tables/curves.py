@@ -23,7 +23,7 @@ FEW_STEPS, MARKED_STEPS = 6, 20
 SPREAD, BESIDE = 0.5, 0.08
 """How much of the room between two steps the points of one step take at most, and how much each of them does."""
 COLUMNS = (4, 3)
-"""So many panels stand side by side."""
+"""The number of panels side by side."""
 
 
 class Values(NamedTuple):

@@ -1,15 +1,17 @@
 """The report of a detector's test: its numbers, the results in COCO's format, and the page that people read."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from nonlocal_video.data.coco.annotations import Picture
 from nonlocal_video.metrics.detection import KEYPOINT_STATS, STATS, Precision, check_results, coco_precision
 from nonlocal_video.reports.test.pictures import save
 from nonlocal_video.reports.test.predictions import REPORT
+from nonlocal_video.reports.test.worst import draw_worst, page_parts
 from nonlocal_video.reports.texts import number, table, write_text
 from nonlocal_video.reports.versions import versions
 from nonlocal_video.types import Failure
@@ -63,13 +65,32 @@ def build_report(
 
 
 def write_report(
-    folder: Path, report: Mapping[str, Any], results: Sequence[Mapping[str, Any]], precisions: Mapping[str, Precision]
+    folder: Path,
+    report: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    precisions: Mapping[str, Precision],
+    *,
+    objects: Sequence[Mapping[str, Any]],
+    pictures: Iterable[Picture],
 ) -> None:
-    """Writes the results, the picture, report.md, and at last report.json."""
+    """Writes the results, the pictures, report.md, and at last report.json.
+
+    Args:
+        objects: the annotations of the images.
+        pictures: the images, of which the worst are drawn if they can be read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / REPORT).unlink(missing_ok=True)  # That of an earlier test.
     write_text(folder / RESULTS, json.dumps(list(results)) + "\n")
     save(folder / CURVES, _curves(precisions))
+    measured, names = report["measured"], {one["category_id"]: one["name"] for one in report["classes"]}
+    outcomes = precisions[measured[0]].images
+    report = {
+        **report,
+        "worst": draw_worst(
+            folder, outcomes, pictures, objects=objects, results=results, names=names, measured=measured
+        ),
+    }
     write_text(folder / "report.md", format_page(report))
     write_text(folder / REPORT, json.dumps(report, indent=2) + "\n")
 
@@ -105,6 +126,7 @@ def format_page(report: Mapping[str, Any]) -> str:
         "## Each category",
         table(["category", *(f"{of} AP" for of in measured)], classes),
     ]
+    parts += page_parts(report["worst"], of=measured[0])
     if report["failures"]:
         told = [f"- {failure['cause']}" for failure in report["failures"][:SHOWN]]
         parts += ["## Images that could not be tested", "\n".join(told)]
@@ -118,5 +140,6 @@ def _curves(precisions: Mapping[str, Precision]) -> Figure:
         axes.plot(range(101), found.curve, label=f"{of}: AP50 {found.numbers.get('AP50', 0.0):.1f}")
     axes.set(xlabel="recall (%)", ylabel="precision (%)", xlim=(0, 100), ylim=(0, 105))
     axes.set_title("Mean over the categories, at an overlap of 0.5")
+    axes.grid(alpha=0.3)
     axes.legend()
     return figure

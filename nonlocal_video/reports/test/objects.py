@@ -15,7 +15,7 @@ from nonlocal_video.data.coco.masks import decode_mask
 
 Object = Mapping[str, Any]
 """An annotation or a result in COCO's format with the name of its `class`; perhaps with the `score` and the
-`keypoint_scores` of a detector."""
+`keypoint_scores` of a detector, and a `color` (red, green, blue)."""
 COLORS = [tuple(round(255 * part) for part in color) for color in mpl.colormaps["tab10"].colors]  # type: ignore[attr-defined]
 FONT = Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 ALPHA = 0.45
@@ -30,7 +30,7 @@ def draw_objects(image: Tensor, objects: Sequence[Object], *, min_keypoint: floa
     if not objects:
         return image
     ordered = objects[::-1]
-    colors = [COLORS[k % len(COLORS)] for k in range(len(objects))][::-1]
+    colors = [one.get("color", COLORS[k % len(COLORS)]) for k, one in enumerate(objects)][::-1]
     line = max(1, sum(image.shape[1:]) // 500)
     drawn = _draw_masks(image, ordered, colors) if any("segmentation" in one for one in objects) else image
     boxes = torch.tensor([[x, y, x + w, y + h] for x, y, w, h in (one["bbox"] for one in ordered)])

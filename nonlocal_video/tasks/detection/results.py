@@ -23,12 +23,12 @@ class Detected(NamedTuple):
     """In COCO's format, the best first."""
 
     def to_json(self) -> dict[str, Any]:
-        """These values by their names."""
+        """Names the values for a line of JSON."""
         return self._asdict()
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Detected":
-        """What `to_json` gave."""
+        """Reads what `to_json` wrote."""
         return cls(str(plain["name"]), int(plain["image_id"]), list(plain["results"]))
 
 

@@ -1,4 +1,4 @@
-"""What a detector is taught: torchvision's losses; and judged by: COCO's average precision."""
+"""The task of a detector: torchvision's losses teach it, COCO's average precision judges it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LOSSES = {
 }  # fmt: skip
 """torchvision's losses, in the order of the network, and their names in logs."""
 MEASURED = {"faster_rcnn": ("box",), "mask_rcnn": ("box", "mask"), "keypoint_rcnn": ("box", "keypoint")}
-"""What is evaluated of each kind of detector; the last is the paper's number."""
+"""For each kind of detector, what of its detections is evaluated; the last is the paper's number."""
 _OWN = {"mask_rcnn": "loss_mask", "keypoint_rcnn": "loss_keypoint"}
 
 
