@@ -63,6 +63,30 @@ class Journal:
         self.file.close()
 
 
+def resume(
+    folder: Path,
+    *,
+    test: dict[str, Any],
+    read: Callable[[Mapping[str, Any]], AnyOutcome],
+    unit: str,
+    note: Callable[[str], None],
+) -> list[AnyOutcome]:
+    """The outcomes that a killed test has left (see `read_journals`); journals of another test are deleted.
+
+    `note` is told whether the test goes on, and after how many items, each a `unit`, or why it begins anew.
+    """
+    try:
+        before = read_journals(folder, test=test, read=read)
+    except ValueError as error:
+        note(f"begins anew: what {folder} holds of an unfinished test is of another one ({error})")
+        for path in journals(folder):
+            path.unlink()
+        return []
+    if before:
+        note(f"goes on: {len(before)} {unit}s were tested before")
+    return before
+
+
 def read_journals(
     folder: Path, *, test: dict[str, Any], read: Callable[[Mapping[str, Any]], AnyOutcome]
 ) -> list[AnyOutcome]:

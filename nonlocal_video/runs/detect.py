@@ -14,7 +14,7 @@ from nonlocal_video.data.coco.masks import fault_of
 from nonlocal_video.data.coco.usable import format_images, hash_pictures
 from nonlocal_video.data.loader import testing_loader
 from nonlocal_video.engine.checkpoint import read_checkpoint
-from nonlocal_video.engine.evaluate import Journal, evaluate, journals, read_journals
+from nonlocal_video.engine.evaluate import Journal, evaluate, journals, resume
 from nonlocal_video.metrics.detection import FIELDS
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import read_detector_file
@@ -111,20 +111,16 @@ def _describe(job: DetectionTestJob, network: Detector, step: int | None) -> str
 
 
 def _resume(folder: Path, identity: dict[str, Any], job: DetectionTestJob) -> list[Detected]:
-    """The results that a killed test has left; journals of another test are deleted."""
+    """The results that a killed test of the same images has left."""
     listed = {picture.name for picture in job.images.pictures}
-    try:
-        before = read_journals(folder, test=identity, read=Detected.from_json)
-        if strange := [done.name for done in before if done.name not in listed]:
-            raise ValueError(f"{strange[0]!r} is not a listed image")
-    except ValueError as error:
-        _say(f"begins anew: what {folder} holds of an unfinished test is of another one ({error})")
-        for path in journals(folder):
-            path.unlink()
-        return []
-    if before:
-        _say(f"goes on: {len(before)} images were tested before")
-    return before
+
+    def read(plain: Mapping[str, Any]) -> Detected:
+        done = Detected.from_json(plain)
+        if done.name not in listed:
+            raise ValueError(f"{done.name!r} is not a listed image")
+        return done
+
+    return resume(folder, test=identity, read=read, unit="image", note=_say)
 
 
 def _detect(

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from nonlocal_video.data.census.usable import format_census
 from nonlocal_video.data.lists.labels import numbers_of
 from nonlocal_video.data.lists.manifest import hash_entries
 from nonlocal_video.data.loader import testing_loader
-from nonlocal_video.engine.evaluate import Journal, evaluate, journals, read_journals
+from nonlocal_video.engine.evaluate import Journal, evaluate, journals, resume
 from nonlocal_video.reports.test.report import build_report, format_report, protocol_words, write_report
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.network import own_function
@@ -118,21 +119,16 @@ def _costs(protocol: ProtocolConfig, length: int) -> str:
 
 
 def _resume(folder: Path, identity: dict[str, Any], job: TestJob, trained: TrainedNetwork) -> list[Prediction]:
-    """The predictions that a killed test has left; journals of another test are deleted."""
+    """The predictions that a killed test of the same videos and classes has left."""
     listed, classes = {entry.video for entry in job.videos.entries}, (trained.model.options.num_classes,)
-    try:
-        before = read_journals(folder, test=identity, read=Prediction.from_json)
-        strange = [done.video for done in before if done.video not in listed or done.scores.shape != classes]
-        if strange:
-            raise ValueError(f"{strange[0]!r} is not a listed video with {classes[0]} scores")
-    except ValueError as error:
-        _say(f"begins anew: what {folder} holds of an unfinished test is of another one ({error})")
-        for path in journals(folder):
-            path.unlink()
-        return []
-    if before:
-        _say(f"goes on: {len(before)} videos were scored before")
-    return before
+
+    def read(plain: Mapping[str, Any]) -> Prediction:
+        done = Prediction.from_json(plain)
+        if done.video not in listed or done.scores.shape != classes:
+            raise ValueError(f"{done.video!r} is not a listed video with {classes[0]} scores")
+        return done
+
+    return resume(folder, test=identity, read=read, unit="video", note=_say)
 
 
 def _score(

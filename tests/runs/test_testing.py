@@ -63,7 +63,7 @@ def test_a_killed_test_goes_on_where_it_was(
     assert not (folder / "report.json").exists()
     capsys.readouterr()
     report = evaluate(run, "name=killed", "runtime.devices=1")
-    assert f"goes on: {kept} videos were scored before" in capsys.readouterr().out
+    assert f"goes on: {kept} videos were tested before" in capsys.readouterr().out
     assert scores(folder) == scores(run / "test/whole")
     assert {key: report[key] for key in ("top1", "clip_top1", "after_clips", "videos")} == {
         key: whole[key] for key in ("top1", "clip_top1", "after_clips", "videos")
