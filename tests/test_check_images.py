@@ -90,3 +90,12 @@ def test_words_that_name_no_images_are_refused(words: list[str], message: str, t
     with pytest.raises(SystemExit) as exit_:
         tool("check_data.py", *words, "--out", str(tmp_path / "out"))
     assert message in str(exit_.value.code)
+
+
+def test_options_for_videos_are_refused_for_images(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tool("check_data.py", "data=coco", "--window", "32", "--root", "x")
+    assert "--root, --window: is for lists of videos" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        tool("check_data.py", "list.csv")
+    assert "expected one LIST, and --out FOLDER; or settings such as data=coco" in capsys.readouterr().err

@@ -39,7 +39,7 @@ from nonlocal_video.types import Entry, Label
 
 GOOD = "good.csv"
 SETTING = re.compile(r"data(\.\w+)?=")
-OF_VIDEOS = ("root", "classes", "official", "other")
+OF_VIDEOS = ("root", "format", "classes", "official", "other", "window")
 
 
 def parse() -> argparse.Namespace:
@@ -72,7 +72,8 @@ def parse() -> argparse.Namespace:
     arguments.settings = arguments.list if SETTING.match(arguments.list[0]) else []
     if not arguments.settings and (len(arguments.list) > 1 or arguments.out is None):
         parser.error("expected one LIST, and --out FOLDER; or settings such as data=coco")
-    if arguments.settings and (of_videos := [f"--{name}" for name in OF_VIDEOS if getattr(arguments, name)]):
+    of_videos = [f"--{name}" for name in OF_VIDEOS if getattr(arguments, name) != parser.get_default(name)]
+    if arguments.settings and of_videos:
         parser.error(f"{', '.join(of_videos)}: is for lists of videos")
     arguments.list = arguments.list[0]
     return arguments
