@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import resnet50
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from nonlocal_video.models.detection.complexity import detector_costs
@@ -215,6 +216,18 @@ def test_weights_of_torchvision_give_torchvisions_detections(tmp_path: Path) -> 
     torch.save(broken, path)
     with pytest.raises(ValueError, match=r"of another network: 2 missing \(rcnn.backbone.fpn.layer_blocks.1"):
         start_detector(fewer, str(path))
+
+
+def test_a_network_of_images_starts_the_residual_network(tmp_path: Path) -> None:
+    theirs, path = resnet50(num_classes=2), tmp_path / "resnet50.pth"
+    torch.save(theirs.state_dict(), path)
+    ours = Detector(named_detector("faster_rcnn_r50_nl", num_classes=2))
+    lines = start_detector(ours, str(path))
+    assert lines[0].startswith(f"started from {path}, a network of images by torchvision's names: 161 tensors")
+    assert lines[-1] == "fresh: feature pyramid and heads"
+    assert not any("classifier" in line for line in lines)
+    got = ours.body.backbone.get_submodule("res4.block3.conv2").weight
+    assert torch.equal(got[:, :, 0], theirs.layer3[3].conv2.weight)
 
 
 def test_a_saved_detector_is_the_same_again(tmp_path: Path) -> None:
