@@ -14,6 +14,7 @@ from nonlocal_video.cli.tables import CONFIGS, read_table
 from nonlocal_video.reports.tables.cells import origin_sheet
 from nonlocal_video.reports.tables.findings import FINDINGS, format_verdicts, judge
 from nonlocal_video.reports.tables.lines import TableLine
+from nonlocal_video.reports.tables.measures import shared_metrics
 from nonlocal_video.reports.tables.paper import table_records, table_sheets
 from nonlocal_video.reports.tables.pivot import grid, grid_records, grid_sheets, pick
 from nonlocal_video.reports.tables.plots import draw
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--metric", type=lambda text: text.split(","), metavar="M,...",
-        help="numbers of report.json, such as top1,train_top1 (default: top1, or map; tables of the paper: theirs)",
+        help="numbers of report.json, such as top1,train_top1 (default: top1, map or AP; tables of the paper: theirs)",
     )  # fmt: skip
     parser.add_argument(
         "--protocol", metavar="NAME", help="only tests with this protocol, such as 10x3, also where a table has another"
@@ -175,8 +176,7 @@ def _sweep(runs: Sequence[Run], configs: Configs, found: FoundTests, arguments: 
     """A table over settings."""
     where = dict(pair.split("=", 1) for pair in arguments.where)
     kept = pick(runs, where)
-    several = all(run.report.get("multi_label") for run in kept)
-    metrics = arguments.metric or ["map" if several else "top1"]
+    metrics = arguments.metric or shared_metrics(run.report for run in kept)
     made = grid(
         kept,
         rows=arguments.rows,

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +11,14 @@ import torch
 
 from nonlocal_video.cli.tables import EVERY_START, row_config
 from nonlocal_video.models.complexity import Cost, complexity
+from nonlocal_video.models.detection.complexity import detector_costs
+from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.reports.tables.paper import Expected, PaperRow, RowLine, row_lines
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.runs.network import is_foreign, network_of, own_function
-from nonlocal_video.settings import ProtocolConfig, RowConfig, RunConfig, TableConfig
+from nonlocal_video.settings import RowConfig, RunConfig, TableConfig
+from nonlocal_video.settings.detector import detector_options
 from nonlocal_video.settings.identity import row_key
 from nonlocal_video.settings.network import options_of
 
@@ -55,9 +58,9 @@ def _paper_row(row: RowConfig, config: RunConfig | None, protocol: str | None, m
     paper = {} if row.paper is None else dict(zip(metrics, row.paper, strict=True))
     expected = None
     if config is not None:
-        optim, data, protocol = config.optim, config.data, protocol or config.test or ProtocolConfig().name
+        optim, data, protocol = config.optim, config.data, protocol or config.test or config.usual_test
         expected = Expected(
-            steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=data.subset,
+            steps=optim.steps, milestones=tuple(optim.milestones), data=data.name, subset=getattr(data, "subset", None),
             num_classes=config.model.num_classes, protocol=protocol,
             cost=cost_of(config, own_function(config.model.pairwise)),
         )  # fmt: skip
@@ -65,7 +68,7 @@ def _paper_row(row: RowConfig, config: RunConfig | None, protocol: str | None, m
 
 
 def cost_of(config: RunConfig, pairwise: Pairwise | None = None) -> Cost | None:
-    """The cost of the network for a clip; None where nobody says what its pairwise function costs.
+    """The cost of the network for a clip or an image; None where nobody says what its pairwise function costs.
 
     Args:
         config: of a run's folder, which names no code, or of a table.
@@ -77,11 +80,17 @@ def cost_of(config: RunConfig, pairwise: Pairwise | None = None) -> Cost | None:
 
 @cache
 def _cost(model: str, pairwise: Pairwise | None) -> Cost | None:
+    options = json.loads(model)
     with torch.device("meta"):  # Shapes without numbers or memory.
-        network = network_of(options_of(json.loads(model)), where="model", pairwise=pairwise)
-        options = network.options
+        if "kind" in options:
+            detector = Detector(replace(detector_options(options), pairwise=pairwise or options["pairwise"]))
+            count = partial(detector_costs, detector)
+        else:
+            network = network_of(options_of(options), where="model", pairwise=pairwise)
+            length, side = network.options.clip_length, network.options.crop
+            count = partial(complexity, network, length=length, height=side, width=side)
         try:
-            costs = complexity(network, length=options.clip_length, height=options.crop, width=options.crop)
+            costs = count()
         except ValueError:
             return None
     return sum(costs.values(), Cost())

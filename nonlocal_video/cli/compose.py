@@ -180,7 +180,7 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Ru
         config.protocol = _protocol(config, run, overrides, name=protocol)
     else:
         run.data = _images(config, run)
-        config.protocol = replace(config.protocol, name="coco")
+        config.protocol = replace(config.protocol, name=run.usual_test)
     if config.name is None:
         alone_says = ("weights", "data") if alone else ()
         words = words_of(overrides, unnamed=(*UNNAMED, "protocol", "model", *alone_says), by_folder=True)

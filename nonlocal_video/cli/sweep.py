@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import FAILED
 from nonlocal_video.runs.dry_run import rehearse
 from nonlocal_video.runs.folder import is_tested, is_trained, run_folder
-from nonlocal_video.settings import RunConfig, TrainConfig
+from nonlocal_video.settings import RunConfig
 from nonlocal_video.settings.identity import changes
 
 DONE = "trained and tested"
@@ -30,7 +31,7 @@ class Summary(Callback):
         if config.dry_run:
             return
         print("the rows of the table:")
-        states = [(row, _state(job), run_folder(job)) for row, job in jobs(config)]
+        states = [(row, _state(job), "" if job is None else run_folder(job)) for row, job in jobs(config)]
         for row, state, folder in states:
             print(f"  {row:24} {state:20} {folder}")
         if any(state != DONE for _, state, _ in states):
@@ -38,8 +39,8 @@ class Summary(Callback):
             sys.exit(1)
 
 
-def jobs(config: DictConfig) -> Iterator[tuple[str, RunConfig]]:
-    """The jobs of a sweep over a table, by the names of their rows."""
+def jobs(config: DictConfig) -> Iterator[tuple[str, RunConfig | None]]:
+    """The jobs of a sweep over a table, by the names of their rows; None where the settings are not those of a run."""
     table = table_of(config.hydra.runtime.choices["experiment"], config.table)
     words = [f"row={config.hydra.sweeper.params.row}", *config.hydra.overrides.task]
     choices = {}
@@ -47,7 +48,10 @@ def jobs(config: DictConfig) -> Iterator[tuple[str, RunConfig]]:
         values = word.sweep_string_iterator() if word.is_sweep_override() else [word.get_value_element_as_str()]
         choices[word.get_key_element()] = [f"{word.get_key_element()}={value}" for value in values]
     for row, *overrides in product(*choices.values()):
-        yield row.removeprefix("row="), row_job(config, table, [row, *overrides])
+        job = None
+        with suppress(ValueError):  # The job itself has said so.
+            job = row_job(config, table, [row, *overrides])
+        yield row.removeprefix("row="), job
 
 
 def rehearse_job(cfg: DictConfig, config: RunConfig) -> None:
@@ -67,12 +71,12 @@ def rehearse_job(cfg: DictConfig, config: RunConfig) -> None:
         if row.paper is not None:
             lines.append("  in the paper: " + ", ".join(map("{} {:g}".format, table.metrics, row.paper)))
     print("\n".join(lines), flush=True)
-    if not isinstance(config, TrainConfig):
-        raise ValueError("dry_run: got true, expected false: a detector's start is not rehearsed yet")
     rehearse(config, awaited=awaited)
 
 
-def _state(config: RunConfig) -> str:
+def _state(config: RunConfig | None) -> str:
+    if config is None:
+        return "REFUSED"
     try:
         trained = is_trained(config)
     except ValueError:  # The job itself has said so.

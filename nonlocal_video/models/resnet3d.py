@@ -44,7 +44,7 @@ class Bottleneck(nn.Module):
             4 * width,
             DEPTHS[options.depth],
         )
-        inner = width * depth.group_width // 64 * depth.groups
+        inner = depth.inner(width)
         t1, t2 = 3 if inflation == "3x1x1" else 1, 3 if inflation == "3x3x3" else 1
         first, second = (stride, 1) if options.stride_in == "1x1" else (1, stride)
         self.conv1 = Convolution(in_channels, inner, (t1, 1, 1), stride=(1, first, first), bias=False)

@@ -20,7 +20,7 @@ from nonlocal_video.models.weights.file import load_weights
 from nonlocal_video.reports.test.detection import build_report, format_report, write_report
 from nonlocal_video.reports.versions import commit, versions
 from nonlocal_video.runs.network import own_function
-from nonlocal_video.runs.pictures import ListedImages, format_images
+from nonlocal_video.runs.pictures import ListedImages, format_images, hash_pictures
 from nonlocal_video.runs.weights import hash_weights
 from nonlocal_video.settings import DetectionConfig, TestConfig
 from nonlocal_video.settings.identity import config_hash, recipe_hash
@@ -53,32 +53,33 @@ def run(job: DetectionTestJob) -> None:
     folder, runtime = Path(str(job.config.run)) / "test" / str(job.config.name), job.config.runtime
     distributed.set_threads(runtime.threads)
     with only_job(folder):
-        network, step = _load(job)
+        network, trained = _load(job)
         identity = _identify(job, network)
         distributed.check_same("images or weights", identity)
-        _say(_describe(job, network, step))
+        _say(_describe(job, network, trained.get("step")))
         before = _resume(folder, identity, job) if is_main() else []
         began = time.perf_counter()
         found, failures = _detect(job, network, folder, identity, before)
         if is_main():
-            facts = {**_facts(job, network, step), "seconds": round(time.perf_counter() - began, 2)}
+            facts = {**_facts(job, network, trained), "seconds": round(time.perf_counter() - began, 2)}
             _report(job, folder, found, failures, facts)
 
 
-def _load(job: DetectionTestJob) -> tuple[Detector, int | None]:
-    """The detector of the run with the weights, on the device, and the steps it was trained for, if known."""
+def _load(job: DetectionTestJob) -> tuple[Detector, Mapping[str, Any]]:
+    """The detector of the run with the weights, on the device, and what a checkpoint says of its training."""
     if job.weights.suffix == ".safetensors":
-        network, step = load_detector(job.weights)[0], None
+        network, trained = load_detector(job.weights)[0], dict[str, Any]()
         same = network.plain_options() == Detector(job.run.model).plain_options()
         expect(same, str(job.weights), "weights of another detector", "that of the run")
     else:
         content, function = read_checkpoint(job.weights), own_function(job.config.model.pairwise)
-        network, step = Detector(replace(job.run.model, pairwise=function or job.run.model.pairwise)), content["step"]
+        network = Detector(replace(job.run.model, pairwise=function or job.run.model.pairwise))
+        trained = {**content["facts"], "step": content["step"]}
         load_weights(network, content["model"], where=job.weights)
     network.lay_out(channels_last=job.config.runtime.channels_last)
     got, expected = len(job.images.categories), network.options.num_classes
     expect(got == expected, "data.val", f"{got} categories", f"{expected}, as the detector was trained for")
-    return network.eval().to(local_device()), step
+    return network.eval().to(local_device()), trained
 
 
 def _identify(job: DetectionTestJob, network: Detector) -> dict[str, Any]:
@@ -150,8 +151,8 @@ def _detect(
     return sorted(everything, key=lambda one: one.image_id), sorted(lost)
 
 
-def _facts(job: DetectionTestJob, network: Detector, step: int | None) -> dict[str, Any]:
-    run = job.run
+def _facts(job: DetectionTestJob, network: Detector, trained: Mapping[str, Any]) -> dict[str, Any]:
+    run, step = job.run, trained.get("step")
     return {
         "run": job.config.run,
         "network": run.choices["model"],
@@ -164,7 +165,9 @@ def _facts(job: DetectionTestJob, network: Detector, step: int | None) -> dict[s
         "steps": run.optim.steps if step is not None else None,
         "protocol": asdict(job.config.protocol),
         "census": job.images.census,
-        "commit": commit(),
+        "listed_images": hash_pictures([*job.images.pictures, *job.images.missing]),
+        "train_census": trained.get("census"),
+        "commit": {"training": trained.get("commit"), "testing": commit()},
         "precision": job.config.runtime.precision,
         "processes": world_size(),
         "config_hash": config_hash(run),

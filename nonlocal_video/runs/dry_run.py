@@ -1,4 +1,4 @@
-"""A dry run: all that a start does before its first step, and then steps on noise, which tell what a run would cost."""
+"""A dry run: all that a start does before its first step, and what the run would cost, of clips by steps on noise."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,11 +10,15 @@ import torch
 
 from nonlocal_video.engine.step import TrainState, train_step
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.runs.clips import ClipJob, find_job
+from nonlocal_video.models.complexity import Cost
+from nonlocal_video.models.detection.complexity import detector_costs
+from nonlocal_video.models.detection.detector import Detector
+from nonlocal_video.runs.clips import ClipJob, ClipRun, find_job
 from nonlocal_video.runs.folder import check_run, run_folder
+from nonlocal_video.runs.images import ImageJob, find_image_job
 from nonlocal_video.runs.recipe import Recipe, make_recipe
 from nonlocal_video.runs.start import begin, begin_anew, check_start, facts_of, fresh_state
-from nonlocal_video.settings import NOT_GIVEN, TrainConfig
+from nonlocal_video.settings import NOT_GIVEN, DetectionConfig, RunConfig, TrainConfig
 from nonlocal_video.system.distributed import local_device, set_threads
 from nonlocal_video.system.launch import count_processes
 from nonlocal_video.tasks.single_label import single_label
@@ -28,10 +32,11 @@ WARMING_STEPS = 2
 _say = partial(print, flush=True)
 
 
-def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
-    """Checks what a start checks, tells what it tells, for the devices asked for, and times steps for half a minute.
+def rehearse(config: RunConfig, *, awaited: str | None = None) -> None:
+    """Checks what a start checks, tells what it tells, for the devices asked for, and what the run would cost.
 
-    Nothing is written. Videos and weights that nobody named are not looked for, and that is said.
+    Steps on clips are timed for half a minute; a detector's multiply-adds are counted. Nothing is written. Videos,
+    images and weights that nobody named are not looked for, and that is said.
 
     Args:
         awaited: the run that is to leave the weights which this one begins with, if it is not trained yet.
@@ -47,11 +52,12 @@ def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
         lacking = f"starts from what {awaited} leaves, which is not trained yet: {config.init.weights}"
     else:
         check_start(config)
-    job = ClipJob(config, None, None) if config.data.root == NOT_GIVEN else find_job(config)
+    job = _job(config)
     set_threads(config.runtime.threads)
     torch.manual_seed(config.seed)
     run, recipe = job.subject(), make_recipe(config, processes=count_processes(config.runtime.devices))
-    notes = ["note: data.root is not given: no list of videos was looked at"] if job.train is None else []
+    source = run.task.source
+    notes = [f"note: data.root is not given: no list of {source} was looked at"] if job.train is None else []
     if lacking is None and job.train is not None:
         facts = facts_of(config, recipe, run.facts())
         state = begin(config, run.network, recipe, facts=facts, task=run.task, start=run.start, say=notes.append)
@@ -60,7 +66,31 @@ def rehearse(config: TrainConfig, *, awaited: str | None = None) -> None:
         state = fresh_state(config, run.network, recipe)
     for line in (run.describe(recipe), *notes):
         _say(line)
-    _say(_cost(config, recipe, state, run.network))
+    _say(_cost(run.config, recipe, state, run.network) if isinstance(run, ClipRun) else _count(run.network))
+
+
+def _job(config: RunConfig) -> ClipJob | ImageJob:
+    """The job, with its videos or images, if anybody said where they are."""
+    there = config.data.root != NOT_GIVEN
+    if isinstance(config, DetectionConfig):
+        return find_image_job(config) if there else ImageJob(config, None, None)
+    assert isinstance(config, TrainConfig)
+    return find_job(config) if there else ClipJob(config, None, None)
+
+
+def _count(network: Detector) -> str:
+    """The cost of a detector for an image."""
+    options, size = network.options, sum(parameter.numel() for parameter in network.parameters())
+    try:
+        with torch.device("meta"):
+            cost = sum(detector_costs(Detector(options)).values(), Cost())
+    except ValueError as error:
+        return f"cost: {size:,} parameters; multiply-adds are not known: {error}"
+    return (
+        f"cost: {size:,} parameters, {cost.macs / 1e9:.1f} GFLOPs (multiply-adds) for an image of "
+        f"{options.short_side}x{options.long_side} with {options.proposals} proposals and {options.detections} "
+        "detections; steps are not timed"
+    )
 
 
 def _cost(config: TrainConfig, recipe: Recipe, state: TrainState, model: Classifier) -> str:

@@ -26,7 +26,8 @@ class ImageJob(NamedTuple):
     """A training job as every process gets it: the settings, and the images, which were looked for once."""
 
     config: DetectionConfig
-    train: ListedImages
+    train: ListedImages | None
+    """None in a rehearsal of which nobody said where the images are."""
     val: ListedImages | None
     """The images for validation while training, if there are any."""
 
@@ -67,7 +68,14 @@ class ImageRun:
         self.network.training_sides = tuple(self.config.image.short_sides)
         self.network.bias_lr = self.config.optim.bias_lr
         content = None if job.val is None else job.val.content
-        self.task: DetectionTask = detection(options.kind, categories=job.train.category_ids, validation_set=content)
+        categories = () if job.train is None else job.train.category_ids
+        self.task: DetectionTask = detection(options.kind, categories=categories, validation_set=content)
+
+    @property
+    def train(self) -> ListedImages:
+        """The images to train on, which only a rehearsal may lack."""
+        assert self.job.train is not None
+        return self.job.train
 
     def describe(self, recipe: Recipe) -> str:
         """One screen on what is about to run."""
@@ -83,8 +91,8 @@ class ImageRun:
             f"network {options.name or options.kind}: {num_parameters / 1e6:.2f}M parameters, {options.norm} norm, "
             f"frozen: {', '.join(frozen) or 'nothing'}",
             format_places(self.network),
-            f"data {config.data.name}: {len(self.job.train.categories)} categories",
-            format_images(self.job.train.census),
+            f"data {config.data.name}: {config.data.num_classes} categories",
+            "not looked for" if self.job.train is None else format_images(self.job.train.census),
             f"images of short side {shown}, long side up to {options.long_side}"
             f"{', mirrored every second time' if config.image.flip else ''}",
             *describe_defaults(config),
@@ -96,7 +104,7 @@ class ImageRun:
 
     def facts(self) -> dict[str, Any]:
         """The data and the network in plain values, for checkpoints."""
-        train = self.job.train
+        train = self.train
         return {
             "listed_images": hash_pictures([*train.pictures, *train.missing]),
             "present_images": train.census["hash"],
@@ -110,14 +118,14 @@ class ImageRun:
 
     def note_missing(self, folder: Path) -> None:
         """Writes which of the listed images are not there."""
-        (folder / "missing_images.txt").write_text("".join(f"{picture.name}\n" for picture in self.job.train.missing))
+        (folder / "missing_images.txt").write_text("".join(f"{picture.name}\n" for picture in self.train.missing))
 
     def batches(self, first_step: int, recipe: Recipe) -> Iterable[ImageBatch]:
         """The batches of this process, from a step to the last."""
         config, size = self.config, recipe.clips_per_rank
         images = TrainingImages(
-            self.job.train.pictures, seed=config.seed, group=config.optim.clips_per_device, flip=config.image.flip,
-            mirror=mirror_of(self.job.train.keypoints) if config.model.kind == "keypoint_rcnn" else (),
+            self.train.pictures, seed=config.seed, group=config.optim.clips_per_device, flip=config.image.flip,
+            mirror=mirror_of(self.train.keypoints) if config.model.kind == "keypoint_rcnn" else (),
         )  # fmt: skip
         place = {"rank": rank(), "world_size": world_size()}
         plan = step_plan(first_step=first_step, last_step=config.optim.steps, clips_per_rank=size, **place)
@@ -150,7 +158,7 @@ class ImageRun:
     def export(self, path: Path, network: Detector, *, steps: int) -> None:
         """Writes weights for use."""
         origin = f"run {self.config.name}, {steps} steps on {self.config.data.name}"
-        train = self.job.train
+        train = self.train
         save_detector(path, network, origin=origin, categories=train.categories, keypoints=train.keypoints)
 
     def test_command(self, folder: Path) -> str:

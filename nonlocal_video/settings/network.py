@@ -26,6 +26,10 @@ class Depth(NamedTuple):
     group_width: int = 64
     """Channels of a group in res2, where `width` is 64."""
 
+    def inner(self, width: int) -> int:
+        """Channels of the 3x3 convolutions of a stage that 4 x `width` channels leave."""
+        return width * self.group_width // 64 * self.groups
+
 
 DEPTHS = {
     "tiny": Depth((1, 1, 2, 0), 16),

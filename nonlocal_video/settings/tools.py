@@ -1,7 +1,7 @@
 """The settings of each tool."""
 
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -75,6 +75,8 @@ class RunConfig:
 
     name: str | None = None
     """The run's folder in runtime.runs; made from the command line if null."""
+    usual_test: ClassVar[str] = parts.ProtocolConfig.name
+    """The protocol of tests that name no other."""
     task: str
     """The task; filled in by the tool, from the network and the labels of the data."""
     seed: Natural = 0
@@ -119,6 +121,7 @@ class TrainConfig(RunConfig):
 class DetectionConfig(RunConfig):
     """The settings of a run on images with objects."""
 
+    usual_test: ClassVar[str] = "coco"
     task: Literal["faster_rcnn", "mask_rcnn", "keypoint_rcnn"]
     model: Detector
     data: CocoConfig

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet50
 from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from nonlocal_video.models.detection.complexity import detector_costs
 from nonlocal_video.models.detection.detector import Detector
@@ -16,6 +16,7 @@ from nonlocal_video.models.detection.weights import load_detector, save_detector
 from nonlocal_video.models.nonlocal_block import NonLocalBlock
 from nonlocal_video.models.placement import built_places, format_places
 from nonlocal_video.settings.detector import DetectorOptions, named_detector
+from nonlocal_video.settings.network import DEPTHS
 
 TINY = {
     "depth": "tiny", "num_classes": 2, "short_side": 96, "long_side": 160, "norm": "batch", "frozen_stages": 0,
@@ -90,9 +91,7 @@ def test_parameters_are_those_of_the_known_networks(name: str, changes: dict[str
 def test_multiply_adds_are_those_of_the_known_networks(name: str, changes: dict[str, Any], gmacs: float) -> None:
     """Of 800x1344 pixels, 1000 proposals and 100 detections, to 0.1%."""
     with torch.device("meta"):
-        costs = detector_costs(
-            Detector(replace(named_detector(name, num_classes=90), **changes)), height=800, width=1344
-        )
+        costs = detector_costs(Detector(replace(named_detector(name, num_classes=90), **changes)))
     assert sum(cost.macs for cost in costs.values()) / 1e9 == pytest.approx(gmacs, rel=1e-3)
     assert all(cost.macs and cost.parameters for cost in costs.values())
 
@@ -218,16 +217,25 @@ def test_weights_of_torchvision_give_torchvisions_detections(tmp_path: Path) -> 
         start_detector(fewer, str(path))
 
 
-def test_a_network_of_images_starts_the_residual_network(tmp_path: Path) -> None:
-    theirs, path = resnet50(num_classes=2), tmp_path / "resnet50.pth"
-    torch.save(theirs.state_dict(), path)
-    ours = Detector(named_detector("faster_rcnn_r50_nl", num_classes=2))
-    lines = start_detector(ours, str(path))
-    assert lines[0].startswith(f"started from {path}, a network of images by torchvision's names: 161 tensors")
+@pytest.mark.parametrize(("depth", "groups", "width"), [("r50", 1, 64), ("x152", 32, 8)])
+def test_networks_of_images_start_the_body(
+    depth: str, groups: int, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one residual block a stage; maps to 1e-5 of their largest."""
+    monkeypatch.setitem(DEPTHS, depth, DEPTHS[depth]._replace(blocks=(1, 1, 1, 1)))
+    theirs = ResNet(Bottleneck, [1, 1, 1, 1], groups=groups, width_per_group=width).eval()
+    torch.save(theirs.state_dict(), tmp_path / "net.pth")
+    ours = Detector(replace(named_detector(f"mask_rcnn_{depth}", num_classes=2), short_side=96, long_side=160)).eval()
+    lines = start_detector(ours, str(tmp_path / "net.pth"))
+    assert lines[0].startswith(f"started from {tmp_path}/net.pth, ")
     assert lines[-1] == "fresh: feature pyramid and heads"
-    assert not any("classifier" in line for line in lines)
-    got = ours.body.backbone.get_submodule("res4.block3.conv2").weight
-    assert torch.equal(got[:, :, 0], theirs.layer3[3].conv2.weight)
+    image = torch.rand(1, 3, 96, 128)
+    with torch.inference_mode():
+        expected = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(image))))
+        maps = ours.body(image)
+        for stage, layer in zip(maps, (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4), strict=True):
+            expected = layer(expected)
+            assert (maps[stage] - expected).abs().max() < 1e-5 * expected.abs().max(), stage
 
 
 def test_a_saved_detector_is_the_same_again(tmp_path: Path) -> None:

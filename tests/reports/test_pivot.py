@@ -154,7 +154,7 @@ def test_unfinished_runs_other_videos_and_doubles_are_refused(tmp_path: Path) ->
     same = {"optim.lr": 0.05, "seed": 1}
     for run, message in (
         (made_run(tmp_path / "u", [0] * 4, settings=same, step=7), "was tested at step 7 of 400"),
-        (made_run(tmp_path / "v", [0] * 5, settings=same), "was tested on other videos than"),
+        (made_run(tmp_path / "v", [0] * 5, settings=same), "was tested on another list than"),
         (made_run(tmp_path / "w", [0] * 4, settings={**same, "seed": 0}), "cell gaussian, seed 0: has two tests"),
     ):
         with pytest.raises(ValueError, match=message):

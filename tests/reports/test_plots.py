@@ -64,5 +64,5 @@ def test_points_over_cost_and_gains_of_classes_say_which_seeds_they_are_of(tmp_p
     ("classes", "shown"), [(20, list(range(20))), (400, [*range(399, 389, -1), *range(9, -1, -1)])]
 )
 def test_of_many_classes_the_best_and_the_worst_are_shown(classes: int, shown: list[int]) -> None:
-    gains = [ClassGain(str(label), float(label), 50) for label in range(classes)]
+    gains = [ClassGain(str(label), float(label)) for label in range(classes)]
     assert [gain.name for gain in _extremes(gains)] == [str(label) for label in shown]

@@ -1,34 +1,28 @@
 """Multiply-adds of a detector for an image, by its parts."""
 
-from contextlib import ExitStack
-from functools import partial
-
 import torch
-from torch import nn
 
-from nonlocal_video.models.complexity import Cost, count_layer
+from nonlocal_video.models.complexity import Cost, counting
 from nonlocal_video.models.detection.detector import Detector
 
 PARTS = ("body", "fpn", "rpn", "box head", "mask or keypoint head")
+PADDED = 32
+"""The sides of images are padded to multiples of it."""
 
 
-def detector_costs(model: Detector, *, height: int, width: int) -> dict[str, Cost]:
-    """The cost of each of `PARTS` for a padded image of this size, with all proposals and detections that there may be.
+def detector_costs(model: Detector) -> dict[str, Cost]:
+    """The cost of each of `PARTS` for an image of its short and long side, with all proposals and detections.
 
     On the meta device it costs no time and memory. What selects boxes is not counted.
+
+    Raises:
+        ValueError: a pairwise function of one's own does not say what it costs.
     """
     costs = {part: Cost() for part in PARTS}
     rcnn, options = model.rcnn, model.options
-    for name, parameter in model.named_parameters():
-        costs[_part(name)].parameters += parameter.numel()
-    with torch.no_grad(), ExitStack() as hooks:
-        for name, module in model.named_modules():
-            if isinstance(module, nn.Conv3d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                costs[_part(name)].weights += module.weight.numel()
-                hooks.enter_context(module.register_forward_hook(partial(count_layer, costs[_part(name)])))
-            elif hasattr(module, "macs"):
-                hooks.enter_context(module.register_forward_hook(partial(count_layer, costs[_part(name)])))
+    with counting(model, costs, part_of=_part):
         device, channels = next(model.parameters()).device, options.pyramid_width
+        height, width = (-(-side // PADDED) * PADDED for side in (options.short_side, options.long_side))
         model.eval()
         maps = rcnn.backbone(torch.zeros(1, 3, height, width, device=device))
         rcnn.rpn.head(list(maps.values()))

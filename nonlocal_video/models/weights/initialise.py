@@ -156,8 +156,8 @@ def _check_shape(weights: Mapping[str, Tensor], options: NetworkOptions, *, for_
     if conv1 is None or first is None or not conv1.ndim or not first.ndim:  # Not of such a network.
         return
     blocks, width, stem = tuple(stages.count(stage) for stage in "2345"), first.shape[0], conv1.shape[0]
-    own_blocks, own_width = DEPTHS[options.depth][:2]
-    own_stem = options.stem_width or own_width
+    depth = DEPTHS[options.depth]
+    own_blocks, own_width, own_stem = depth.blocks, depth.inner(depth.width), options.stem_width or depth.width
     if (blocks, width, stem) == (own_blocks, own_width, own_stem):
         return
     got, expected = (

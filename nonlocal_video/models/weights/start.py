@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from nonlocal_video.models.classifier import Classifier
-from nonlocal_video.models.nonlocal_block import pairwise_name
 from nonlocal_video.models.weights.file import examples
 from nonlocal_video.models.weights.initialise import initialise
 from nonlocal_video.models.weights.read import read_start
@@ -80,7 +79,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _notes(model: Classifier, start: StoredNetwork, path: str) -> Iterator[str]:
     """Yields the options that the file's network has otherwise, and those for which the user's word is taken."""
-    told, options = start.told, {**vars(model.options), "pairwise": pairwise_name(model.options.pairwise)}
+    options, told = vars(model.options), start.told
     for name in SHAPING + (BLOCK_SHAPING if any(".nonlocal" in name for name in start.weights) else ()):
         here, there = options[name], told.get(name, options[name])
         floats = isinstance(here, float) and isinstance(there, float)  # The released bn_eps is 1.0000001e-5.

@@ -1,4 +1,4 @@
-"""ResNet-50 and -101 of images by torchvision's names, which timm, mmpretrain, MoCo and most others use, too."""
+"""ResNet-50 and -101, and ResNeXt 32x8d, of images by torchvision's names, which most others use, too."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,8 @@ RULES = {
     r"(layer\d)\.(\d+)\.(.*)": "backbone.{}.block{}.{}",
 }
 IMAGENET = pixel_statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+RESNEXT_32X8D = (256, 8)
+"""Channels, and those of a group, of the second convolution of res2 in ResNeXt 32x8d, which X152 is."""
 BOTTLENECK = {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample"}
 
 
@@ -39,6 +41,8 @@ def _other_kinds(state: State) -> Iterator[str]:
     second, third = tensors.get(f"{block}conv2.weight", tensors["conv1.weight"]), tensors[f"{block}conv3.weight"]
     if (second.ndim, third.ndim) != (4, 4):
         yield f"its kernels have {third.ndim} dimensions, not the 4 of networks of images"
+    if second.shape[:2] == RESNEXT_32X8D:
+        return
     if second.shape[1] != second.shape[0]:
         yield f"its convolutions are in {second.shape[0] // max(1, second.shape[1])} groups, as in ResNeXt"
     if third.shape[0] != 4 * third.shape[1]:

@@ -3,29 +3,22 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nonlocal_video.reports.tables.lines import Gain, TableLine, gain_of, has_interval
+from nonlocal_video.reports.tables.lines import Gain, TableLine, gain_of, has_interval, measured
+from nonlocal_video.reports.tables.measures import Measure, measure_of, title_of
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.tables.sheet import Sheet
 
-ACCURACY = (
-    "Percent of all listed videos, a missing or broken one counts as not recognised; mean ± standard deviation over "
-    "the seeds. Parameters are weights of convolutions and fc, FLOPs multiply-adds of a clip"
-)
-GAIN = (
-    "with the same seeds, on the videos that both decoded: mean ± standard deviation over the seeds, and the paired "
-    "95% interval over the choice of the videos, of these trained networks."
-)
 COSTS = ("parameters (M)", "GFLOPs")
 
 
-def title_of(metric: str, *, column: str = "") -> str:
-    """first_clip_top1 -> first clip top-1, weighted_map -> weighted mAP; after the words of a column, if there are."""
-    before = f"{column}: " if column else ""
-    if metric.endswith("map"):
-        return f"{before}{metric.removesuffix('map').replace('_', ' ')}mAP"
-    kind, _, k = metric.rpartition("top")
-    words = {"train_": "training ", "mean_class_": "mean of classes "}.get(kind, kind.replace("_", " "))
-    return f"{before}{words}top-{k.replace('_', ' ')}"
+def gain_note(metrics: Sequence[str]) -> str:
+    """How the gains of a table are made."""
+    if not any(map(has_interval, metrics)):
+        return "with the same seeds: mean ± standard deviation over the seeds."
+    return (
+        "with the same seeds, on the videos that both decoded: mean ± standard deviation over the seeds, and the "
+        "paired 95% interval over the choice of the videos, of these trained networks."
+    )
 
 
 def seeds_words(runs: Sequence[Run]) -> str:
@@ -33,9 +26,11 @@ def seeds_words(runs: Sequence[Run]) -> str:
     return f"seed{'s' * (len(runs) > 1)} {', '.join(str(run.seed) for run in runs)}"
 
 
-def cost_cells(line: TableLine) -> list[str]:
-    """Millions of weights and billions of multiply-adds."""
-    return ["", ""] if line.cost is None else [f"{line.cost.weights / 1e6:.4g}", f"{line.cost.macs / 1e9:.4g}"]
+def cost_cells(line: TableLine, measure: Measure) -> list[str]:
+    """Millions of parameters and billions of multiply-adds."""
+    if line.cost is None:
+        return ["", ""]
+    return [f"{getattr(line.cost, measure.size) / 1e6:.4g}", f"{line.cost.macs / 1e9:.4g}"]
 
 
 def one_class_note(lines: Iterable[TableLine]) -> str:
@@ -83,25 +78,28 @@ def line_record(line: TableLine, *, metrics: Sequence[str]) -> dict[str, Any]:
         record |= {metric: mean, f"{metric}_deviation": deviation}
     if line.cost is not None:
         record |= {"weights": line.cost.weights, "parameters": line.cost.parameters, "macs": line.cost.macs}
-    return {**record, **_origin(line), "runs": " ".join(str(run.folder) for run in line.runs)}
+    return {**record, **_origin(line, measure_of(metrics[0])), "runs": " ".join(str(run.folder) for run in line.runs)}
 
 
 def origin_sheet(lines: Iterable[TableLine]) -> Sheet:
-    """The code, the videos and the protocol of each line."""
-    header = ["row", "seeds", "commit", "test videos", "training videos", "protocol"]
-    rows = [[line.name, *_origin(line).values()] for line in lines if line.runs]
-    note = "Videos: listed / missing / broken. A commit stands for training, then for testing where that was another."
+    """The code, the videos or images, and the protocol of each line."""
+    lines = list(lines)
+    measure = measured(lines)
+    header = ["row", "seeds", "commit", f"test {measure.things}", f"training {measure.things}", "protocol"]
+    rows = [[line.name, *_origin(line, measure).values()] for line in lines if line.runs]
+    note = f"{measure.counts_note} A commit stands for training, then for testing where that was another."
     return Sheet("Where the numbers come from", header, rows, note)
 
 
-def _origin(line: TableLine) -> dict[str, str]:
-    found: dict[str, list[str]] = {key: [] for key in ("seeds", "commit", "test_videos", "train_videos", "protocol")}
+def _origin(line: TableLine, measure: Measure) -> dict[str, str]:
+    counts = [f"{part}_{measure.things}" for part in ("test", "train")]
+    found: dict[str, list[str]] = {key: [] for key in ("seeds", "commit", *counts, "protocol")}
     for run in line.runs:
         commit, census = run.report.get("commit") or {}, run.report.get("train_census")
         trained, tested = (commit.get(key) or "unknown" for key in ("training", "testing"))
         found["seeds"].append(str(run.seed))
         found["commit"].append(trained if trained == tested else f"{trained}, tested {tested}")
-        found["test_videos"].append("{listed} / {missing} / {failed}".format(**run.report["videos"]))
-        found["train_videos"].append("{listed} / {missing} / {broken}".format(**census) if census else "unknown")
+        for key, words, listed in zip(counts, measure.counts, (run.report[measure.things], census), strict=True):
+            found[key].append(words.format(**listed) if listed else "unknown")
         found["protocol"].append(str(run.report["protocol"]["name"]))
     return {key: (", " if key == "seeds" else "; ").join(dict.fromkeys(words)) for key, words in found.items()}

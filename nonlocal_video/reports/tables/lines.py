@@ -1,7 +1,7 @@
 """A line of a table: runs that differ in their seed only, what they reach, and what they gain over other runs."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor
 from nonlocal_video.metrics.average_precision import map_difference_interval, mean_ap
 from nonlocal_video.metrics.intervals import MeanDifference, mean_difference
 from nonlocal_video.models.complexity import Cost
+from nonlocal_video.reports.tables.measures import LABEL, OBJECTS, Measure, main_metrics, measure_of_report
 from nonlocal_video.reports.tables.runs import Run, Scored
 
 
@@ -48,6 +49,11 @@ class TableLine:
         """The percents of the seeds; None if nothing was run, or the metric is not known."""
         values = [value for run in self.runs if (value := run.value(metric)) is not None]
         return spread(values) if values else None
+
+
+def measured(lines: Iterable[TableLine]) -> Measure:
+    """The measure of the tests of a table."""
+    return next((measure_of_report(run.report) for line in lines for run in line.runs), LABEL)
 
 
 def by_seed(name: str, runs: Sequence[Run], *, what: str) -> tuple[Run, ...]:
@@ -99,11 +105,10 @@ def gain_of(line: TableLine, metric: str) -> Gain | None:
 
 
 class ClassGain(NamedTuple):
-    """The gain of a line over its baseline for one class: in top-1, or in average precision of several a video."""
+    """The gain of a line over its baseline for one class, in what `Measure.of_class` says."""
 
     name: str
     percent: float
-    videos: int
 
 
 def class_gains(line: TableLine) -> list[ClassGain]:
@@ -111,6 +116,8 @@ def class_gains(line: TableLine) -> list[ClassGain]:
     pairs = _pairs(line)
     if not pairs:
         return []
+    if measured([line]) is OBJECTS:
+        return _category_gains(pairs)
     several, names = pairs[0][0].report.get("multi_label"), pairs[0][0].scored.classes
     ours, theirs, labels = _sides(pairs, lambda scored: scored.scores if several else scored.right("top1"))
     if several:
@@ -120,10 +127,23 @@ def class_gains(line: TableLine) -> list[ClassGain]:
         by_video, counts = ours - theirs, labels.bincount().tolist()
         percents = torch.stack([100 * by_video[:, labels == label].mean() for label in range(len(counts))])
     return [
-        ClassGain(names[label] if names else f"class {label}", float(percents[label]), count)
+        ClassGain(names[label] if names else f"class {label}", float(percents[label]))
         for label, count in enumerate(counts)
         if count
     ]
+
+
+def _category_gains(pairs: Sequence[tuple[Run, Run]]) -> list[ClassGain]:
+    """The same for the categories of detectors, by their most important number."""
+    metric, names = main_metrics(pairs[0][0].report)[0], dict[int, str]()
+    gained: dict[int, list[float]] = {}
+    for run, base in pairs:
+        theirs = {one["category_id"]: one[metric] for one in base.report["classes"]}
+        for one in run.report["classes"]:
+            number, names[one["category_id"]] = one["category_id"], one["name"]
+            if one[metric] is not None and theirs.get(number) is not None:
+                gained.setdefault(number, []).append(one[metric] - theirs[number])
+    return [ClassGain(names[number], fmean(gains)) for number, gains in gained.items()]
 
 
 def _pairs(line: TableLine) -> list[tuple[Run, Run]]:

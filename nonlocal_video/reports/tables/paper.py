@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 from nonlocal_video.models.complexity import Cost
 from nonlocal_video.reports.tables import cells
-from nonlocal_video.reports.tables.lines import TableLine, by_seed, gain_of
-from nonlocal_video.reports.tables.runs import Run
+from nonlocal_video.reports.tables.lines import TableLine, by_seed, gain_of, has_interval
+from nonlocal_video.reports.tables.measures import measure_of, measure_of_report, title_of
+from nonlocal_video.reports.tables.runs import Listed, Run
 from nonlocal_video.reports.tables.sheet import Sheet
 
-PAPER_DATA = ("kinetics400", "charades")
+PAPER_DATA = ("kinetics400", "charades", "coco", "coco_keypoints")
 """The data of the numbers in the paper's tables."""
-PAPER = ("top1", "top5", "map")
-"""The metrics that the paper has."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Usual(NamedTuple):
     """The protocol and the lists of most runs of a table; other runs are marked."""
 
     protocol: Mapping[str, Any]
-    listed: frozenset[str]
+    listed: Listed
     train_listed: int | None
 
 
@@ -135,7 +134,7 @@ def _schedule_marks(run: Run, expected: Expected) -> list[str]:
 
 def _data_marks(run: Run, expected: Expected, usual: Usual | None) -> list[str]:
     trained, tested, subset = run.settings["data.name"], run.report["data"], run.settings.get("data.subset")
-    marks = []
+    marks, things = [], measure_of_report(run.report).things
     if trained != expected.data:
         marks.append(f"trained on {trained}")
     if tested != trained:
@@ -143,9 +142,9 @@ def _data_marks(run: Run, expected: Expected, usual: Usual | None) -> list[str]:
     if subset != expected.subset:
         marks.append(f"classes of {Path(subset).name} only" if subset else "all classes")
     if not marks and usual is not None and run.listed != usual.listed:
-        marks.append(f"other test videos: {len(run.listed):,} listed, usually {len(usual.listed):,}")
+        marks.append(f"other test {things}: {run.listed.number:,} listed, usually {usual.listed.number:,}")
     if not marks and usual is not None and _train_listed(run) != usual.train_listed:
-        marks.append(f"other training videos: {_train_listed(run)} listed, usually {usual.train_listed}")
+        marks.append(f"other training {things}: {_train_listed(run)} listed, usually {usual.train_listed}")
     return marks
 
 
@@ -158,25 +157,30 @@ def table_sheets(lines: Sequence[RowLine], *, metrics: Sequence[str]) -> list[Sh
 def _accuracies(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
     # The paper's numbers may be of other videos.
     comparable = any(row.expected is not None and row.expected.data in PAPER_DATA for row, _, _ in lines)
-    header, rows = ["row"], []
+    measure, printed, header, rows = measure_of(metrics[0]), _printed(lines), ["row"], []
     for metric in metrics:
-        header += [cells.title_of(metric), *(["paper"] if metric in PAPER else [])]
-        header += ["difference"] if metric in PAPER and comparable else []
+        header += [title_of(metric), *(["paper"] if metric in printed else [])]
+        header += ["difference"] if metric in printed and comparable else []
     for row_line in lines:
         row, _, line = row_line
         shown = [line.name]
         for metric in metrics:
             reached, paper = line.accuracy(metric), row_line.paper(metric)
             shown.append(f"{reached}" if reached else "not run" if row.expected else "")
-            shown += ["" if paper is None else f"{paper:.1f}"] if metric in PAPER else []
-            if metric in PAPER and comparable:
+            shown += ["" if paper is None else f"{paper:.1f}"] if metric in printed else []
+            if metric in printed and comparable:
                 shown.append(f"{reached.mean - paper:+.1f}" if reached and paper is not None else "")
-        rows.append([*shown, *cells.cost_cells(line), str(len(line.runs)) if row.expected else "cited"])
-    note = f"{cells.ACCURACY}, as in the paper."
-    if not comparable:
-        note += " The paper's numbers are of other videos than ours: compare the gains, not the accuracies."
+        rows.append([*shown, *cells.cost_cells(line, measure), str(len(line.runs)) if row.expected else "cited"])
+    note = f"{measure.note}."
+    if not comparable and printed:
+        note += f" The paper's numbers are of other {measure.things} than ours: compare the gains, not the accuracies."
     note += cells.one_class_note(line for _, _, line in lines)
-    return Sheet("Accuracy", [*header, *cells.COSTS, "seeds"], rows, note)
+    return Sheet(measure.title, [*header, *cells.COSTS, "seeds"], rows, note)
+
+
+def _printed(lines: Sequence[RowLine]) -> set[str]:
+    """The metrics that the paper has."""
+    return {metric for row, _, _ in lines for metric in row.paper}
 
 
 def _paper_gain(row_line: RowLine, lines: Sequence[RowLine], metric: str) -> float | None:
@@ -187,10 +191,11 @@ def _paper_gain(row_line: RowLine, lines: Sequence[RowLine], metric: str) -> flo
 
 
 def _gains(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
-    labels = {row.name: row.label for row, _, _ in lines}
+    labels, printed = {row.name: row.label for row, _, _ in lines}, _printed(lines)
+    paired = any(map(has_interval, metrics))
     header, rows = ["row", "over"], []
     for metric in metrics:
-        header += [*cells.gain_header(metric), *(["paper"] if metric in PAPER else [])]
+        header += [*cells.gain_header(metric), *(["paper"] if metric in printed else [])]
     for row_line in lines:
         row, _, line = row_line
         if row.baseline is None or row.expected is None:
@@ -200,11 +205,13 @@ def _gains(lines: Sequence[RowLine], metrics: Sequence[str]) -> Sheet:
         for metric, gain in zip(metrics, gains, strict=True):
             shown += cells.gain_cells(line, gain, metric)
             paper = _paper_gain(row_line, lines, metric)
-            shown += ["" if paper is None else f"{paper:+.1f}"] if metric in PAPER else []
+            shown += ["" if paper is None else f"{paper:+.1f}"] if metric in printed else []
         known = next((gain for gain in gains if gain is not None), None)
-        rows.append([*shown, *([str(known.seeds.seeds), str(known.num_videos)] if known else ["", ""])])
-    note = f"Differences in percent to the baseline {cells.GAIN} The one tells of training again, the other of other "
-    return Sheet("Gain over the baseline", [*header, "seeds", "videos"], rows, f"{note}videos.")
+        counts = [str(known.seeds.seeds), str(known.num_videos)] if known else ["", ""]
+        rows.append([*shown, *counts[: 1 + paired]])
+    note = f"Differences in percent to the baseline {cells.gain_note(metrics)}"
+    note += " The one tells of training again, the other of other videos." if paired else ""
+    return Sheet("Gain over the baseline", [*header, "seeds", *(["videos"] if paired else [])], rows, note)
 
 
 def table_records(lines: Sequence[RowLine], *, metrics: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from nonlocal_video.models.complexity import Cost
 from nonlocal_video.reports.tables import cells
 from nonlocal_video.reports.tables.lines import TableLine, by_seed, gain_of
+from nonlocal_video.reports.tables.measures import measure_of, title_of
 from nonlocal_video.reports.tables.runs import Run
 from nonlocal_video.reports.tables.sheet import Sheet
 from nonlocal_video.reports.values import found_in, labels, named_labels, ordered, spelled
@@ -18,6 +19,7 @@ FOLLOWING = {
     "data": ("model.num_classes", "test.data"),
     "clip": (
         "model.clip_length", "model.clip_stride", "model.crop", "model.name", "protocol.short_side", "protocol.fps",
+        "image.short_sides", "image.flip",
     ),
 }  # fmt: skip
 """Settings and facts outside a group that are made from it."""
@@ -119,7 +121,7 @@ def _check_alike(runs: Sequence[Run], *, keys: Sequence[str]) -> None:
     for run in runs:
         other = first.setdefault(run.report["data"], run)
         if run.listed != other.listed:
-            raise ValueError(f"{run.test}: was tested on other videos than {other.test}; leave one of them out")
+            raise ValueError(f"{run.test}: was tested on another list than {other.test}; leave one of them out")
 
 
 def follows(runs: Sequence[Run], key: str, by: str) -> bool:
@@ -143,19 +145,19 @@ def grid_sheets(found: Grid, *, metrics: Sequence[str]) -> list[Sheet]:
 
 
 def _accuracies(found: Grid, metrics: Sequence[str]) -> Sheet:
-    header = [found.rows_key]
-    header += [cells.title_of(metric, column=words) for words in found.columns.values() for metric in metrics]
+    measure, header = measure_of(metrics[0]), [found.rows_key]
+    header += [title_of(metric, column=words) for words in found.columns.values() for metric in metrics]
     rows = []
     for row, words in found.rows.items():
         lines = [found.lines[row, column] for column in found.columns]
         reached = [line.accuracy(metric) for line in lines for metric in metrics]
         seeds = dict.fromkeys(", ".join(str(run.seed) for run in line.runs) or "none" for line in lines)
-        costs = dict.fromkeys(tuple(cells.cost_cells(line)) for line in lines if line.runs)
+        costs = dict.fromkeys(tuple(cells.cost_cells(line, measure)) for line in lines if line.runs)
         both = [" / ".join(dict.fromkeys(numbers)) for numbers in zip(*costs, strict=True)]
         shown = ["not run" if accuracy is None else f"{accuracy}" for accuracy in reached]
         rows.append([words, *shown, *both, " / ".join(seeds)])
-    note = f"{cells.ACCURACY}.{cells.one_class_note(found.lines.values())}"
-    return Sheet("Accuracy", [*header, *cells.COSTS, "seeds"], rows, note)
+    note = f"{measure.note}.{cells.one_class_note(found.lines.values())}"
+    return Sheet(measure.title, [*header, *cells.COSTS, "seeds"], rows, note)
 
 
 def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
@@ -170,7 +172,7 @@ def _gains(found: Grid, metrics: Sequence[str]) -> Sheet:
             line = found.lines[row, column]
             shown += cells.gain_cells(line, gain_of(line, metric), metric)
         rows.append(shown)
-    note = f"Differences in percent over the baseline {cells.GAIN}"
+    note = f"Differences in percent over the baseline {cells.gain_note(metrics)}"
     return Sheet(f"Gain over {base}", header, rows, note)
 
 

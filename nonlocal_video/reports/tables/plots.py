@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nonlocal_video.reports.tables import looks
-from nonlocal_video.reports.tables.cells import title_of
 from nonlocal_video.reports.tables.curves import Values, curves_figure
-from nonlocal_video.reports.tables.lines import ClassGain, TableLine, class_gains
+from nonlocal_video.reports.tables.lines import ClassGain, TableLine, class_gains, measured
 from nonlocal_video.reports.tables.looks import COLOURS, Look
+from nonlocal_video.reports.tables.measures import measure_of, title_of
 from nonlocal_video.reports.tables.sheet import PageFigure
 
 NAMED = 20
@@ -24,16 +24,13 @@ SMOOTHED = 0.05
 def draw(lines: Sequence[TableLine], *, metric: str, rows: str = "") -> list[PageFigure]:
     """All plots that these runs have something for; `rows` is the setting that the lines are named by, if they are."""
     drawn = looks.looks_of(lines)
-    several = any(run.report.get("multi_label") for line in lines for run in line.runs)
-    key, words = ("clip_map", "single-clip mAP (%)") if several else ("clip_top1", "single-clip top-1 (%)")
-    right = "training hit@1 (%)" if several else "training top-1 (%)"
-    logged = (("top1", right), ("loss", "training loss"))
-    trained = [Values("metrics.jsonl", name, label, SMOOTHED) for name, label in logged]
-    validated = curves_figure(drawn, [Values("validation.jsonl", key, words)], rows=rows)
+    measure = measured(lines)
+    logged = [Values("metrics.jsonl", key, words, SMOOTHED) for key, words in measure.logged.items()]
+    validated = [Values("validation.jsonl", key, words) for key, words in measure.validated.items()]
     figures = [
-        ("validation", "Single-clip validation over the steps", validated),
-        ("training", "Training over the steps", curves_figure(drawn, trained, rows=rows)),
-        ("cost", "Accuracy against FLOPs and parameters", cost_figure(drawn, metric, rows=rows)),
+        ("validation", measure.validation, curves_figure(drawn, validated, rows=rows)),
+        ("training", "Training over the steps", curves_figure(drawn, logged, rows=rows)),
+        ("cost", f"{measure.title} against FLOPs and parameters", cost_figure(drawn, metric, rows=rows)),
         ("classes", "What the classes gain over the baseline", classes_figure(lines, rows=rows)),
     ]
     return [PageFigure(name, title, looks.png_of(figure)) for name, title, figure in figures if figure is not None]
@@ -49,8 +46,9 @@ def cost_figure(lines: Sequence[Look], metric: str, *, rows: str = "") -> Figure
     if not known:
         return None
     figure, moved = looks.panels_figure(2, len(known)), False
-    billions, millions = [cost.macs / 1e9 for _, cost, _ in known], [cost.weights / 1e6 for _, cost, _ in known]
-    kinds = {"GFLOPs of a clip (multiply-adds)": billions, "parameters (millions)": millions}
+    measure, billions = measure_of(metric), [cost.macs / 1e9 for _, cost, _ in known]
+    millions = [getattr(cost, measure.size) / 1e6 for _, cost, _ in known]
+    kinds = {f"GFLOPs of {measure.seen} (multiply-adds)": billions, "parameters (millions)": millions}
     for column, (words, costs) in enumerate(kinds.items(), start=1):
         axes, places = figure.add_subplot(1, 2, column), side_by_side(costs)
         moved = moved or places != costs
@@ -98,8 +96,6 @@ def classes_figure(lines: Sequence[TableLine], *, rows: str = "") -> Figure | No
     shown = [(line, _extremes(gains)) for line in lines if (gains := class_gains(line))]
     if not shown:
         return None
-    several = any(run.report.get("multi_label") for line, _ in shown for run in line.runs)
-    measure = "average precision (%)" if several else "top-1 (percent of the class's videos)"
     baselines = {line.baseline.name for line, _ in shown if line.baseline}
     over = f"{rows} {baselines.pop()}".strip() if len(baselines) == 1 else "the baseline"
     columns = min(3, len(shown))
@@ -113,7 +109,8 @@ def classes_figure(lines: Sequence[TableLine], *, rows: str = "") -> Figure | No
         axes.set_xlim(-reach, reach)
         named = place % columns == 0 or any(others != names[0] for others in names)
         _draw_gains(axes, line.name, gains, named=named)
-    looks.add_note(figure, f"gain over {over} in {measure}; {_seeds_note([line for line, _ in shown])}")
+    seeds = _seeds_note([line for line, _ in shown])
+    looks.add_note(figure, f"gain over {over} in {measured(lines).of_class}; {seeds}")
     return figure
 
 

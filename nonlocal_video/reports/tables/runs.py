@@ -1,7 +1,6 @@
 """Tested runs as tables over many of them need them, and where they lie."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nonlocal_video.reports.tables.measures import NUMBER, OBJECTS, main_metrics, measure_of_report
 from nonlocal_video.reports.tables.unfinished import SETTINGS, unfinished_runs
 from nonlocal_video.reports.test.predictions import REPORT, label_ranks_of, read_predictions, scores_and_targets
 from nonlocal_video.system.plain import check_folder, json_lines, read_json, read_yaml
@@ -35,6 +35,14 @@ class Scored(NamedTuple):
         kind, _, k = metric.rpartition("top")
         ranks = {"": self.ranks[:, None], "clip_": self.clip_ranks, "first_clip_": self.clip_ranks[:, :1]}[kind]
         return (ranks < int(k)).double().mean(dim=1)
+
+
+class Listed(NamedTuple):
+    """The videos or images of a list."""
+
+    number: int
+    names: frozenset[str] | str
+    """Of images a hash of them."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +82,12 @@ class Run:
         return Scored(videos, classes, labels, label_ranks_of(predictions), clip_ranks)
 
     @cached_property
-    def listed(self) -> frozenset[str]:
-        """The videos of the test's list, whether they could be tested or not."""
-        return frozenset(self.scored.videos) | {failure["video"] for failure in self.report["failures"]}
+    def listed(self) -> Listed:
+        """What the test's list has, whether it could be tested or not."""
+        if measure_of_report(self.report) is OBJECTS:
+            return Listed(self.report["images"]["listed"], self.report["listed_images"])
+        names = frozenset(self.scored.videos) | {failure["video"] for failure in self.report["failures"]}
+        return Listed(len(names), names)
 
     def records(self, name: str) -> list[dict[str, float]]:
         """The records of metrics.jsonl or validation.jsonl, up to what a killed run left half written."""
@@ -87,7 +98,7 @@ class Run:
 
         Raises ValueError where the report has no such metric, and lists those that it has.
         """
-        metrics = filter(re.compile("top[0-9]|map").search, self.report)
+        metrics = filter(NUMBER.search, self.report)
         known = [name for name in metrics if isinstance(self.report[name], float | int | None)]
         if metric not in known:
             raise ValueError(f"{self.test / REPORT}: has no {metric}; expected one of {', '.join(known)}")
@@ -135,9 +146,11 @@ def _why_not(path: Path) -> str | None:
     report, settings = read_json(path), path.parent.parent.parent / SETTINGS
     reasons = {
         "of ensembles, not of runs": "ensemble" in report,
-        "of an older version (test those runs again)": "protocol" not in report,
-        "of detectors, of which there are no tables yet": "measured" in report,
-        "without accuracies, since their lists have no labels": not report.get("labels"),
+        "of files of results, not of runs": "detections" in report,
+        "of an older version (test those runs again)": not {"videos", "listed_images"} & report.keys()
+        or "protocol" not in report,
+        "of objects in images, of which there is none": "measured" in report and main_metrics(report)[0] not in report,
+        "without accuracies, since their lists have no labels": "measured" not in report and not report.get("labels"),
         f"of weights without a run (no {SETTINGS} above them)": not settings.is_file(),
     }
     why = next((why for why, holds in reasons.items() if holds), None)
