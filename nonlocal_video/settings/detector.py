@@ -16,7 +16,7 @@ STAGES = ("res2", "res3", "res4", "res5")
 LIMITS = {
     "num_classes": 100_000, "num_keypoints": 1000, "short_side": 10_000, "long_side": 10_000, "pyramid_width": 4096,
     "box_width": 16_384, "head_width": 4096, "head_convs": 64, "proposals": 100_000, "rois": 100_000,
-    "detections": 10_000,
+    "detections": 10_000, "stem_width": 4096,
 }  # fmt: skip
 """Larger values come from damaged files."""
 
@@ -38,6 +38,11 @@ class DetectorOptions:
     short_side: int = 800
     """Testing: the short side of images in pixels, unless the long one would grow beyond `long_side`."""
     long_side: int = 1333
+    stem_width: int = 0
+    """Channels of conv1, as of `NetworkOptions`; so are the next three, which Caffe's ResNets have otherwise."""
+    stride_in: words.StrideIn = "3x3"
+    pool1_padding: int = 1
+    pool1_rounds_up: bool = False
     norm: words.Norm = "affine"
     bn_eps: float = 1e-5
     frozen_stages: int = 2
@@ -73,7 +78,7 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         """Raises ValueError: a value of another type or of an impossible size; says which option."""
-        check_options(self, LIMITS, may_be_0=("head_width", "head_convs"))
+        check_options(self, LIMITS, may_be_0=("head_width", "head_convs", "stem_width"))
         for name in ("levels", "anchor_sizes"):  # A file has lists.
             object.__setattr__(self, name, tuple(getattr(self, name)))
         expect(self.kind in KINDS, "kind", repr(self.kind), f"one of {', '.join(KINDS)}")
@@ -102,7 +107,10 @@ class DetectorOptions:
             clip_length=1,
             crop=self.short_side,
             stem="dense",
-            pool1_padding=1,
+            stem_width=self.stem_width,
+            stride_in=self.stride_in,
+            pool1_padding=self.pool1_padding,
+            pool1_rounds_up=self.pool1_rounds_up,
             pool2=False,
             norm=self.norm,
             bn_eps=self.bn_eps,
