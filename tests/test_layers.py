@@ -53,6 +53,34 @@ def test_libraries_stay_behind_their_fences(path: Path) -> None:
                 assert str(inside) in allowed or inside.parts[0] in allowed, f"{inside} imports {name}"
 
 
+def loaded_with(start: str) -> set[str]:
+    """The modules of the package and of libraries that a module imports at once, itself or by what it imports."""
+    known, new = set[str](), {start}
+    while new:
+        name = new.pop()
+        known.add(name)
+        place = ROOT / name.replace(".", "/")
+        file = next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+        if file is not None:
+            tree = ast.parse(file.read_text())
+            named = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+            for node in named:
+                module = [node.module] if isinstance(node, ast.ImportFrom) else []
+                new |= {str(name) for name in module} | {
+                    f"{module[0]}.{alias.name}" if module else alias.name for alias in node.names
+                }
+            new -= known
+    return known
+
+
+def test_jobs_on_videos_load_neither_torchvision_nor_what_draws() -> None:
+    """Each takes seconds to import."""
+    loaded = loaded_with("nonlocal_video.cli.jobs") | loaded_with("nonlocal_video.cli.sweep")
+    assert "nonlocal_video.runs.train" in loaded
+    assert not {name for name in loaded if name.split(".")[0] in ("torchvision", "matplotlib", "scipy", "pycocotools")}
+    assert "torchvision.ops" in loaded_with("nonlocal_video.runs.images"), "else this test sees nothing"
+
+
 def test_imports_point_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert lint_imports(config_filename="pyproject.toml", cache_dir=None) == 0

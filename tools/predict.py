@@ -33,7 +33,6 @@ from nonlocal_video.reports.test.report import protocol_words
 from nonlocal_video.reports.test.timeline import draw_timeline, write_timeline
 from nonlocal_video.runs.network import function_for
 from nonlocal_video.runs.predict import Predictor
-from nonlocal_video.runs.predict_images import ImagePredictor, read_detector
 from nonlocal_video.settings import PredictConfig, settings_of
 from nonlocal_video.settings.values import expect
 from nonlocal_video.system.files import whole_file
@@ -90,6 +89,8 @@ def own_pairwise(config: PredictConfig, stored: Mapping[str, Any]) -> Pairwise |
 
 def predict_images(config: PredictConfig) -> tuple[int, int]:
     """Writes the objects of images; how many were read, and of how many."""
+    from nonlocal_video.runs.predict_images import ImagePredictor, read_detector  # noqa: PLC0415  # torchvision takes seconds to import.
+
     pairwise = own_pairwise(config, read_detector(config.weights).options)
     predictor = ImagePredictor(
         config.weights, pairwise=pairwise, min_score=config.min_score, data=config.data, runtime=config.runtime

@@ -11,8 +11,6 @@ import torch
 
 from nonlocal_video.cli.tables import EVERY_START, row_config
 from nonlocal_video.models.complexity import Cost, complexity
-from nonlocal_video.models.detection.complexity import detector_costs
-from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.reports.tables.paper import Expected, PaperRow, RowLine, row_lines
 from nonlocal_video.reports.tables.runs import Run
@@ -88,6 +86,9 @@ def _cost(model: str, pairwise: Pairwise | None) -> Cost | None:
     options = json.loads(model)
     with torch.device("meta"):  # Shapes without numbers or memory.
         if "kind" in options:
+            from nonlocal_video.models.detection.complexity import detector_costs  # noqa: PLC0415  # torchvision takes seconds to import.
+            from nonlocal_video.models.detection.detector import Detector  # noqa: PLC0415
+
             detector = Detector(replace(detector_options(options), pairwise=pairwise or options["pairwise"]))
             count = partial(detector_costs, detector)
         else:

@@ -16,12 +16,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from nonlocal_video.cli.compose import composed, evaluation_config, train_config
 from nonlocal_video.cli.tables import row_config, table_of
 from nonlocal_video.reports.tables.unfinished import FAILED, SETTINGS, write_failure
-from nonlocal_video.runs import detect
 from nonlocal_video.runs import test as testing
 from nonlocal_video.runs import train as training
 from nonlocal_video.runs.clips import find_job
 from nonlocal_video.runs.folder import check_run, is_tested, is_trained, read_run, run_folder
-from nonlocal_video.runs.images import find_image_job
 from nonlocal_video.runs.pictures import look_for_images
 from nonlocal_video.runs.start import check_start, keep_batch
 from nonlocal_video.runs.train import TrainingJob
@@ -147,6 +145,8 @@ def train_and_test(config: RunConfig) -> None:
 def _job_of(config: RunConfig) -> TrainingJob:
     """The training job of settings, with its videos or images, which are looked for."""
     if isinstance(config, DetectionConfig):
+        from nonlocal_video.runs.images import find_image_job  # noqa: PLC0415  # torchvision takes seconds to import.
+
         return find_image_job(config)
     assert isinstance(config, TrainConfig)
     return find_job(config)
@@ -157,6 +157,8 @@ def test_job(cfg: DictConfig) -> None:
     if cfg.detections is None:
         test(*test_job_config(cfg))
     else:
+        from nonlocal_video.runs import detect  # noqa: PLC0415  # torchvision takes seconds to import.
+
         words = {"images": cfg.data.val_images, "runs": str(cfg.runtime.runs)}
         detect.evaluate_file(str(cfg.detections), str(cfg.data.val), **words)
 
@@ -166,6 +168,8 @@ def test(config: TestConfig, settings: RunConfig) -> None:
     weights, notes = find_weights(Path(str(config.run)), config.weights, steps=settings.optim.steps)
     launching: dict[str, Any] = {"devices": config.runtime.devices, "timeout_s": config.runtime.timeout_s}
     if isinstance(settings, DetectionConfig):
+        from nonlocal_video.runs import detect  # noqa: PLC0415  # torchvision takes seconds to import.
+
         images = look_for_images(settings.data, "val", kind=settings.task)
         launch(detect.run, detect.DetectionTestJob(config, settings, weights, notes, images), **launching)
     else:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -12,7 +12,6 @@ from nonlocal_video.engine.step import TrainState, train_step
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.runs.clips import ClipJob, ClipRun, find_job
 from nonlocal_video.runs.folder import check_run, run_folder
-from nonlocal_video.runs.images import ImageJob, find_image_job
 from nonlocal_video.runs.recipe import Recipe, make_recipe
 from nonlocal_video.runs.start import begin, begin_anew, check_start, facts_of, fresh_state
 from nonlocal_video.settings import NOT_GIVEN, DetectionConfig, RunConfig, TrainConfig
@@ -20,6 +19,9 @@ from nonlocal_video.system.distributed import local_device, set_threads
 from nonlocal_video.system.launch import count_processes
 from nonlocal_video.tasks.single_label import single_label
 from nonlocal_video.types import ClipBatch
+
+if TYPE_CHECKING:
+    from nonlocal_video.runs.images import ImageJob
 
 LIMIT_S = 30.0
 MEASURED_STEPS = 20
@@ -67,10 +69,12 @@ def rehearse(config: RunConfig, *, awaited: str | None = None) -> None:
         _say(_cost(run.config, recipe, state, run.network))
 
 
-def _job(config: RunConfig) -> ClipJob | ImageJob:
+def _job(config: RunConfig) -> "ClipJob | ImageJob":
     """The job, with its videos or images, if anybody said where they are."""
     there = config.data.root != NOT_GIVEN
     if isinstance(config, DetectionConfig):
+        from nonlocal_video.runs.images import ImageJob, find_image_job  # noqa: PLC0415  # torchvision takes seconds to import.
+
         return find_image_job(config) if there else ImageJob(config, None, None)
     assert isinstance(config, TrainConfig)
     return find_job(config) if there else ClipJob(config, None, None)
