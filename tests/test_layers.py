@@ -102,7 +102,6 @@ NAMING = {
         "runs/detect.py",
         "runs/images.py",
         "cli/collect.py",
-        "cli/sweep.py",
     },
     "composed_network": {"runs/clips.py", "tools/complexity.py"},
     "function_for": {"cli/compose.py", "tools/predict.py"},
