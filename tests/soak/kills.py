@@ -119,10 +119,10 @@ class Testing(NamedTuple):
         return [name for name in sorted(one | two) if one.get(name) != two.get(name)]
 
     def _outcome(self, folder: Path) -> dict[str, Any]:
-        """The files of a test, and those that hold no times as they are."""
+        """The files of a test, and those that hold no times as they are; an hour later the commit may be another."""
         report = json.loads((folder / "report.json").read_text())
-        kept = {key: value for key, value in report.items() if key not in ("time", "cost", "chunk")}
-        predictions = {path.name: path.read_bytes() for path in folder.glob("predictions*")}
+        kept = {key: value for key, value in report.items() if key not in ("time", "cost", "chunk", "commit")}
+        predictions = {name: (folder / name).read_bytes() for name in ("predictions.jsonl", "scores.npz")}
         return {"files": files(folder), "classes": (folder / "classes.csv").read_text(), **kept, **predictions}
 
 
