@@ -9,6 +9,7 @@ its work, and (as soon as a file is being written) in saving.
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,8 +137,10 @@ def trial(place: Path, number: int, *, kind: Kind, kills: int = KILLS) -> list[d
         (place / "whole.done").touch()
     chance, dealt = random.Random(number), list[dict[str, Any]]()
     command = [*command, f"name=killed_{number}"]
-    while len(dealt) < kills and (death := strike(kind, command, killed, log, chance)):
-        dealt.append(death)
+    while not dealt:  # A job may end before it is killed.
+        shutil.rmtree(killed, ignore_errors=True)  # Also what a soak that was stopped has left.
+        while len(dealt) < kills and (death := strike(kind, command, killed, log, chance)):
+            dealt.append(death)
     succeed(command, log)
     wrong = kind.differences(whole, killed)
     return [{**death, "wrong": wrong} for death in dealt]
