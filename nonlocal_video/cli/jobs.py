@@ -171,8 +171,8 @@ def test(config: TestConfig, settings: RunConfig) -> None:
         from nonlocal_video.runs import detect  # noqa: PLC0415  # torchvision takes seconds to import.
 
         images = look_for_images(settings.data, "val", kind=settings.task)
-        launch(detect.run, detect.DetectionTestJob(config, settings, weights, notes, images), **launching)
+        launch(detect.run, detect.ImageTestJob(config, settings, weights, notes, images), **launching)
     else:
         assert isinstance(settings, TrainConfig)
         videos = look_for_videos(settings.data, "val", labelled=False)
-        launch(testing.run, testing.TestJob(config, settings, weights, notes, videos), **launching)
+        launch(testing.run, testing.VideoTestJob(config, settings, weights, notes, videos), **launching)

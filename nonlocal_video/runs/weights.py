@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.engine.checkpoint import newest_checkpoint, read_checkpoint
-from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import Pairwise, pairwise_name
 from nonlocal_video.models.weights.file import load_model, load_weights, network_options, read_model_file
 from nonlocal_video.models.weights.given import SOURCES, check_network, check_there
@@ -121,16 +120,17 @@ def move(data: DataConfig, root: str | None) -> None:
 class TrainedNetwork(NamedTuple):
     """A network with its weights, and what their file says of them."""
 
-    model: Classifier
+    model: Any
+    """A `Classifier`, or a `Detector`."""
     weights_hash: str
-    classes: list[str] | None
+    classes: list[str] | None = None
     """The names of the classes, where they are known."""
-    batch_norm: str
+    batch_norm: str = ""
     """The statistics that it normalises with: running averages of training, precise statistics, or those of a file."""
     step: int | None = None
     """The steps that it was trained for, where they are known."""
     census: dict[str, object] | None = None
-    """The census of the videos that it was trained on, where it is known."""
+    """The census of the videos or images that it was trained on, where it is known."""
     commit: str | None = None
     """The commit of the code that trained it, where it is known."""
     published: dict[str, Any] | None = None
