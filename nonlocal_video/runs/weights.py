@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from nonlocal_video.models.weights.file import load_model, load_weights, network
 from nonlocal_video.models.weights.given import SOURCES, check_network, check_there
 from nonlocal_video.models.weights.published import Published
 from nonlocal_video.runs.network import network_of, plain_model
-from nonlocal_video.settings import DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
+from nonlocal_video.settings import CocoConfig, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
 from nonlocal_video.settings.network import LATER
 from nonlocal_video.settings.values import expect
 from nonlocal_video.system.distributed import local_device
@@ -104,17 +105,18 @@ def run_of_file(config: TestConfig) -> TrainConfig:
     return settings_of(TrainConfig, plain, where=f"{config.weights}: ")
 
 
-def move(data: DataConfig, root: str | None) -> None:
-    """Moves the data set to another root; files below the old one move along, unless only the old ones exist."""
+def moved(data: DataConfig | CocoConfig, root: str | None) -> dict[str, Any]:
+    """The settings of data, at another root; files below the old one move along, unless only the old ones exist."""
+    plain = asdict(data)
     if root is None:
-        return
-    for name in ("train", "val", "classes"):
-        path = getattr(data, name)
+        return plain
+    for name in ("train", "train_images", "val", "val_images", "classes"):
+        path = plain.get(name)
         if path is not None and data.root is not None and Path(path).is_relative_to(data.root):
-            moved = Path(root) / Path(path).relative_to(data.root)
-            if moved.exists() or not Path(path).exists():
-                setattr(data, name, str(moved))
-    data.root = root
+            there = Path(root) / Path(path).relative_to(data.root)
+            if there.exists() or not Path(path).exists():
+                plain[name] = str(there)
+    return {**plain, "root": root}
 
 
 class TrainedNetwork(NamedTuple):
