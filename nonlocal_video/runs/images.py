@@ -19,7 +19,7 @@ from nonlocal_video.runs.recipe import Recipe, describe_batch, describe_defaults
 from nonlocal_video.settings import DetectionConfig
 from nonlocal_video.settings.values import expect
 from nonlocal_video.system.distributed import local_device, rank, world_size
-from nonlocal_video.tasks.detection.task import DetectionTask, detection
+from nonlocal_video.tasks.detection.task import DetectionTask
 from nonlocal_video.types import ImageBatch
 
 
@@ -70,7 +70,7 @@ class ImageRun:
         self.network.bias_lr = self.config.optim.bias_lr
         content = None if job.val is None else job.val.content
         categories = () if job.train is None else job.train.category_ids
-        self.task: DetectionTask = detection(options.kind, categories=categories, validation_set=content)
+        self.task = DetectionTask(options.kind, categories, content)
 
     @property
     def train(self) -> ListedImages:

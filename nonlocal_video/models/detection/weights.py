@@ -3,22 +3,26 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import save
 from torch import Tensor
 
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.nonlocal_block import Pairwise
-from nonlocal_video.models.weights.file import StrPath, examples, is_safetensors, load_weights, read_tensors
+from nonlocal_video.models.weights.file import (
+    StrPath,
+    examples,
+    is_safetensors,
+    load_weights,
+    read_tensors,
+    write_network,
+)
 from nonlocal_video.models.weights.initialise import fold_batch_norm, inflate_like
 from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.models.weights.state import LAYERS, check_tensors, renamed
 from nonlocal_video.models.weights.torch_file import read_torch_file
 from nonlocal_video.settings.detector import DetectorOptions
 from nonlocal_video.settings.values import expect
-from nonlocal_video.system.files import whole_file
 
 FORMAT = "nonlocal_video detector 1"
 _BODY = "rcnn.backbone.body.backbone"
@@ -55,17 +59,8 @@ def save_detector(
     keypoints: Sequence[str] = (),
 ) -> None:
     """Writes the weights of a detector and all that it takes to build it again, whole or not at all."""
-    metadata = {
-        "format": FORMAT,
-        "network": model.options.name,
-        "options": json.dumps(model.plain_options()),
-        "categories": json.dumps(list(categories)),
-        "keypoints": json.dumps(list(keypoints)),
-        "origin": origin,
-    }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with whole_file(Path(path)) as file:
-        file.write(save(tensors, metadata))
+    told = {"categories": list(categories), "keypoints": list(keypoints)}
+    write_network(path, model, form=FORMAT, origin=origin, told=told)
 
 
 def is_detector(path: StrPath) -> bool:
@@ -95,16 +90,6 @@ def detector_file(plain: Mapping[str, Any], weights: dict[str, Tensor], *, where
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: damaged: what it says of itself cannot be read: {str(error)[:200]}") from error
     return DetectorFile(plain["options"], categories, keypoints, plain.get("origin", ""), weights)
-
-
-def load_detector(path: StrPath) -> tuple[Detector, DetectorFile]:
-    """The detector of a file that `save_detector` wrote, in testing mode, and what the file says.
-
-    Raises:
-        ValueError: no such file, or one that gives no detector.
-    """
-    content = read_detector_file(path)
-    return build_detector(content, where=path), content
 
 
 def build_detector(content: DetectorFile, *, where: StrPath, pairwise: Pairwise | None = None) -> Detector:
