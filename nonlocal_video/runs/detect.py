@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nonlocal_video.data.coco.annotations import Annotations, Picture, read_annotations, read_results
+from nonlocal_video.data.coco.annotations import Picture, read_annotations, read_results
 from nonlocal_video.data.coco.dataset import TestingImages
 from nonlocal_video.data.coco.masks import fault_of
 from nonlocal_video.data.coco.usable import format_images, hash_pictures
@@ -19,7 +19,7 @@ from nonlocal_video.metrics.detection import FIELDS
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import read_detector_file
 from nonlocal_video.models.weights.file import load_weights
-from nonlocal_video.reports.test.detection import build_report, format_report, write_report
+from nonlocal_video.reports.test.detection import write_report
 from nonlocal_video.reports.versions import versions
 from nonlocal_video.runs.evaluation import TestJob, facts_of, say
 from nonlocal_video.runs.network import own_function
@@ -123,31 +123,14 @@ def _report(
         "seconds": round(seconds, 2),
     }
     results = [result for one in found for result in one.results]
-    measured, failures = MEASURED[job.run.task], [*missing, *failures]
-    _publish(job.folder, listed, results, measured=measured, failures=failures, facts=facts, tested=len(found))
+    assert listed.content is not None, "these are the images to test on"
+    told = write_report(
+        job.folder, listed.content, results, pictures=listed.pictures, categories=dict(listed.categories),
+        measured=MEASURED[job.run.task], failures=[*missing, *failures], facts=facts, tested=len(found),
+    )  # fmt: skip
+    say(told)
     for path in journals(job.folder):
         path.unlink()
-
-
-def _publish(
-    folder: Path,
-    listed: ListedImages | Annotations,
-    results: Sequence[Mapping[str, Any]],
-    *,
-    measured: Sequence[str],
-    failures: Sequence[Failure],
-    facts: Mapping[str, Any],
-    tested: int,
-) -> None:
-    """Evaluates results, writes their report, and says what it says."""
-    assert listed.content is not None, "these are the images to test on"
-    report, precisions = build_report(
-        listed.content, results, measured=measured, categories=dict(listed.categories), failures=failures, facts=facts,
-        tested=tested,
-    )  # fmt: skip
-    objects = listed.content["annotations"]
-    write_report(folder, report, results, precisions, objects=objects, pictures=listed.pictures)
-    say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
 
 
 def evaluate_file(results: str, annotations: str, *, images: str | None, runs: str) -> None:
@@ -168,9 +151,13 @@ def evaluate_file(results: str, annotations: str, *, images: str | None, runs: s
     facts = {"network": Path(results).stem, "data": Path(annotations).stem, "detections": results}
     folder, tested = Path(runs) / facts["network"] / "test" / facts["data"], {one.get("image_id") for one in found}
     try:
-        _publish(folder, listed, found, measured=measured, failures=(), facts=facts, tested=len(tested))
+        told = write_report(
+            folder, listed.content, found, pictures=listed.pictures, categories=dict(listed.categories),
+            measured=measured, failures=(), facts=facts, tested=len(tested),
+        )  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{results}: {error}") from error
+    say(told)
 
 
 def _check_masks(results: Sequence[Mapping[str, Any]], pictures: Iterable[Picture], *, where: str) -> None:
