@@ -28,11 +28,6 @@ class ListedImages(NamedTuple):
         """The ids of the categories in the order of the labels."""
         return tuple(number for number, _ in self.categories)
 
-    @property
-    def classes(self) -> list[str]:
-        """The names of the categories in the order of the labels."""
-        return [name for _, name in self.categories]
-
 
 def look_for_images(data: CocoConfig, which: str, *, kind: str) -> ListedImages:
     """The images of `data.train` or `data.val` that are there; of those to train on the ones with objects.
