@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nonlocal_video.models.capture import is_captured
 from nonlocal_video.models.layers import set_kernel_layout
-from nonlocal_video.models.nonlocal_block import pairwise_name
+from nonlocal_video.models.nonlocal_block import plain_options
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.types import ParameterGroup
@@ -69,12 +68,7 @@ class Classifier(nn.Module):
 
     def plain_options(self) -> dict[str, Any]:
         """The fields of `NetworkOptions` in values that any file can hold."""
-        places = self.options.nonlocal_blocks
-        return {
-            **{item.name: getattr(self.options, item.name) for item in fields(NetworkOptions)},
-            "pairwise": pairwise_name(self.options.pairwise),
-            "nonlocal_blocks": places if isinstance(places, int) else list(places),
-        }
+        return plain_options(self.options)
 
     def smallest_side(self) -> int:
         """The smallest square that leaves 2x2 positions at the end: keys can be pooled, and statistics be had."""

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any, cast
 
 import torch
@@ -17,7 +16,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from nonlocal_video.models.capture import full_precision
 from nonlocal_video.models.detection.body import Body, Pyramid
-from nonlocal_video.models.nonlocal_block import pairwise_name
+from nonlocal_video.models.nonlocal_block import pairwise_name, plain_options
 from nonlocal_video.models.placement import verify_places
 from nonlocal_video.models.resnet3d import STAGES, Bottleneck, make_added
 from nonlocal_video.settings.detector import DetectorOptions
@@ -122,9 +121,7 @@ class Detector(nn.Module):
 
     def plain_options(self) -> dict[str, Any]:
         """The fields of `DetectorOptions` in values that any file can hold."""
-        plain = {item.name: getattr(self.options, item.name) for item in fields(DetectorOptions)}
-        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple | list)}
-        return {**plain, **lists, "pairwise": pairwise_name(self.options.pairwise)}
+        return plain_options(self.options)
 
     def smallest_side(self) -> int:
         """The smallest side of images, in pixels, that leaves 2x2 positions in the last stage."""
