@@ -134,7 +134,6 @@ def _on_clips(plain: dict[str, Any]) -> RunConfig:
 
 
 def _on_images(plain: dict[str, Any]) -> RunConfig:
-    """The settings of a run on images, whose task is the kind of its detector."""
     data, model = plain["data"], plain["model"]
     if data["num_classes"] is None:
         expect(os.path.isfile(data["train"]), "data.train", data["train"], "a JSON file in COCO's format")
@@ -166,7 +165,7 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Ru
     Raises:
         ValueError: a missing or impossible value, or a folder that is not a run.
     """
-    config = settings_of(TestConfig, _plain(cfg))
+    config = settings_of(TestConfig, _given(_resolved(cfg)))
     check_given(config)
     alone = config.run is None
     run = run_of_file(config) if config.run is None else read_run(Path(config.run))
@@ -215,11 +214,6 @@ def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, nam
     protocol = replace(config.protocol, **{"name": name, **told})
     side, fps = protocol.short_side or testing_short_side(run.clip.crop), protocol.fps or run.clip.fps
     return replace(protocol, short_side=side, fps=fps)
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    """The values of a composed config, resolved. Raises ValueError: a value that nobody gave."""
-    return _given(_resolved(cfg))
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -128,9 +128,8 @@ def _mean(precision: np.ndarray) -> float | None:
 
 
 def _coco(content: Mapping[str, Any]) -> Any:
-    """Pycocotools' index of a file's content, which it changes in part."""
     coco = pycocotools().coco.COCO()
-    annotations = [dict(annotation) for annotation in content["annotations"]]
+    annotations = [dict(annotation) for annotation in content["annotations"]]  # It changes them.
     coco.dataset = {**content, "annotations": annotations}
     coco.createIndex()
     return coco

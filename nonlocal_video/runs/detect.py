@@ -86,7 +86,6 @@ def _identify(job: ImageTestJob, trained: TrainedNetwork) -> dict[str, Any]:
 
 
 def _describe(job: ImageTestJob, trained: TrainedNetwork) -> str:
-    """One screen on what will be tested."""
     options, runtime = trained.model.options, job.config.runtime
     step = "" if trained.step is None else f", step {trained.step} of {job.run.optim.steps}"
     lines = [

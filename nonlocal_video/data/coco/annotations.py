@@ -135,7 +135,6 @@ def _categories(listed: Sequence[Mapping[str, Any]], path: str) -> list[tuple[in
 
 
 def _pictures(listed: Sequence[Mapping[str, Any]], path: str, *, root: str) -> dict[int, Picture]:
-    """The images by their ids."""
     found = dict[int, Picture]()
     for row, image in enumerate(listed):
         where, number, name = f"{path}: images[{row}]", image.get("id"), image.get("file_name")

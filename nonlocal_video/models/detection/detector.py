@@ -40,7 +40,7 @@ class _RegionHead(RPNHead):
 
 
 class _BoxPredictor(FastRCNNPredictor):
-    """torchvision's predictor of classes and boxes, in float32 at any precision."""
+    """torchvision's, in float32 at any precision, as the predictors of masks and keypoints."""
 
     def forward(self, x: Tensor) -> Any:
         with full_precision(x):
@@ -48,16 +48,12 @@ class _BoxPredictor(FastRCNNPredictor):
 
 
 class _MaskPredictor(MaskRCNNPredictor):
-    """torchvision's predictor of masks, in float32 at any precision."""
-
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
             return super().forward(x.float())
 
 
 class _KeypointPredictor(KeypointRCNNPredictor):
-    """torchvision's predictor of keypoints, in float32 at any precision."""
-
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
             return super().forward(x.float())

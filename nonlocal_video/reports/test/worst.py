@@ -56,7 +56,7 @@ def draw_worst(
         found += [_object(results[row], names, [*fields, "score"], RIGHT) for row in outcome.right]
         file = f"{FOLDER}/{number}.jpg"
         (folder / FOLDER).mkdir(exist_ok=True)
-        _save(folder / file, [_panel(sample.image, side) for side in (truth, found)])
+        _save_side_by_side(folder / file, [_panel(sample.image, side) for side in (truth, found)])
         counts = {"missed": len(outcome.missed), "false": len(outcome.false), "found": len(outcome.found)}
         rows.append({"name": sample.name, **counts, "file": file})
         if len(rows) == NUMBER:
@@ -67,11 +67,8 @@ def draw_worst(
 def _object(
     one: Mapping[str, Any], names: Mapping[int, str], fields: Sequence[str], color: tuple[int, int, int]
 ) -> dict[str, Any]:
-    return {
-        **{field: one[field] for field in fields if field in one},
-        "class": names[one["category_id"]],
-        "color": color,
-    }
+    known = {field: one[field] for field in fields if field in one}
+    return {**known, "class": names[one["category_id"]], "color": color}
 
 
 def _panel(image: Tensor, objects: Sequence[Mapping[str, Any]]) -> Tensor:
@@ -91,8 +88,7 @@ def _panel(image: Tensor, objects: Sequence[Mapping[str, Any]]) -> Tensor:
     return draw_objects(large, scaled, min_keypoint=0)
 
 
-def _save(path: Path, panels: Sequence[Tensor]) -> None:
-    """Writes panels side by side."""
+def _save_side_by_side(path: Path, panels: Sequence[Tensor]) -> None:
     gap = torch.full((3, panels[0].shape[1], 8), 255, dtype=torch.uint8)
     pixels = torch.cat([panels[0], gap, *panels[1:]], dim=2)
     height, width = pixels.shape[1:]
