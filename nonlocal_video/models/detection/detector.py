@@ -15,6 +15,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from nonlocal_video.models.capture import full_precision
+from nonlocal_video.models.classifier import parameter_groups
 from nonlocal_video.models.detection.body import Body, Pyramid
 from nonlocal_video.models.nonlocal_block import pairwise_name, plain_options
 from nonlocal_video.models.placement import verify_places
@@ -96,16 +97,7 @@ class Detector(nn.Module):
 
     def groups(self, *, backbone_lr: float = 1.0) -> list[ParameterGroup]:
         """The parameters by how they are trained; `backbone_lr` is the factor of the rate of the residual network."""
-        body = {id(parameter) for parameter in self.body.parameters()}
-        norms = {id(p) for layer in self.modules() if isinstance(layer, nn.BatchNorm3d) for p in layer.parameters()}
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                norm = id(parameter) in norms
-                bias = name.endswith(".bias") and not norm and self.bias_lr != 1
-                rate = (backbone_lr if id(parameter) in body else 1.0) * (self.bias_lr if bias else 1.0)
-                groups.setdefault((rate, not bias and not norm), []).append(parameter)
-        return [ParameterGroup(groups[key], key[0], decays=key[1]) for key in sorted(groups)]
+        return parameter_groups(self, backbone=self.body, backbone_lr=backbone_lr, bias_lr=self.bias_lr)
 
     def train_mode(self) -> None:
         """Training mode; what is frozen stays in evaluation mode."""
