@@ -14,7 +14,7 @@ import torch
 
 from nonlocal_video.data.prepare.miniature_coco import LAMP_RADIUS, SIDE, Scene, draw_image, draw_scene
 from nonlocal_video.models.detection.detector import Detector
-from nonlocal_video.models.detection.weights import load_detector
+from nonlocal_video.models.detection.weights import build_detector, read_detector_file
 
 FIRST, NUMBER = 10**6, 100
 """The scenes that are shown; no training has seen them."""
@@ -54,7 +54,8 @@ def main() -> None:
     scenes = [draw_scene(FIRST + k, seed=0) for k in range(NUMBER)]
     scenes = [scene for scene in scenes if scene.shapes]
     for run in sys.argv[1:]:
-        detector, _ = load_detector(Path(run) / "model.safetensors")
+        path = Path(run) / "model.safetensors"
+        detector = build_detector(read_detector_file(path), where=path)
         as_drawn, swapped = (share_right(detector, scenes, swapped=swapped) for swapped in (False, True))
         reached = sum(reaches_lamp(detector, scene) for scene in scenes[:20])
         print(f"{run}: class of the lamp {as_drawn:.1f}%, of the swapped lamp {swapped:.1f}%, "

@@ -5,6 +5,7 @@ import nonlocal_video.system.waiting  # noqa: F401  # Before PyTorch.
 # isort: split
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from nonlocal_video.data.prepare.miniature import TWO_QUESTIONS, make_miniature
@@ -13,14 +14,14 @@ from nonlocal_video.data.prepare.miniature_coco import make_coco_miniature
 from nonlocal_video.data.prepare.miniature_tables import FOUR_QUESTIONS
 from nonlocal_video.data.workers import num_cpus
 
+_VIDEOS = partial(make_miniature, processes=num_cpus())
 SETS = {
-    "miniature": (TWO_QUESTIONS, 1024, 256),
-    "miniature_tables": (FOUR_QUESTIONS, 1024, 400),
-    "miniature_charades": (ACTIONS, 768, 240),
+    "miniature": (partial(_VIDEOS, series=TWO_QUESTIONS), 1024, 256),
+    "miniature_tables": (partial(_VIDEOS, series=FOUR_QUESTIONS), 1024, 400),
+    "miniature_charades": (partial(_VIDEOS, series=ACTIONS), 768, 240),
+    "miniature_coco": (make_coco_miniature, 800, 200),
 }
-"""By their folders in data/: what they show, and the numbers of training and testing videos."""
-COCO, COCO_SIZES = "miniature_coco", (800, 200)
-"""The folder of the one of images, and their numbers."""
+"""By their folders in data/: what makes them, and the numbers of training and testing videos or images."""
 
 
 def main() -> None:
@@ -38,18 +39,11 @@ def main() -> None:
     parser.add_argument("--val", type=int, help="testing videos, or images")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     arguments = parser.parse_args()
-    folder, of_images = arguments.folder or Path("data") / arguments.name, arguments.name == COCO
-    num_train, num_val = COCO_SIZES if of_images else SETS[arguments.name][1:]
-    sizes = {
-        "num_train": num_train if arguments.train is None else arguments.train,
-        "num_val": num_val if arguments.val is None else arguments.val,
-        "seed": arguments.seed,
-    }
+    folder, (make, num_train, num_val) = arguments.folder or Path("data") / arguments.name, SETS[arguments.name]
+    num_train = num_train if arguments.train is None else arguments.train
+    num_val = num_val if arguments.val is None else arguments.val
     try:
-        if of_images:
-            make_coco_miniature(folder, **sizes)
-        else:
-            make_miniature(folder, SETS[arguments.name][0], processes=num_cpus(), **sizes)
+        make(folder, num_train=num_train, num_val=num_val, seed=arguments.seed)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"the miniature data set is in {folder}")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from nonlocal_video.cli.tables import EVERY_START, row_config
+from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.complexity import Cost, complexity
 from nonlocal_video.models.nonlocal_block import Pairwise
 from nonlocal_video.reports.tables.paper import Expected, PaperRow, RowLine, row_lines
@@ -86,17 +87,21 @@ def _cost(model: str, pairwise: Pairwise | None) -> Cost | None:
     options = json.loads(model)
     with torch.device("meta"):  # Shapes without numbers or memory.
         if "kind" in options:
-            from nonlocal_video.models.detection.complexity import detector_costs  # noqa: PLC0415  # torchvision takes seconds to import.
+            from nonlocal_video.models.detection.complexity import detector_cost  # noqa: PLC0415  # torchvision takes seconds to import.
             from nonlocal_video.models.detection.detector import Detector  # noqa: PLC0415
 
             detector = Detector(replace(detector_options(options), pairwise=pairwise or options["pairwise"]))
-            count = partial(detector_costs, detector)
+            count = partial(detector_cost, detector)
         else:
             network = network_of(options_of(options), where="model", pairwise=pairwise)
-            length, side = network.options.clip_length, network.options.crop
-            count = partial(complexity, network, length=length, height=side, width=side)
+            count = partial(_cost_of_clip, network)
         try:
-            costs = count()
+            return count()
         except ValueError:
             return None
+
+
+def _cost_of_clip(network: Classifier) -> Cost:
+    options = network.options
+    costs = complexity(network, length=options.clip_length, height=options.crop, width=options.crop)
     return sum(costs.values(), Cost())

@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,11 @@ from nonlocal_video.data.transforms import testing_short_side
 from nonlocal_video.reports.tables.unfinished import SETTINGS
 from nonlocal_video.runs.folder import read_run, run_folder
 from nonlocal_video.runs.network import function_for, plain_model
-from nonlocal_video.runs.pictures import moved_images
 from nonlocal_video.runs.recipe import CONFIGS, check_machine
-from nonlocal_video.runs.weights import check_given, move, published_of, run_of_file
+from nonlocal_video.runs.weights import check_given, moved, published_of, run_of_file
 from nonlocal_video.settings import (
     NOT_GIVEN,
     RUNS,
-    CocoConfig,
     DataConfig,
     DetectionConfig,
     ProtocolConfig,
@@ -136,7 +134,6 @@ def _on_clips(plain: dict[str, Any]) -> RunConfig:
 
 
 def _on_images(plain: dict[str, Any]) -> RunConfig:
-    """The settings of a run on images, whose task is the kind of its detector."""
     data, model = plain["data"], plain["model"]
     if data["num_classes"] is None:
         expect(os.path.isfile(data["train"]), "data.train", data["train"], "a JSON file in COCO's format")
@@ -168,18 +165,16 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Ru
     Raises:
         ValueError: a missing or impossible value, or a folder that is not a run.
     """
-    config = settings_of(TestConfig, _plain(cfg))
+    config = settings_of(TestConfig, _given(_resolved(cfg)))
     check_given(config)
     alone = config.run is None
     run = run_of_file(config) if config.run is None else read_run(Path(config.run))
     _name_function(config, run)
     run.runtime, overrides, protocol = config.runtime, list(hydra.overrides.task), hydra.runtime.choices["protocol"]
-    config.run = config.run or str(run_folder(run))
+    run.data, config.run = _data(config, run), config.run or str(run_folder(run))
     if isinstance(run, TrainConfig):
-        run.data = _data(config, run)
         config.protocol = _protocol(config, run, overrides, name=protocol)
     else:
-        run.data = _images(config, run)
         config.protocol = replace(config.protocol, name=run.usual_test)
     if config.name is None:
         alone_says = ("weights", "data") if alone else ()
@@ -191,22 +186,15 @@ def evaluation_config(cfg: DictConfig, hydra: HydraConf) -> tuple[TestConfig, Ru
     return config, run
 
 
-def _data(config: TestConfig, run: TrainConfig) -> DataConfig:
-    """The run's videos, where they are on this machine, with what the testing job says of them."""
+def _data(config: TestConfig, run: RunConfig) -> Any:
+    """The run's videos or images, where they are on this machine, with what the testing job says of them."""
     given, choice = {key: value for key, value in config.data.items() if value is not None}, run.choices["data"]
-    move(run.data, given.get("root") or config.machine.roots.get(choice))
-    val = config.machine.lists.get(choice, {}).get("val", run.data.val)
+    plain = moved(run.data, given.get("root") or config.machine.roots.get(choice))
+    plain["val"] = config.machine.lists.get(choice, {}).get("val", plain["val"])
     if "val" in given:  # The run's own census and name are those of its list.
-        given = {"val_census": None, "name": Path(str(given["val"])).stem, **given}
-    return settings_of(DataConfig, {**asdict(run.data), "val": val, **given}, where="data.")
-
-
-def _images(config: TestConfig, run: RunConfig) -> CocoConfig:
-    """The run's images, where they are on this machine, with what the testing job says of them."""
-    given = {key: value for key, value in config.data.items() if value is not None}
-    named = {"name": Path(str(given["val"])).stem} if "val" in given else {}
-    there = moved_images(run.data, given.get("root") or config.machine.roots.get(run.choices["data"]))
-    return settings_of(CocoConfig, {**there, **named, **given}, where="data.")
+        plain |= {"name": Path(str(given["val"])).stem}
+        plain.pop("val_census", None)
+    return settings_of(type(run.data), {**plain, **given}, where="data.")
 
 
 def _name_function(config: TestConfig, run: RunConfig) -> None:
@@ -226,11 +214,6 @@ def _protocol(config: TestConfig, run: TrainConfig, overrides: list[str], *, nam
     protocol = replace(config.protocol, **{"name": name, **told})
     side, fps = protocol.short_side or testing_short_side(run.clip.crop), protocol.fps or run.clip.fps
     return replace(protocol, short_side=side, fps=fps)
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    """The values of a composed config, resolved. Raises ValueError: a value that nobody gave."""
-    return _given(_resolved(cfg))
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

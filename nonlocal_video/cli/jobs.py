@@ -3,7 +3,7 @@
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from nonlocal_video.reports.tables.unfinished import FAILED, SETTINGS, write_fai
 from nonlocal_video.runs import test as testing
 from nonlocal_video.runs import train as training
 from nonlocal_video.runs.clips import find_job
+from nonlocal_video.runs.evaluation import TestJob
 from nonlocal_video.runs.folder import check_run, is_tested, is_trained, read_run, run_folder
 from nonlocal_video.runs.pictures import look_for_images
 from nonlocal_video.runs.start import check_start, keep_batch
@@ -166,13 +167,13 @@ def test_job(cfg: DictConfig) -> None:
 def test(config: TestConfig, settings: RunConfig) -> None:
     """Tests the run of these settings; raises ValueError: what a user can mend."""
     weights, notes = find_weights(Path(str(config.run)), config.weights, steps=settings.optim.steps)
-    launching: dict[str, Any] = {"devices": config.runtime.devices, "timeout_s": config.runtime.timeout_s}
+    run: Callable[[Any], None] = testing.run
+    listed: Any
     if isinstance(settings, DetectionConfig):
         from nonlocal_video.runs import detect  # noqa: PLC0415  # torchvision takes seconds to import.
 
-        images = look_for_images(settings.data, "val", kind=settings.task)
-        launch(detect.run, detect.DetectionTestJob(config, settings, weights, notes, images), **launching)
+        run, listed = detect.run, look_for_images(settings.data, "val", kind=settings.task)
     else:
-        assert isinstance(settings, TrainConfig)
-        videos = look_for_videos(settings.data, "val", labelled=False)
-        launch(testing.run, testing.TestJob(config, settings, weights, notes, videos), **launching)
+        listed = look_for_videos(settings.data, "val", labelled=False)
+    job = TestJob(config, settings, weights, notes, listed)
+    launch(run, job, devices=config.runtime.devices, timeout_s=config.runtime.timeout_s)

@@ -54,7 +54,6 @@ def _defaults(kind: Any) -> dict[str, Any]:
 
 
 def _names(*kinds: Any) -> dict[str, None]:
-    """The names of the fields of some dataclasses."""
     return {item.name: None for kind in kinds for item in fields(kind)}
 
 

@@ -78,7 +78,6 @@ def rehearse_job(cfg: DictConfig, config: RunConfig) -> None:
 
 
 def _image_cost(config: DetectionConfig) -> str:
-    """The cost of a detector for an image; its steps are not timed."""
     model, cost = config.model, cost_of_composed(config)
     if cost is None:
         return "cost: not known, the pairwise function does not say its own"

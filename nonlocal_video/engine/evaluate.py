@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -11,9 +12,10 @@ from tqdm import tqdm
 
 from nonlocal_video.engine.meter import Timed
 from nonlocal_video.engine.task import Judge, Outcome
-from nonlocal_video.system.distributed import is_main
+from nonlocal_video.system.distributed import all_gather, gather, is_main, rank, world_size
 from nonlocal_video.system.files import keep_lines
 from nonlocal_video.system.plain import differences, json_lines
+from nonlocal_video.types import Failure
 
 AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
@@ -63,20 +65,62 @@ class Journal:
         self.file.close()
 
 
-def resume(
-    folder: Path,
+class Judged(NamedTuple):
+    """What a test came to."""
+
+    outcomes: list[Any]
+    """Of all ranks and of the killed test, in any order; on the main rank only, as the failures."""
+    failures: list[Failure]
+    resumed: int
+    """How many of the outcomes are of the killed test."""
+    timing: Timing
+
+
+def evaluate_rest(
+    judge: Judge,
+    load: Callable[..., Any],
+    names: Sequence[str],
     *,
+    folder: Path,
     test: dict[str, Any],
-    read: Callable[[Mapping[str, Any]], AnyOutcome],
+    read: Callable[[Mapping[str, Any]], Outcome],
     unit: str,
     note: Callable[[str], None],
-) -> list[AnyOutcome]:
-    """The outcomes that a killed test has left (see `read_journals`); journals of another test are deleted.
+) -> Judged:
+    """Judges the items that a killed test has left to do, and keeps journals in `folder`; those of another are deleted.
 
-    `note` is told whether the test goes on, and after how many items, each a `unit`, or why it begins anew.
+    Args:
+        load: from rows of `names`, which are all items, and the `rank` and `world_size`, to this rank's share of these.
+        test, read: as in `read_journals`.
+        unit: the word for an item.
+        note: is told whether the test goes on, and after how many items, or why it begins anew.
     """
+    before = _resume(folder, names, test=test, read=read, unit=unit, note=note) if is_main() else []
+    done = all_gather({outcome.name for outcome in before})[0]  # Before anyone writes a journal.
+    todo = [row for row, name in enumerate(names) if name not in done]
+    items = load(todo, rank=rank(), world_size=world_size())
+    outcomes, failures = list[Outcome](), list[Failure]()
+    with closing(Journal(folder, rank=rank(), test=test)) as journal:
+
+        def finished(outcome: Outcome | Failure) -> None:
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                journal.add(outcome)
+                outcomes.append(outcome)
+
+        timing = evaluate(judge, items, finished=finished, total=len(items), unit=unit)
+    everything = [*before, *chain.from_iterable(gather(outcomes))]
+    return Judged(everything, sorted(chain.from_iterable(gather(failures))), len(before), timing)
+
+
+def _resume(
+    folder: Path, names: Sequence[str], *, test: dict[str, Any], read: Any, unit: str, note: Callable[[str], None]
+) -> list[Outcome]:
     try:
         before = read_journals(folder, test=test, read=read)
+        if strange := {outcome.name for outcome in before}.difference(names):
+            raise ValueError(f"{min(strange)!r} is not a listed {unit}")
     except ValueError as error:
         note(f"begins anew: what {folder} holds of an unfinished test is of another one ({error})")
         for path in journals(folder):

@@ -11,14 +11,17 @@ import numpy as np
 IOU_TYPES = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}
 FIELDS = {"box": "bbox", "mask": "segmentation", "keypoint": "keypoints"}
 """The field of a result that says a box, a mask or keypoints. pycocotools takes a result with several for a box."""
-STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+_OF_REGIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+STATS = {
+    "box": _OF_REGIONS,
+    "mask": _OF_REGIONS,
+    "keypoint": ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl"),
+}
+"""The numbers of a summary, as pycocotools gives them."""
 NUM_COCO_KEYPOINTS = 17
 OTHER_SIGMA = 0.05
 """How exactly people place the keypoints of other data sets, as a share of an object's size; COCO's are 0.025 to
 0.107, each its own."""
-KEYPOINT_STATS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
-
-
 SCORE = 0.5
 """Detections of images by themselves are those with this score or more."""
 
@@ -39,7 +42,7 @@ class Precision(NamedTuple):
     """How good detections are, in percent."""
 
     numbers: dict[str, float]
-    """`STATS`, or `KEYPOINT_STATS`, of all classes; what no object was for is left out."""
+    """`STATS` of all classes; what no object was for is left out."""
     classes: dict[int, float | None]
     """AP of each category by its id; None without an object of it."""
     curve: list[float]
@@ -92,8 +95,7 @@ def coco_precision(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    names = KEYPOINT_STATS if of == "keypoint" else STATS
-    numbers = {name: 100 * float(value) for name, value in zip(names, evaluation.stats, strict=False) if value >= 0}
+    numbers = {name: 100 * float(value) for name, value in zip(STATS[of], evaluation.stats, strict=False) if value >= 0}
     precision = evaluation.eval["precision"]  # (overlaps, recalls, classes, areas, most detections)
     per_class = {category: _mean(precision[:, :, k, 0, -1]) for k, category in enumerate(evaluation.params.catIds)}
     at_half = precision[0, :, :, 0, -1]
@@ -102,10 +104,8 @@ def coco_precision(
 
 
 def _outcomes(evaluation: Any) -> dict[int, Outcome]:
-    whole, outcomes = (
-        evaluation.params.areaRng[0],
-        {number: Outcome([], [], [], []) for number in evaluation.params.imgIds},
-    )
+    whole = evaluation.params.areaRng[0]
+    outcomes = {number: Outcome([], [], [], []) for number in evaluation.params.imgIds}
     for one in evaluation.evalImgs:  # Of each category, range of areas and image; None without objects and detections.
         if one is None or one["aRng"] != whole:
             continue
@@ -128,9 +128,8 @@ def _mean(precision: np.ndarray) -> float | None:
 
 
 def _coco(content: Mapping[str, Any]) -> Any:
-    """Pycocotools' index of a file's content, which it changes in part."""
     coco = pycocotools().coco.COCO()
-    annotations = [dict(annotation) for annotation in content["annotations"]]
+    annotations = [dict(annotation) for annotation in content["annotations"]]  # It changes them.
     coco.dataset = {**content, "annotations": annotations}
     coco.createIndex()
     return coco

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nonlocal_video.models.capture import is_captured
 from nonlocal_video.models.layers import set_kernel_layout
-from nonlocal_video.models.nonlocal_block import pairwise_name
+from nonlocal_video.models.nonlocal_block import plain_options
 from nonlocal_video.models.resnet3d import ResNet3d
 from nonlocal_video.settings.network import NetworkOptions
 from nonlocal_video.types import ParameterGroup
@@ -55,7 +54,7 @@ class Classifier(nn.Module):
 
     def groups(self, *, backbone_lr: float = 1.0) -> list[ParameterGroup]:
         """The parameters by how they are trained; `backbone_lr` is the factor of the rate of all but the classifier."""
-        return parameter_groups(self, head=self.fc, backbone_lr=backbone_lr)
+        return parameter_groups(self, backbone=self.backbone, backbone_lr=backbone_lr)
 
     def train_mode(self) -> None:
         """Training mode; a frozen backbone stays in evaluation mode, so that its batch normalisation is frozen, too."""
@@ -69,12 +68,7 @@ class Classifier(nn.Module):
 
     def plain_options(self) -> dict[str, Any]:
         """The fields of `NetworkOptions` in values that any file can hold."""
-        places = self.options.nonlocal_blocks
-        return {
-            **{item.name: getattr(self.options, item.name) for item in fields(NetworkOptions)},
-            "pairwise": pairwise_name(self.options.pairwise),
-            "nonlocal_blocks": places if isinstance(places, int) else list(places),
-        }
+        return plain_options(self.options)
 
     def smallest_side(self) -> int:
         """The smallest square that leaves 2x2 positions at the end: keys can be pooled, and statistics be had."""
@@ -131,24 +125,25 @@ class Classifier(nn.Module):
 
 
 def parameter_groups(
-    model: nn.Module, *, head: nn.Module | None = None, backbone_lr: float = 1.0
+    model: nn.Module, *, backbone: nn.Module | None = None, backbone_lr: float = 1.0, bias_lr: float = 1.0
 ) -> list[ParameterGroup]:
     """The parameters that are trained; those of batch normalisation do not decay (released WEIGHT_DECAY_BN 0).
 
     The biases of non-local blocks and of the classifier decay, as in the released code.
 
     Args:
-        head: what is trained at the full rate; all if None.
-        backbone_lr: factor of the learning rate of the rest.
+        backbone, backbone_lr: a part of the model, and the factor of its learning rate.
+        bias_lr: factor of the learning rate of all other biases; where it is not 1 they do not decay, as in Detectron.
     """
     norms = {id(p) for module in model.modules() if isinstance(module, _BatchNorm) for p in module.parameters()}
-    full = {id(p) for p in (head or model).parameters()}
+    slow = {id(p) for p in backbone.parameters()} if backbone is not None else set()
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (id(parameter) in norms, 1.0 if id(parameter) in full else backbone_lr)
-            groups.setdefault(key, []).append(parameter)
-    return [ParameterGroup(groups[norm, rate], rate, decays=not norm) for norm, rate in sorted(groups)]
+            norm, rate = id(parameter) in norms, backbone_lr if id(parameter) in slow else 1.0
+            bias = bias_lr != 1 and not norm and name.endswith(".bias")
+            groups.setdefault((norm or bias, rate * bias_lr if bias else rate), []).append(parameter)
+    return [ParameterGroup(groups[kept, rate], rate, decays=not kept) for kept, rate in sorted(groups)]
 
 
 def _shares(size: int, length: int, *, like: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The non-local block: z_i = W_z y_i + x_i (Eq. 6 and Fig. 2 of the paper)."""
 
 import copy
-from typing import get_args
+from dataclasses import fields
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +159,13 @@ def pairwise_name(pairwise: Pairwise) -> str:
         return pairwise
     kind = type(pairwise) if isinstance(pairwise, nn.Module) else getattr(pairwise, "func", pairwise)
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def plain_options(options: Any) -> dict[str, Any]:
+    """The options of a network with such blocks in values that any file can hold."""
+    plain = {item.name: getattr(options, item.name) for item in fields(options)}
+    lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple | list)}
+    return {**plain, **lists, "pairwise": pairwise_name(options.pairwise)}
 
 
 def _make_pairwise(pairwise: Pairwise, channels: int) -> nn.Module:

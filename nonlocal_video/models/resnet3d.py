@@ -39,12 +39,8 @@ class Bottleneck(nn.Module):
         self, in_channels: int, width: int, *, options: NetworkOptions, inflation: Inflation = "none", stride: int = 1
     ) -> None:
         super().__init__()
-        norm, out_channels, depth = (
-            partial(make_norm, options.norm, eps=options.bn_eps),
-            4 * width,
-            DEPTHS[options.depth],
-        )
-        inner = depth.inner(width)
+        norm, depth = partial(make_norm, options.norm, eps=options.bn_eps), DEPTHS[options.depth]
+        inner, out_channels = depth.inner(width), 4 * width
         t1, t2 = 3 if inflation == "3x1x1" else 1, 3 if inflation == "3x3x3" else 1
         first, second = (stride, 1) if options.stride_in == "1x1" else (1, stride)
         self.conv1 = Convolution(in_channels, inner, (t1, 1, 1), stride=(1, first, first), bias=False)

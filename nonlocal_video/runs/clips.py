@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import Any, NamedTuple
 
 from nonlocal_video.data.census.usable import hash_listed
@@ -15,7 +14,7 @@ from nonlocal_video.data.transforms import training_crop
 from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.weights.file import save_model
 from nonlocal_video.models.weights.start import start_from
-from nonlocal_video.runs.network import as_setting, composed_network, is_foreign
+from nonlocal_video.runs.network import composed_network
 from nonlocal_video.runs.recipe import Recipe, describe_run
 from nonlocal_video.runs.videos import ListedVideos, decode_with, look_for_videos
 from nonlocal_video.settings import TrainConfig
@@ -138,8 +137,3 @@ class ClipRun:
         """Writes weights for use."""
         origin = f"run {self.config.name}, {steps} steps on {self.config.data.name}"
         save_model(path, network, origin=origin, classes=self.train.classes)
-
-    def test_command(self, folder: Path) -> str:
-        """The command to type next; files do not name code, so a function of one's own is named again."""
-        word = self.config.model.pairwise
-        return f"python tools/test.py {quote(f'run={folder}')}{f' {as_setting(word)}' if is_foreign(word) else ''}"

@@ -3,10 +3,10 @@
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from nonlocal_video.data.coco.annotations import Picture, read_annotations, read_results
 from nonlocal_video.data.coco.dataset import TestingImages
@@ -14,62 +14,50 @@ from nonlocal_video.data.coco.masks import fault_of
 from nonlocal_video.data.coco.usable import format_images, hash_pictures
 from nonlocal_video.data.loader import testing_loader
 from nonlocal_video.engine.checkpoint import read_checkpoint
-from nonlocal_video.engine.evaluate import Journal, evaluate, journals, resume
+from nonlocal_video.engine.evaluate import evaluate_rest, journals
 from nonlocal_video.metrics.detection import FIELDS
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import read_detector_file
 from nonlocal_video.models.weights.file import load_weights
-from nonlocal_video.reports.test.detection import build_report, format_report, write_report
-from nonlocal_video.reports.versions import commit, versions
+from nonlocal_video.reports.test.detection import write_report
+from nonlocal_video.reports.versions import versions
+from nonlocal_video.runs.evaluation import TestJob, facts_of, say
 from nonlocal_video.runs.network import own_function
 from nonlocal_video.runs.pictures import ListedImages
-from nonlocal_video.runs.weights import hash_weights
-from nonlocal_video.settings import DetectionConfig, TestConfig
-from nonlocal_video.settings.identity import config_hash, recipe_hash
+from nonlocal_video.runs.weights import TrainedNetwork, hash_weights
+from nonlocal_video.settings import DetectionConfig
 from nonlocal_video.settings.values import expect
 from nonlocal_video.system import distributed
-from nonlocal_video.system.distributed import gather, is_main, local_device, rank, world_size
+from nonlocal_video.system.distributed import is_main, local_device, world_size
 from nonlocal_video.system.launch import only_job
 from nonlocal_video.tasks.detection.results import Detected, ImageJudge
 from nonlocal_video.tasks.detection.task import MEASURED
 from nonlocal_video.types import Failure
 
-
-class DetectionTestJob(NamedTuple):
-    """A testing job as every process gets it: the settings, the weights, and the images, which were looked for once."""
-
-    config: TestConfig
-    run: DetectionConfig
-    weights: Path
-    notes: list[str]
-    """Notes on the choice of the weights."""
-    images: ListedImages
+ImageTestJob = TestJob[DetectionConfig, ListedImages]
 
 
-def run(job: DetectionTestJob) -> None:
+def run(job: ImageTestJob) -> None:
     """Detects the objects of this process's share of the images; the main process evaluates and writes the report.
 
     What a killed test of the same weights and images has found is not looked for again. Raises ValueError: what a user
     can mend.
     """
-    folder, runtime = Path(str(job.config.run)) / "test" / str(job.config.name), job.config.runtime
-    distributed.set_threads(runtime.threads)
-    with only_job(folder):
-        network, trained = _load(job)
-        identity = _identify(job, network)
+    distributed.set_threads(job.config.runtime.threads)
+    with only_job(job.folder):
+        trained = _load(job)
+        identity = _identify(job, trained)
         distributed.check_same("images or weights", identity)
-        _say(_describe(job, network, trained.get("step")))
-        before = _resume(folder, identity, job) if is_main() else []
+        say(_describe(job, trained))
         began = time.perf_counter()
-        found, failures = _detect(job, network, folder, identity, before)
+        found, failures = _detect(job, trained.model, identity)
         if is_main():
-            facts = {**_facts(job, network, trained), "seconds": round(time.perf_counter() - began, 2)}
-            _report(job, folder, found, failures, facts)
+            _report(job, trained, found, failures, seconds=time.perf_counter() - began)
 
 
-def _load(job: DetectionTestJob) -> tuple[Detector, Mapping[str, Any]]:
+def _load(job: ImageTestJob) -> TrainedNetwork:
     """The detector of the run with the weights, on the device, and what a checkpoint says of its training."""
-    function, trained = own_function(job.config.model.pairwise), dict[str, Any]()
+    function, step, facts = own_function(job.config.model.pairwise), None, dict[str, Any]()
     network = Detector(replace(job.run.model, pairwise=function or job.run.model.pairwise))
     if job.weights.suffix == ".safetensors":
         content = read_detector_file(job.weights)
@@ -77,120 +65,71 @@ def _load(job: DetectionTestJob) -> tuple[Detector, Mapping[str, Any]]:
         expect(same, str(job.weights), "weights of another detector", "that of the run")
     else:
         checkpoint = read_checkpoint(job.weights)
-        weights, trained = checkpoint["model"], {**checkpoint["facts"], "step": checkpoint["step"]}
+        weights, facts, step = checkpoint["model"], checkpoint["facts"], checkpoint["step"]
     load_weights(network, weights, where=job.weights)
     network.lay_out(channels_last=job.config.runtime.channels_last)
-    got, expected = len(job.images.categories), network.options.num_classes
+    got, expected = len(job.listed.categories), network.options.num_classes
     expect(got == expected, "data.val", f"{got} categories", f"{expected}, as the detector was trained for")
-    return network.eval().to(local_device()), trained
+    network.eval().to(local_device())
+    census, commit = facts.get("census"), facts.get("commit")
+    return TrainedNetwork(network, hash_weights(network), step=step, census=census, commit=commit)
 
 
-def _identify(job: DetectionTestJob, network: Detector) -> dict[str, Any]:
+def _identify(job: ImageTestJob, trained: TrainedNetwork) -> dict[str, Any]:
     """The facts that make a test what it is: results of another one are not gone on with."""
     return {
-        "weights": hash_weights(network),
-        "images": job.images.census["hash"],
+        "weights": trained.weights_hash,
+        "images": job.listed.census["hash"],
         "precision": job.config.runtime.precision,
         "versions": versions(),
     }
 
 
-def _describe(job: DetectionTestJob, network: Detector, step: int | None) -> str:
-    """One screen on what will be tested."""
-    options, runtime = network.options, job.config.runtime
-    trained = "" if step is None else f", step {step} of {job.run.optim.steps}"
+def _describe(job: ImageTestJob, trained: TrainedNetwork) -> str:
+    options, runtime = trained.model.options, job.config.runtime
+    step = "" if trained.step is None else f", step {trained.step} of {job.run.optim.steps}"
     lines = [
         f"network: {options.name or options.kind}, {options.num_classes} categories",
-        f"weights: {job.weights}{trained}, hash {hash_weights(network)}",
+        f"weights: {job.weights}{step}, hash {trained.weights_hash}",
         *(f"  {note}" for note in job.notes),
-        f"images: {job.run.data.name}, {job.run.data.val}; {format_images(job.images.census)}",
+        f"images: {job.run.data.name}, {job.run.data.val}; {format_images(job.listed.census)}",
         f"each alone, short side {options.short_side}, long side up to {options.long_side}",
         f"device: {world_size()} x {local_device().type}, {runtime.precision}",
     ]
     return "\n".join(lines)
 
 
-def _resume(folder: Path, identity: dict[str, Any], job: DetectionTestJob) -> list[Detected]:
-    """The results that a killed test of the same images has left."""
-    listed = {picture.name for picture in job.images.pictures}
-
-    def read(plain: Mapping[str, Any]) -> Detected:
-        done = Detected.from_json(plain)
-        if done.name not in listed:
-            raise ValueError(f"{done.name!r} is not a listed image")
-        return done
-
-    return resume(folder, test=identity, read=read, unit="image", note=_say)
-
-
-def _detect(
-    job: DetectionTestJob, network: Detector, folder: Path, identity: dict[str, Any], before: list[Detected]
-) -> tuple[list[Detected], list[Failure]]:
-    """Tests what is left to do: all results by image, and what could not be read, on the main process."""
-    pictures, runtime = job.images.pictures, job.config.runtime
-    done = distributed.all_gather({found.name for found in before})[0]  # Before anyone writes a journal.
-    todo = [row for row, picture in enumerate(pictures) if picture.name not in done]
-    place = {"rank": rank(), "world_size": world_size()}
-    limit_s = job.run.data.decode_limit_s
-    loader = testing_loader(TestingImages(pictures), todo, workers=runtime.workers, limit_s=limit_s, **place)
-    judge = ImageJudge(network, categories=job.images.category_ids, precision=runtime.precision)
-    found, failures = list[Detected](), list[Failure]()
-    with closing(Journal(folder, rank=rank(), test=identity)) as journal:
-
-        def finished(outcome: Detected | Failure) -> None:
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-            else:
-                journal.add(outcome)
-                found.append(outcome)
-
-        evaluate(judge, loader, finished=finished, total=len(loader), unit="image")
-    everything = [*before, *(one for part in gather(found) for one in part)]
-    lost = [failure for part in gather(failures) for failure in part]
-    return sorted(everything, key=lambda one: one.image_id), sorted(lost)
-
-
-def _facts(job: DetectionTestJob, network: Detector, trained: Mapping[str, Any]) -> dict[str, Any]:
-    run, step = job.run, trained.get("step")
-    return {
-        "run": job.config.run,
-        "network": run.choices["model"],
-        "data": run.data.name,
-        "seed": run.seed,
-        "task": run.task,
-        "weights": str(job.weights),
-        "weights_hash": hash_weights(network),
-        "step": step,
-        "steps": run.optim.steps if step is not None else None,
-        "protocol": asdict(job.config.protocol),
-        "census": job.images.census,
-        "listed_images": hash_pictures([*job.images.pictures, *job.images.missing]),
-        "train_census": trained.get("census"),
-        "commit": {"training": trained.get("commit"), "testing": commit()},
-        "precision": job.config.runtime.precision,
-        "processes": world_size(),
-        "config_hash": config_hash(run),
-        "recipe_hash": recipe_hash(run),
-    }
+def _detect(job: ImageTestJob, network: Detector, identity: dict[str, Any]) -> tuple[list[Detected], list[Failure]]:
+    """All results by image, and what could not be read, on the main process."""
+    pictures, runtime, limit_s = job.listed.pictures, job.config.runtime, job.run.data.decode_limit_s
+    share = partial(testing_loader, TestingImages(pictures), workers=runtime.workers, limit_s=limit_s)
+    judge = ImageJudge(network, categories=job.listed.category_ids, precision=runtime.precision)
+    names, read = [picture.name for picture in pictures], Detected.from_json
+    found = evaluate_rest(judge, share, names, folder=job.folder, test=identity, read=read, unit="image", note=say)
+    return sorted(found.outcomes, key=lambda one: one.image_id), found.failures
 
 
 def _report(
-    job: DetectionTestJob, folder: Path, found: list[Detected], failures: list[Failure], facts: Mapping[str, Any]
+    job: ImageTestJob, trained: TrainedNetwork, found: list[Detected], failures: list[Failure], *, seconds: float
 ) -> None:
     """Writes the results and the report, and then deletes the journals."""
-    missing = [Failure(picture.name, f"{picture.path}: no such file") for picture in job.images.missing]
+    listed = job.listed
+    missing = [Failure(picture.name, f"{picture.path}: no such file") for picture in listed.missing]
+    facts = {
+        **facts_of(job, trained),
+        "census": listed.census,
+        "listed_images": hash_pictures([*listed.pictures, *listed.missing]),
+        "seconds": round(seconds, 2),
+    }
     results = [result for one in found for result in one.results]
-    assert job.images.content is not None, "these are the images to test on"
-    categories = dict(job.images.categories)
-    report, precisions = build_report(
-        job.images.content, results, measured=MEASURED[job.run.task], categories=categories,
-        failures=[*missing, *failures], facts=facts, tested=len(found),
+    assert listed.content is not None, "these are the images to test on"
+    told = write_report(
+        job.folder, listed.content, results, pictures=listed.pictures, categories=dict(listed.categories),
+        measured=MEASURED[job.run.task], failures=[*missing, *failures], facts=facts, tested=len(found),
     )  # fmt: skip
-    objects = job.images.content["annotations"]
-    write_report(folder, report, results, precisions, objects=objects, pictures=job.images.pictures)
-    for path in journals(folder):
+    say(told)
+    for path in journals(job.folder):
         path.unlink()
-    _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
 
 
 def evaluate_file(results: str, annotations: str, *, images: str | None, runs: str) -> None:
@@ -208,22 +147,16 @@ def evaluate_file(results: str, annotations: str, *, images: str | None, runs: s
     kinds = {MEASURED[kind][-1]: kind for kind in MEASURED}
     listed = read_annotations(annotations, root=images, kind=kinds[measured[-1]])
     _check_masks(found, listed.pictures, where=results)
-    names: dict[str, Any] = {
-        "network": Path(results).stem,
-        "data": Path(annotations).stem,
-        "detections": results,
-    }
+    facts = {"network": Path(results).stem, "data": Path(annotations).stem, "detections": results}
+    folder, tested = Path(runs) / facts["network"] / "test" / facts["data"], {one.get("image_id") for one in found}
     try:
-        report, precisions = build_report(
-            listed.content, found, measured=measured, categories=dict(listed.categories), failures=(), facts=names,
-            tested=len({result["image_id"] for result in found}),
+        told = write_report(
+            folder, listed.content, found, pictures=listed.pictures, categories=dict(listed.categories),
+            measured=measured, failures=(), facts=facts, tested=len(tested),
         )  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{results}: {error}") from error
-    folder = Path(runs) / names["network"] / "test" / names["data"]
-    objects, pictures = listed.content["annotations"], listed.pictures
-    write_report(folder, report, found, precisions, objects=objects, pictures=pictures)
-    _say(f"{format_report(report)}\nreport: {folder}/report.md, report.json, results.json")
+    say(told)
 
 
 def _check_masks(results: Sequence[Mapping[str, Any]], pictures: Iterable[Picture], *, where: str) -> None:
@@ -236,8 +169,3 @@ def _check_masks(results: Sequence[Mapping[str, Any]], pictures: Iterable[Pictur
             raise ValueError(
                 f"{where}: result {row}: {got}, expected a code of {size[0]}x{size[1]} pixels, as its image"
             )
-
-
-def _say(text: str) -> None:
-    if is_main():
-        print(text, flush=True)

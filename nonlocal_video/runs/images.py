@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from typing import Any, NamedTuple
 
 from nonlocal_video.data.coco.annotations import mirror_of
@@ -13,13 +12,13 @@ from nonlocal_video.data.loader import Loader, shard_plan, step_plan
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.detection.weights import save_detector, start_detector
 from nonlocal_video.models.placement import format_places
-from nonlocal_video.runs.network import as_setting, is_foreign, own_function
+from nonlocal_video.runs.network import own_function
 from nonlocal_video.runs.pictures import ListedImages, look_for_images
 from nonlocal_video.runs.recipe import Recipe, describe_batch, describe_defaults, describe_expected
 from nonlocal_video.settings import DetectionConfig
 from nonlocal_video.settings.values import expect
 from nonlocal_video.system.distributed import local_device, rank, world_size
-from nonlocal_video.tasks.detection.task import DetectionTask, detection
+from nonlocal_video.tasks.detection.task import DetectionTask
 from nonlocal_video.types import ImageBatch
 
 
@@ -39,21 +38,16 @@ class ImageJob(NamedTuple):
 
 def find_image_job(config: DetectionConfig) -> ImageJob:
     """Looks for the images of a run: those to train on, and to validate with or to test on later."""
-    kind = config.model.kind
-    train = look_for_images(config.data, "train", kind=kind)
-    expect(
-        config.model.num_classes == len(train.categories),
-        "model.num_classes", config.model.num_classes, f"{len(train.categories)}, those of {config.data.train}",
-    )  # fmt: skip
-    points = len(train.keypoints)
-    fits = kind != "keypoint_rcnn" or config.model.num_keypoints == points
-    expect(fits, "model.num_keypoints", config.model.num_keypoints, f"{points}, those of {config.data.train}")
+    options, data = config.model, config.data
+    train = look_for_images(data, "train", kind=options.kind)
+    classes, points, where = len(train.categories), len(train.keypoints), f"those of {data.train}"
+    expect(options.num_classes == classes, "model.num_classes", options.num_classes, f"{classes}, {where}")
+    fits = options.kind != "keypoint_rcnn" or options.num_keypoints == points
+    expect(fits, "model.num_keypoints", options.num_keypoints, f"{points}, {where}")
     val = None
     if config.runtime.validate_every or config.test is not None:
-        val = look_for_images(config.data, "val", kind=kind)
-        expect(
-            val.categories == train.categories, "data.val", config.data.val, f"the categories of {config.data.train}"
-        )
+        val = look_for_images(data, "val", kind=options.kind)
+        expect(val.categories == train.categories, "data.val", data.val, f"the categories of {data.train}")
     return ImageJob(config, train, val if config.runtime.validate_every else None)
 
 
@@ -70,7 +64,7 @@ class ImageRun:
         self.network.bias_lr = self.config.optim.bias_lr
         content = None if job.val is None else job.val.content
         categories = () if job.train is None else job.train.category_ids
-        self.task: DetectionTask = detection(options.kind, categories=categories, validation_set=content)
+        self.task = DetectionTask(options.kind, categories, content)
 
     @property
     def train(self) -> ListedImages:
@@ -163,8 +157,3 @@ class ImageRun:
         origin = f"run {self.config.name}, {steps} steps on {self.config.data.name}"
         train = self.train
         save_detector(path, network, origin=origin, categories=train.categories, keypoints=train.keypoints)
-
-    def test_command(self, folder: Path) -> str:
-        """The command to type next; files do not name code, so a function of one's own is named again."""
-        word = self.config.model.pairwise
-        return f"python tools/test.py {quote(f'run={folder}')}{f' {as_setting(word)}' if is_foreign(word) else ''}"

@@ -1,8 +1,6 @@
 """From settings to the images that a run trains or tests on."""
 
 import os
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.data.coco.annotations import Picture, read_annotations
@@ -30,11 +28,6 @@ class ListedImages(NamedTuple):
         """The ids of the categories in the order of the labels."""
         return tuple(number for number, _ in self.categories)
 
-    @property
-    def classes(self) -> list[str]:
-        """The names of the categories in the order of the labels."""
-        return [name for _, name in self.categories]
-
 
 def look_for_images(data: CocoConfig, which: str, *, kind: str) -> ListedImages:
     """The images of `data.train` or `data.val` that are there; of those to train on the ones with objects.
@@ -61,14 +54,3 @@ def look_for_images(data: CocoConfig, which: str, *, kind: str) -> ListedImages:
     return ListedImages(
         used, missing, found.categories, found.keypoints, census, found.content if which == "val" else None
     )
-
-
-def moved_images(data: CocoConfig, root: str | None) -> dict[str, Any]:
-    """The settings of images, where what is below their root is below another one; as they are if None."""
-    plain = asdict(data)
-    if root is None or data.root is None:
-        return plain
-    for name in ("train", "train_images", "val", "val_images"):
-        if Path(plain[name]).is_relative_to(data.root):
-            plain[name] = str(Path(root) / Path(plain[name]).relative_to(data.root))
-    return {**plain, "root": root}

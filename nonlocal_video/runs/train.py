@@ -19,6 +19,7 @@ from nonlocal_video.engine.train import Callbacks, train
 from nonlocal_video.engine.validate import contributions, validate
 from nonlocal_video.reports.tables.unfinished import FAILED, SETTINGS
 from nonlocal_video.runs.folder import check_run, run_folder, write_run
+from nonlocal_video.runs.network import as_setting, is_foreign
 from nonlocal_video.runs.recipe import Recipe, make_recipe
 from nonlocal_video.runs.start import begin, facts_of
 from nonlocal_video.settings import RunConfig
@@ -46,7 +47,6 @@ class Subject(Protocol):
     def validated(self, numbers: dict[str, float], step: int) -> str: ...
     def best(self, numbers: dict[str, float]) -> str: ...
     def export(self, path: Path, network: Any, *, steps: int) -> None: ...
-    def test_command(self, folder: Path) -> str: ...
 
 
 class TrainingJob(Protocol):
@@ -200,9 +200,11 @@ class _Training:
         lines = [f"trained {state.step} steps, {lost}: {path}"]
         if state.best:
             lines.append(f"best validation: {self.subject.best(state.best)} at step {state.best['step']:.0f}")
+        word = self.config.model.pairwise  # Files do not name code, so a function of one's own is named again.
+        named = f" {as_setting(word)}" if is_foreign(word) else ""
         lines += [
             f"files in {self.folder}: {', '.join(sorted(file.name for file in self.folder.iterdir()))}",
-            f"next: {self.subject.test_command(self.folder)}",
+            f"next: python tools/test.py {shlex.quote(f'run={self.folder}')}{named}",
             f"      tensorboard --logdir {shlex.quote(self.config.runtime.runs)}",
         ]
         self.say("\n".join(lines))

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nonlocal_video.engine.checkpoint import newest_checkpoint, read_checkpoint
-from nonlocal_video.models.classifier import Classifier
 from nonlocal_video.models.nonlocal_block import Pairwise, pairwise_name
 from nonlocal_video.models.weights.file import load_model, load_weights, network_options, read_model_file
 from nonlocal_video.models.weights.given import SOURCES, check_network, check_there
 from nonlocal_video.models.weights.published import Published
 from nonlocal_video.runs.network import network_of, plain_model
-from nonlocal_video.settings import DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
+from nonlocal_video.settings import CocoConfig, DataConfig, ProtocolConfig, TestConfig, TrainConfig, settings_of
 from nonlocal_video.settings.network import LATER
 from nonlocal_video.settings.values import expect
 from nonlocal_video.system.distributed import local_device
@@ -105,32 +105,34 @@ def run_of_file(config: TestConfig) -> TrainConfig:
     return settings_of(TrainConfig, plain, where=f"{config.weights}: ")
 
 
-def move(data: DataConfig, root: str | None) -> None:
-    """Moves the data set to another root; files below the old one move along, unless only the old ones exist."""
+def moved(data: DataConfig | CocoConfig, root: str | None) -> dict[str, Any]:
+    """The settings of data, at another root; files below the old one move along, unless only the old ones exist."""
+    plain = asdict(data)
     if root is None:
-        return
-    for name in ("train", "val", "classes"):
-        path = getattr(data, name)
+        return plain
+    for name in ("train", "train_images", "val", "val_images", "classes"):
+        path = plain.get(name)
         if path is not None and data.root is not None and Path(path).is_relative_to(data.root):
-            moved = Path(root) / Path(path).relative_to(data.root)
-            if moved.exists() or not Path(path).exists():
-                setattr(data, name, str(moved))
-    data.root = root
+            there = Path(root) / Path(path).relative_to(data.root)
+            if there.exists() or not Path(path).exists():
+                plain[name] = str(there)
+    return {**plain, "root": root}
 
 
 class TrainedNetwork(NamedTuple):
     """A network with its weights, and what their file says of them."""
 
-    model: Classifier
+    model: Any
+    """A `Classifier`, or a `Detector`."""
     weights_hash: str
-    classes: list[str] | None
+    classes: list[str] | None = None
     """The names of the classes, where they are known."""
-    batch_norm: str
+    batch_norm: str = ""
     """The statistics that it normalises with: running averages of training, precise statistics, or those of a file."""
     step: int | None = None
     """The steps that it was trained for, where they are known."""
     census: dict[str, object] | None = None
-    """The census of the videos that it was trained on, where it is known."""
+    """The census of the videos or images that it was trained on, where it is known."""
     commit: str | None = None
     """The commit of the code that trained it, where it is known."""
     published: dict[str, Any] | None = None

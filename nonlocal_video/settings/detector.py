@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
 from nonlocal_video.settings import vocabulary as words
-from nonlocal_video.settings.network import DEPTHS, NetworkOptions, Pairwise, check_options, given_options
+from nonlocal_video.settings.network import DEPTHS, NetworkOptions, Pairwise, check_options, filled
 from nonlocal_video.settings.values import expect
 
 KINDS = ("faster_rcnn", "mask_rcnn", "keypoint_rcnn")
@@ -101,26 +101,9 @@ class DetectorOptions:
 
     def body(self) -> NetworkOptions:
         """The residual network: C2D on clips of one frame, built as torchvision's networks of images are."""
-        return NetworkOptions(
-            depth=self.depth,
-            num_classes=self.num_classes,
-            clip_length=1,
-            crop=self.short_side,
-            stem="dense",
-            stem_width=self.stem_width,
-            stride_in=self.stride_in,
-            pool1_padding=self.pool1_padding,
-            pool1_rounds_up=self.pool1_rounds_up,
-            pool2=False,
-            norm=self.norm,
-            bn_eps=self.bn_eps,
-            nonlocal_blocks=self.nonlocal_blocks,
-            added=self.added,
-            pairwise=self.pairwise,
-            subsample=self.subsample,
-            nonlocal_norm=self.nonlocal_norm,
-            w_z_bias=self.w_z_bias,
-        )
+        shared = {item.name: getattr(self, item.name) for item in fields(NetworkOptions) if hasattr(self, item.name)}
+        own = {"name": "", "clip_length": 1, "crop": self.short_side, "stem": "dense", "pool2": False}
+        return NetworkOptions(**{**shared, **own})
 
     def head_places(self) -> tuple[int, ...]:
         """The convolutions of the head, from 1, that a block follows. Raises ValueError: there are no such places."""
@@ -152,12 +135,7 @@ def named_detector(name: str, *, num_classes: int) -> DetectorOptions:
 
 def detector_options(model: Mapping[str, Any] | DetectorOptions) -> DetectorOptions:
     """The options of a detector; its name stands for those not given. Raises ValueError: one that cannot be."""
-    if isinstance(model, DetectorOptions):
-        return model
-    given = given_options(model, [item.name for item in fields(DetectorOptions)])
-    if given.keys() == {item.name for item in fields(DetectorOptions)}:
-        return DetectorOptions(**given)
-    return replace(named_detector(given["name"], num_classes=given["num_classes"]), **given)
+    return filled(model, DetectorOptions, named_detector)
 
 
 Detector = Annotated[DetectorOptions, PlainValidator(detector_options)]

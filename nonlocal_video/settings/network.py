@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import PlainValidator
 from torch import nn
@@ -11,6 +11,7 @@ from torch import nn
 from nonlocal_video.settings import vocabulary as words
 from nonlocal_video.settings.values import expect
 
+AnyOptions = TypeVar("AnyOptions", bound=Any)
 Pairwise = str | nn.Module | Callable[[int], nn.Module]
 
 
@@ -188,30 +189,29 @@ def named_options(name: str, *, num_classes: int) -> NetworkOptions:
 
 def options_of(model: Mapping[str, Any] | NetworkOptions) -> NetworkOptions:
     """The options of a network; its name stands for those not given. Raises ValueError: one that cannot be."""
-    if isinstance(model, NetworkOptions):
-        return model
-    given = given_options(model, [item.name for item in fields(NetworkOptions)])
-    if given.keys() == {item.name for item in fields(NetworkOptions)}:
-        return NetworkOptions(**given)
-    return replace(named_options(given["name"], num_classes=given["num_classes"]), **given)
+    return filled(model, NetworkOptions, named_options)
 
 
-def given_options(model: object, known: Sequence[str]) -> dict[str, Any]:
-    """The options that are given, `name` and `num_classes` at least. Raises ValueError: they are not, or are not known.
+def filled(model: object, kind: type[AnyOptions], named: Callable[..., AnyOptions]) -> AnyOptions:
+    """Options of a kind; those that are not given are the ones that the name stands for, by `named`.
 
-    Args:
-        known: the names of all options that there are.
+    Raises:
+        ValueError: `name` or `num_classes` is not given, or an option that there is not, or that cannot be.
     """
+    if isinstance(model, kind):
+        return model
     if not isinstance(model, Mapping):
         raise ValueError(f"got {_shown(model)}, expected the options of a network")
-    unknown = sorted(map(str, model.keys() - set(known)))
-    if unknown:
+    known = [item.name for item in fields(kind)]
+    if unknown := sorted(map(str, model.keys() - set(known))):
         raise ValueError(f"got the option {', '.join(unknown)}, expected one of {', '.join(known)}")
     given = {key: value for key, value in model.items() if value is not None}
-    for key, kind in (("name", str), ("num_classes", int)):
-        if not isinstance(given.get(key), kind):
-            raise ValueError(f"{key}: got {_shown(given.get(key))}, expected {kind.__name__}")
-    return given
+    for key, expected in (("name", str), ("num_classes", int)):
+        if not isinstance(given.get(key), expected):
+            raise ValueError(f"{key}: got {_shown(given.get(key))}, expected {expected.__name__}")
+    if len(given) == len(known):
+        return kind(**given)
+    return replace(named(given["name"], num_classes=given["num_classes"]), **given)
 
 
 Options = Annotated[NetworkOptions, PlainValidator(options_of)]

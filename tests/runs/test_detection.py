@@ -19,7 +19,7 @@ from nonlocal_video.cli.compose import train_config
 from nonlocal_video.cli.tables import composed as compose_words
 from nonlocal_video.data.coco.dataset import Grouping, TrainingImages
 from nonlocal_video.models.detection.detector import Detector
-from nonlocal_video.models.detection.weights import load_detector
+from nonlocal_video.models.detection.weights import build_detector, read_detector_file
 from nonlocal_video.models.placement import built_places
 from nonlocal_video.runs.predict_images import ImagePredictor
 from nonlocal_video.runs.recipe import CONFIGS, make_recipe
@@ -77,7 +77,8 @@ def test_a_run_writes_losses_by_name_and_validations(run: Path) -> None:
     validations = [json.loads(line) for line in (run / "validation.jsonl").read_text().splitlines()]
     assert [(one["step"], one["images"], one["failed"]) for one in validations] == [(3, 6, 0), (6, 6, 0)]
     assert validations[0].keys() >= {"box_AP", "box_AP50", "mask_AP", "mask_AP75"}
-    model, content = load_detector(run / "model.safetensors")
+    content = read_detector_file(run / "model.safetensors")
+    model = build_detector(content, where=run)
     assert content.categories == [(3, "square"), (17, "bar")]
     assert model.options.nonlocal_blocks == 1
 
@@ -259,7 +260,7 @@ def test_experiment_composes_and_builds_the_detector_of_its_name(name: str) -> N
     assert isinstance(config, DetectionConfig)
     with torch.device("meta"):
         detector = Detector(config.model)
-    if "miniature" in name:
+    if "miniature" in name or name.endswith("half"):  # Those are no networks of the paper.
         return
     kind, depth, added = re.fullmatch(r"([a-z]+_rcnn)_([a-z]\d+)(?:_(nl|head))?", name).groups()  # type: ignore[union-attr]
     assert (config.task, config.model.depth) == (kind, depth)

@@ -218,9 +218,6 @@ class BoxRun:
     def export(self, path: Path, network: nn.Module, *, steps: int) -> None:
         save_file(network.state_dict(), path)
 
-    def test_command(self, folder: Path) -> str:
-        return "nothing"
-
 
 class BoxJob(NamedTuple):
     """What every process gets."""

@@ -15,7 +15,7 @@ from nonlocal_video.data.coco.dataset import read_sample
 from nonlocal_video.metrics.detection import coco_precision
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.tasks.detection import task as module
-from nonlocal_video.tasks.detection.task import DetectionTask, detection
+from nonlocal_video.tasks.detection.task import DetectionTask
 from nonlocal_video.types import ImageBatch, ImageSample
 from tests.data import coco_files
 from tests.models.test_detector import tiny
@@ -26,7 +26,7 @@ def validated(tmp_path: Path) -> tuple[DetectionTask, ImageBatch]:
     """The task, and a wide and a tall image."""
     path = coco_files.write(tmp_path, coco_files.content(3))
     found = read_annotations(str(path), root=None, kind="mask_rcnn")
-    task = detection("mask_rcnn", categories=(3, 17), validation_set=found.content)
+    task = DetectionTask("mask_rcnn", (3, 17), found.content)
     samples = [read_sample(picture, num_keypoints=0) for picture in found.pictures[:2]]
     return task, task.collate([sample for sample in samples if isinstance(sample, ImageSample)])
 

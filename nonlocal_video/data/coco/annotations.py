@@ -68,27 +68,29 @@ def read_annotations(path: str, *, root: str | None, kind: str | None) -> Annota
     kind = kind or ("keypoint_rcnn" if keypoints else "mask_rcnn")
     if kind == "keypoint_rcnn" and not keypoints:
         raise ValueError(f"{path}: its categories have no keypoints, expected a file such as person_keypoints_*.json")
-    images = _images(content["images"], path)
-    numbers = {category: label for label, (category, _) in enumerate(categories, start=1)}
-    found: dict[int, list[Instance]] = {image_id: [] for image_id in images}
-    left_out, same_ids = defaultdict[str, list[int]](list), _same_ids(content["annotations"])
+    pictures = _pictures(content["images"], path, root=root or str(Path(path).parent))
+    labels = {category: label for label, (category, _) in enumerate(categories, start=1)}
+    taught: dict[int, list[Instance]] = {image_id: [] for image_id in pictures}
+    left_out, same_ids, known = defaultdict[str, list[int]](list), list[int](), set[str]()
     for row, annotation in enumerate(content["annotations"]):
         where = f"{path}: annotations[{row}]"
-        _check_annotation(annotation, images, numbers, where=where)
-        image = images[annotation["image_id"]]
-        size = [image["height"], image["width"]]
+        _check_annotation(annotation, pictures, labels, where=where)
+        picture = pictures[annotation["image_id"]]
+        size = [picture.height, picture.width]
         fault = fault_of(annotation.get("segmentation"), size) if kind == "mask_rcnn" else None
-        instance = fault or _instance(annotation, image, numbers, kind=kind, num_points=len(keypoints), where=where)
+        instance = fault or _instance(annotation, size, labels, kind=kind, num_points=len(keypoints), where=where)
         if isinstance(instance, Instance):
-            found[annotation["image_id"]].append(instance)
+            taught[picture.image_id].append(instance)
         else:
             left_out[instance].append(row)
         if fault:
             annotation["segmentation"] = {"size": size, "counts": [size[0] * size[1]]}
+        number = repr(annotation.get("id", f"row {row}"))
+        same_ids += [row] if number in known else []
+        known.add(number)
         annotation["id"] = row + 1  # pycocotools takes a 0 for no match, and the last of two equal ids.
-    pictures = _pictures(images, root=root or str(Path(path).parent))
-    taught = [picture._replace(instances=tuple(found[picture.image_id])) for picture in pictures]
-    return Annotations(taught, categories, keypoints, dict(left_out), same_ids, content)
+    found = [picture._replace(instances=tuple(taught[number])) for number, picture in pictures.items()]
+    return Annotations(found, categories, keypoints, dict(left_out), same_ids, content)
 
 
 def read_pictures(path: str, *, root: str) -> list[Picture]:
@@ -97,30 +99,12 @@ def read_pictures(path: str, *, root: str) -> list[Picture]:
     Raises:
         ValueError: no such file, or it lists no images in COCO's format.
     """
-    return _pictures(_images(_content(path, ("images",))["images"], path), root=root)
-
-
-def _pictures(images: Mapping[int, Mapping[str, Any]], *, root: str) -> list[Picture]:
-    named = [(number, str(image["file_name"]), image) for number, image in images.items()]
-    return [
-        Picture(number, name, os.path.join(root, name), image["height"], image["width"])
-        for number, name, image in named
-    ]
+    return list(_pictures(_content(path, ("images",))["images"], path, root=root).values())
 
 
 def _keypoint_names(categories: Sequence[Mapping[str, Any]]) -> list[str]:
     names = next((category["keypoints"] for category in categories if "keypoints" in category), None)
     return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _same_ids(annotations: Sequence[Mapping[str, Any]]) -> list[int]:
-    known, rows = set[str](), list[int]()
-    for row, annotation in enumerate(annotations):
-        number = repr(annotation.get("id", f"row {row}"))
-        if number in known:
-            rows.append(row)
-        known.add(number)
-    return rows
 
 
 def count_categories(path: str) -> int:
@@ -150,34 +134,28 @@ def _categories(listed: Sequence[Mapping[str, Any]], path: str) -> list[tuple[in
     return sorted((int(str(number)), str(name)) for number, name in pairs)
 
 
-def _images(listed: Sequence[Mapping[str, Any]], path: str) -> dict[int, Mapping[str, Any]]:
-    """The images by their ids."""
-    found: dict[int, Mapping[str, Any]] = {}
+def _pictures(listed: Sequence[Mapping[str, Any]], path: str, *, root: str) -> dict[int, Picture]:
+    found = dict[int, Picture]()
     for row, image in enumerate(listed):
         where, number, name = f"{path}: images[{row}]", image.get("id"), image.get("file_name")
         sizes = [image.get(key) for key in ("height", "width")]
         if type(number) is not int or not all(type(size) is int and 0 < size < 2**16 for size in sizes):
             raise ValueError(f"{where}: got id {number!r}, height and width {sizes}, expected whole numbers")
-        if not isinstance(name, str) or not _is_inside(name):
+        if not isinstance(name, str) or not name or os.path.isabs(name) or ".." in Path(name).parts:
             raise ValueError(f"{where}: file_name: got {name!r}, expected a path below data.root")
         if number in found:
             raise ValueError(f"{where}: got the id {number} again, expected different ids")
-        found[number] = image
+        found[number] = Picture(number, name, os.path.join(root, name), image["height"], image["width"])
     if not found:
         raise ValueError(f"{path}: has no images")
     return found
 
 
-def _is_inside(name: str) -> bool:
-    """Whether a path of somebody's file stays below the folder that it starts from."""
-    return bool(name) and not os.path.isabs(name) and ".." not in Path(name).parts
-
-
 def _check_annotation(
-    annotation: Mapping[str, Any], images: Mapping[int, Any], numbers: Mapping[int, int], *, where: str
+    annotation: Mapping[str, Any], pictures: Mapping[int, Any], labels: Mapping[int, int], *, where: str
 ) -> None:
     """Raises ValueError: an object of no image or category of the file, or with a box that is none."""
-    for key, known in (("image_id", images), ("category_id", numbers)):
+    for key, known in (("image_id", pictures), ("category_id", labels)):
         if type(annotation.get(key)) is not int or annotation[key] not in known:
             raise ValueError(f"{where}: {key}: got {annotation.get(key)!r:.100}, expected one that the file lists")
     if not is_numbers(annotation.get("bbox"), 4):
@@ -185,23 +163,17 @@ def _check_annotation(
 
 
 def _instance(
-    annotation: Mapping[str, Any],
-    image: Mapping[str, Any],
-    numbers: Mapping[int, int],
-    *,
-    kind: str,
-    num_points: int,
-    where: str,
+    annotation: Mapping[str, Any], size: list[int], labels: Mapping[int, int], *, kind: str, num_points: int, where: str
 ) -> Instance | str:
     """An object, or why nothing can be taught from it."""
     if annotation.get("iscrowd"):
         return "crowds"
     x, y, width, height = annotation["bbox"]
-    right, bottom = min(x + width, image["width"]), min(y + height, image["height"])
+    right, bottom = min(x + width, size[1]), min(y + height, size[0])
     box = (float(max(x, 0)), float(max(y, 0)), float(right), float(bottom))
     if box[2] <= box[0] or box[3] <= box[1]:
         return "boxes without an area in their image"
-    instance = Instance(box, numbers[annotation["category_id"]])
+    instance = Instance(box, labels[annotation["category_id"]])
     if kind == "mask_rcnn":
         return instance._replace(segmentation=annotation["segmentation"])
     if kind == "keypoint_rcnn":

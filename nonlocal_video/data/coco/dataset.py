@@ -62,7 +62,6 @@ class Grouping:
 
 @lru_cache(maxsize=4)
 def _mixed(before: tuple[int, ...], after: tuple[int, ...], seed: int, num_pass: int) -> list[tuple[int, int]]:
-    """The groups of a pass, of all kinds, in a random order."""
     groups = [(kind, n) for kind, ends in enumerate(zip(before, after, strict=True)) for n in range(*ends)]
     return [groups[i] for i in np.random.default_rng((STREAM, seed, num_pass)).permutation(len(groups))]
 

@@ -29,10 +29,11 @@ def fault_of(segmentation: object, size: list[int]) -> str | None:
     pycocotools would take it, and fill the pixels that a code leaves out with anything.
     """
     if isinstance(segmentation, dict):
-        pixels = _pixels_of(segmentation.get("counts"))
-        if pixels is None:
+        counts = segmentation.get("counts")
+        runs = _runs_of(counts) if isinstance(counts, str) else counts
+        if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
             return "objects without a mask"
-        fits = segmentation.get("size") == size and pixels == size[0] * size[1]
+        fits = segmentation.get("size") == size and sum(runs) == size[0] * size[1]
         return None if fits else "masks of another size than their image"
     polygons = segmentation if isinstance(segmentation, list) else []
     fits = all(is_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons)
@@ -46,19 +47,11 @@ def is_numbers(value: object, length: int | None = None) -> bool:
     return fits and all(type(item) in (int, float) and math.isfinite(item) for item in value)  # type: ignore[attr-defined]
 
 
-def _pixels_of(counts: object) -> int | None:
-    """The pixels of all runs of a run-length code together, as a list or as COCO's text; None if it is none."""
-    if isinstance(counts, str):
-        return _pixels_of_text(counts)
-    if not isinstance(counts, list) or not all(type(run) is int and run >= 0 for run in counts):
-        return None
-    return sum(counts)
+def _runs_of(text: str) -> list[int] | None:
+    """The runs of a run-length code as text; None if it is none.
 
-
-def _pixels_of_text(text: str) -> int | None:
-    """Pixels of a code as text: a sign is 48 + 5 bits of a run, + 32 if more of the run follow, the lowest first.
-
-    From the fourth run on, what is written is the difference to the one two places before.
+    A sign is 48 + 5 bits of a run, + 32 if more of the run follow, the lowest first. From the fourth run on, what is
+    written is the difference to the one two places before.
     """
     runs, run, bits = list[int](), 0, 0
     for sign in text:
@@ -71,4 +64,4 @@ def _pixels_of_text(text: str) -> int | None:
             run -= 1 << bits if value & 16 else 0
             runs.append(run + (runs[-2] if len(runs) > 2 else 0))
             run = bits = 0
-    return sum(runs) if runs and not bits and min(runs) >= 0 else None
+    return runs if runs and not bits else None

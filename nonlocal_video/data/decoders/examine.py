@@ -87,9 +87,7 @@ def _last_of(stages: Iterator[Health], *, limit_s: float) -> Health:
 
 def _image_stages(path: str, deadline: Deadline, every_frame: bool) -> Iterator[Health]:
     yield (health := _hashed([path], deadline, named=False))
-    kind = describe_image(path)
-    health = health._replace(container=kind.form, codec=kind.mode, width=kind.width, height=kind.height)
-    health = health._replace(turned=kind.turn > 1, quarter=kind.turn > 4)
+    health = health._replace(**describe_image(path))
     yield health if every_frame else health._replace(state="opens")
     if every_frame:
         read_image(path)

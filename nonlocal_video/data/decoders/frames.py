@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -79,24 +79,15 @@ def read_image(path: str, *, upright: bool = False, size: tuple[int, int] | None
         return _rgb(_turned(image, size) if upright or size else image)
 
 
-class ImageKind(NamedTuple):
-    """What an image file says of itself."""
+def describe_image(path: str) -> dict[str, Any]:
+    """What an image file says of itself, by the fields of `Health`; its codec is Pillow's word: RGB, L for grey, CMYK.
 
-    form: str
-    mode: str
-    """Pillow's word: RGB, L for grey, CMYK and others."""
-    width: int
-    height: int
-    """In pixels, as they are stored."""
-    turn: int
-    """How its camera was held, as EXIF says it: 1 upright, 2 to 4 mirrored or by half a turn, 5 to 8 by a quarter."""
-
-
-def describe_image(path: str) -> ImageKind:
-    """Reads no pixels. Raises ValueError: the content is damaged or no format of frames."""
+    Reads no pixels. Raises ValueError: the content is damaged or no format of frames.
+    """
     with _opened(path) as image:
-        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return ImageKind(image.format or "", image.mode, *image.size, turn if turn in range(1, 9) else 1)
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)  # 2 to 4 mirrored or by a half, 5 to 8 by a quarter.
+        said = {"container": image.format or "", "codec": image.mode, "width": image.width, "height": image.height}
+        return {**said, "turned": turn in range(2, 9), "quarter": turn in range(5, 9)}
 
 
 @contextmanager

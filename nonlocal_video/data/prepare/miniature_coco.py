@@ -8,7 +8,7 @@ too; the lower edge is labelled but sometimes hidden. A region of an image does 
 import json
 import shutil
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,7 +123,6 @@ def _make(folder: Path, num_train: int, num_val: int, seed: int) -> None:
 
 
 def _content(scenes: dict[int, Scene], *, keypoints: bool) -> dict[str, Any]:
-    """The annotations of images by their ids, in COCO's format."""
     names: dict[str, Any] = {"keypoints": list(KEYPOINTS), "skeleton": [[1, 2]]} if keypoints else {}
     categories = [{"id": number, "name": name, **names} for number, name in CATEGORIES]
     annotations = [one for image_id, scene in scenes.items() for one in _objects(image_id, scene, keypoints=keypoints)]
@@ -166,8 +165,6 @@ def _objects(image_id: int, scene: Scene, *, keypoints: bool) -> Iterator[dict[s
 
 def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
     """COCO's run-length code: how many pixels are off, on, off, ..., down the columns."""
-    pixels = mask.flatten(order="F")
-    changes = np.flatnonzero(np.diff(pixels.astype(np.int8))) + 1
-    ends = [0, *changes.tolist(), pixels.size]
-    counts = [b - a for a, b in pairwise(ends)]
+    pixels = mask.flatten(order="F").tolist()
+    counts = [len(list(run)) for _, run in groupby(pixels)]
     return {"size": list(mask.shape), "counts": [0, *counts] if pixels[0] else counts}

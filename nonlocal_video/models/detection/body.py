@@ -34,7 +34,8 @@ class Body(nn.Module):
         verify_places(
             self.backbone, places, added=options.added, pairwise=pairwise_name(options.pairwise), axes=options.axes
         )
-        self.frozen = [name for stage in ("1", *STAGES)[:frozen_stages] for name in _parts(stage)]
+        # The first stage is conv1 and its normalisation.
+        self.frozen = ("conv1", "bn1", *STAGES)[: frozen_stages + 1 if frozen_stages else 0]
         for name in self.frozen:
             self.backbone.get_submodule(name).requires_grad_(False)
         self.lay_out(channels_last=True)
@@ -65,11 +66,6 @@ class Body(nn.Module):
             if stage in self.levels:
                 maps[stage] = x[:, :, 0]
         return maps
-
-
-def _parts(stage: str) -> tuple[str, ...]:
-    """The modules of a stage; those of the first are conv1 and its normalisation."""
-    return ("conv1", "bn1") if stage == "1" else (stage,)
 
 
 class Pyramid(nn.Module):

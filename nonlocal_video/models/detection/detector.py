@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any, cast
 
 import torch
@@ -16,8 +15,9 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from nonlocal_video.models.capture import full_precision
+from nonlocal_video.models.classifier import parameter_groups
 from nonlocal_video.models.detection.body import Body, Pyramid
-from nonlocal_video.models.nonlocal_block import pairwise_name
+from nonlocal_video.models.nonlocal_block import pairwise_name, plain_options
 from nonlocal_video.models.placement import verify_places
 from nonlocal_video.models.resnet3d import STAGES, Bottleneck, make_added
 from nonlocal_video.settings.detector import DetectorOptions
@@ -41,7 +41,7 @@ class _RegionHead(RPNHead):
 
 
 class _BoxPredictor(FastRCNNPredictor):
-    """torchvision's predictor of classes and boxes, in float32 at any precision."""
+    """torchvision's, in float32 at any precision, as the predictors of masks and keypoints."""
 
     def forward(self, x: Tensor) -> Any:
         with full_precision(x):
@@ -49,16 +49,12 @@ class _BoxPredictor(FastRCNNPredictor):
 
 
 class _MaskPredictor(MaskRCNNPredictor):
-    """torchvision's predictor of masks, in float32 at any precision."""
-
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
             return super().forward(x.float())
 
 
 class _KeypointPredictor(KeypointRCNNPredictor):
-    """torchvision's predictor of keypoints, in float32 at any precision."""
-
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
             return super().forward(x.float())
@@ -101,16 +97,7 @@ class Detector(nn.Module):
 
     def groups(self, *, backbone_lr: float = 1.0) -> list[ParameterGroup]:
         """The parameters by how they are trained; `backbone_lr` is the factor of the rate of the residual network."""
-        body = {id(parameter) for parameter in self.body.parameters()}
-        norms = {id(p) for layer in self.modules() if isinstance(layer, nn.BatchNorm3d) for p in layer.parameters()}
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                norm = id(parameter) in norms
-                bias = name.endswith(".bias") and not norm and self.bias_lr != 1
-                rate = (backbone_lr if id(parameter) in body else 1.0) * (self.bias_lr if bias else 1.0)
-                groups.setdefault((rate, not bias and not norm), []).append(parameter)
-        return [ParameterGroup(groups[key], key[0], decays=key[1]) for key in sorted(groups)]
+        return parameter_groups(self, backbone=self.body, backbone_lr=backbone_lr, bias_lr=self.bias_lr)
 
     def train_mode(self) -> None:
         """Training mode; what is frozen stays in evaluation mode."""
@@ -122,9 +109,7 @@ class Detector(nn.Module):
 
     def plain_options(self) -> dict[str, Any]:
         """The fields of `DetectorOptions` in values that any file can hold."""
-        plain = {item.name: getattr(self.options, item.name) for item in fields(DetectorOptions)}
-        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple | list)}
-        return {**plain, **lists, "pairwise": pairwise_name(self.options.pairwise)}
+        return plain_options(self.options)
 
     def smallest_side(self) -> int:
         """The smallest side of images, in pixels, that leaves 2x2 positions in the last stage."""

@@ -3,22 +3,26 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import save
 from torch import Tensor
 
 from nonlocal_video.models.detection.detector import Detector
 from nonlocal_video.models.nonlocal_block import Pairwise
-from nonlocal_video.models.weights.file import StrPath, examples, is_safetensors, load_weights, read_tensors
+from nonlocal_video.models.weights.file import (
+    StrPath,
+    examples,
+    is_safetensors,
+    load_weights,
+    read_tensors,
+    write_network,
+)
 from nonlocal_video.models.weights.initialise import fold_batch_norm, inflate_like
 from nonlocal_video.models.weights.start import start_from
 from nonlocal_video.models.weights.state import LAYERS, check_tensors, renamed
 from nonlocal_video.models.weights.torch_file import read_torch_file
 from nonlocal_video.settings.detector import DetectorOptions
 from nonlocal_video.settings.values import expect
-from nonlocal_video.system.files import whole_file
 
 FORMAT = "nonlocal_video detector 1"
 _BODY = "rcnn.backbone.body.backbone"
@@ -42,35 +46,15 @@ class DetectorFile(NamedTuple):
     categories: list[tuple[int, str]]
     """Id and name in the order of the labels."""
     keypoints: list[str]
-    origin: str
     weights: dict[str, Tensor]
 
 
 def save_detector(
-    path: StrPath,
-    model: Detector,
-    *,
-    origin: str,
-    categories: Sequence[tuple[int, str]],
-    keypoints: Sequence[str] = (),
+    path: StrPath, model: Detector, *, origin: str, categories: Sequence[tuple[int, str]], keypoints: Sequence[str] = ()
 ) -> None:
     """Writes the weights of a detector and all that it takes to build it again, whole or not at all."""
-    metadata = {
-        "format": FORMAT,
-        "network": model.options.name,
-        "options": json.dumps(model.plain_options()),
-        "categories": json.dumps(list(categories)),
-        "keypoints": json.dumps(list(keypoints)),
-        "origin": origin,
-    }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with whole_file(Path(path)) as file:
-        file.write(save(tensors, metadata))
-
-
-def is_detector(path: StrPath) -> bool:
-    """Whether a file is one that `save_detector` wrote."""
-    return is_safetensors(path) and read_tensors(path, with_weights=False)[1].get("format") == FORMAT
+    told = {"categories": list(categories), "keypoints": list(keypoints)}
+    write_network(path, model, form=FORMAT, origin=origin, told=told)
 
 
 def read_detector_file(path: StrPath) -> DetectorFile:
@@ -82,7 +66,7 @@ def read_detector_file(path: StrPath) -> DetectorFile:
         plain = {key: json.loads(metadata[key]) for key in ("options", "categories", "keypoints")}
     except (KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: what it says of itself cannot be read: {str(error)[:200]}") from error
-    return detector_file({**metadata, **plain}, weights, where=path)
+    return detector_file(plain, weights, where=path)
 
 
 def detector_file(plain: Mapping[str, Any], weights: dict[str, Tensor], *, where: StrPath) -> DetectorFile:
@@ -94,17 +78,7 @@ def detector_file(plain: Mapping[str, Any], weights: dict[str, Tensor], *, where
         expect(len(categories) == classes, "categories", len(categories), str(classes))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: damaged: what it says of itself cannot be read: {str(error)[:200]}") from error
-    return DetectorFile(plain["options"], categories, keypoints, plain.get("origin", ""), weights)
-
-
-def load_detector(path: StrPath) -> tuple[Detector, DetectorFile]:
-    """The detector of a file that `save_detector` wrote, in testing mode, and what the file says.
-
-    Raises:
-        ValueError: no such file, or one that gives no detector.
-    """
-    content = read_detector_file(path)
-    return build_detector(content, where=path), content
+    return DetectorFile(plain["options"], categories, keypoints, weights)
 
 
 def build_detector(content: DetectorFile, *, where: StrPath, pairwise: Pairwise | None = None) -> Detector:
@@ -135,7 +109,7 @@ def start_detector(model: Detector, path: str, *, part: str | None = None) -> li
     Raises:
         ValueError: not such a file, or one of a network that does not fit.
     """
-    if is_detector(path):
+    if is_safetensors(path) and read_tensors(path, with_weights=False)[1].get("format") == FORMAT:
         return _start_from_detector(model, read_detector_file(path).weights, path, "a detector of this project")
     if not is_safetensors(path) and not path.endswith(".pkl"):
         content = read_torch_file(path, with_objects=True)
@@ -157,13 +131,12 @@ def _start_from_detector(model: Detector, weights: dict[str, Tensor], path: str,
     weights, _ = inflate_like(folded, own)
     fitting = {name: tensor for name, tensor in weights.items() if name in own and tensor.shape == own[name].shape}
     wrong = [name for name in weights if name not in fitting and not _has(name, (*_ADDED, *_PREDICTORS))]
-    fresh = [name for name in own if name not in fitting]
-    lacking = [name for name in fresh if not _has(name, (*_ADDED, *_PREDICTORS, ".mean", ".std"))]
+    fresh = [name for name in own if name not in fitting and not name.endswith((".mean", ".std"))]
+    lacking = [name for name in fresh if not _has(name, (*_ADDED, *_PREDICTORS))]
     parts = ((wrong, "have no place or another shape"), (lacking, "missing"))
     if told := [f"{len(names)} {what} ({examples(names)})" for names, what in parts if names]:
         raise ValueError(f"{path}: {kind}, of another network: {'; '.join(told)}")
     model.load_state_dict(fitting, strict=False)
-    fresh = [name for name in fresh if not name.endswith((".mean", ".std"))]
     lines = [f"started from {path}, {kind}: {len(fitting)} tensors"]
     if frozen and num_folded:
         lines.append(
@@ -172,6 +145,5 @@ def _start_from_detector(model: Detector, weights: dict[str, Tensor], path: str,
     return [*lines, f"fresh: {len(fresh)} tensors ({examples(fresh)})"] if fresh else lines
 
 
-def _has(name: str, words: Sequence[str]) -> bool:
-    """Whether one of these words is in a name."""
-    return any(word in name for word in words)
+def _has(name: str, parts: Sequence[str]) -> bool:
+    return any(part in name for part in parts)

@@ -53,17 +53,17 @@ def save_model(
 
     The tensors alone are what `safetensors.torch.load_file` gives and `load_state_dict` takes.
     """
-    metadata = {
-        "format": FORMAT,
-        "network": model.options.name,
-        "options": json.dumps(model.plain_options()),
-        "classes": json.dumps(None if classes is None else list(classes)),
-        "origin": origin,
-        "published": json.dumps(published),
-    }
+    told = {"classes": None if classes is None else list(classes), "published": published}
+    write_network(path, model, form=FORMAT, origin=origin, told=told)
+
+
+def write_network(path: StrPath, model: Any, *, form: str, origin: str, told: Mapping[str, Any]) -> None:
+    """Writes the tensors of a network with its options and what else is told of it, in a format of this project."""
+    known = {"format": form, "network": model.options.name, "origin": origin}
+    plain = {"options": model.plain_options(), **told}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as file:
-        file.write(save(tensors, metadata))
+        file.write(save(tensors, {**known, **{key: json.dumps(value) for key, value in plain.items()}}))
 
 
 def check_whole(path: StrPath, part: str | None) -> None:

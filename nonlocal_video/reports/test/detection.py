@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nonlocal_video.data.coco.annotations import Picture
-from nonlocal_video.metrics.detection import KEYPOINT_STATS, STATS, Precision, check_results, coco_precision
+from nonlocal_video.metrics.detection import STATS, Precision, check_results, coco_precision
 from nonlocal_video.reports.test.pictures import save
 from nonlocal_video.reports.test.predictions import REPORT
 from nonlocal_video.reports.test.worst import draw_worst, page_parts
@@ -22,21 +22,27 @@ SHOWN = 20
 """Failures on the page; report.json has all."""
 
 
-def build_report(
+def write_report(
+    folder: Path,
     annotations: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
     *,
-    measured: Sequence[str],
+    pictures: Iterable[Picture],
     categories: Mapping[int, str],
+    measured: Sequence[str],
     failures: Sequence[Failure],
     facts: Mapping[str, Any],
     tested: int,
-) -> tuple[dict[str, Any], dict[str, Precision]]:
-    """The numbers of results in COCO's format, in percent, of all listed images: one that failed has no detections.
+) -> str:
+    """Evaluates results in COCO's format; writes them, the pictures, report.md, and at last report.json.
+
+    The numbers are percents of all listed images: one that failed has no detections. Returns the report in a few lines.
 
     Args:
-        measured: box, mask or keypoint.
+        annotations: the content of the file of annotations.
+        pictures: the images, of which the worst are drawn if they can be read.
         categories: names by ids.
+        measured: box, mask or keypoint.
         facts: where the results come from.
         tested: images that were tested.
 
@@ -46,53 +52,37 @@ def build_report(
     image_ids = [image["id"] for image in annotations["images"]]
     check_results(results, images=image_ids, categories=categories)
     precisions = {of: coco_precision(annotations, results, of=of) for of in measured}
-    numbers = {f"{of}_{name}": value for of, found in precisions.items() for name, value in found.numbers.items()}
-    classes = [
-        {"category_id": number, "name": name, **{f"{of}_AP": precisions[of].classes.get(number) for of in measured}}
-        for number, name in categories.items()
-    ]
-    counts = {"listed": len(image_ids), "failed": len(failures), "tested": tested, "detections": len(results)}
-    report = {
-        **facts,
-        **numbers,
-        "measured": list(measured),
-        "images": counts,
-        "classes": classes,
-        "failures": [failure._asdict() for failure in failures],
-        "versions": versions(),
-    }
-    return report, precisions
-
-
-def write_report(
-    folder: Path,
-    report: Mapping[str, Any],
-    results: Sequence[Mapping[str, Any]],
-    precisions: Mapping[str, Precision],
-    *,
-    objects: Sequence[Mapping[str, Any]],
-    pictures: Iterable[Picture],
-) -> None:
-    """Writes the results, the pictures, report.md, and at last report.json.
-
-    Args:
-        objects: the annotations of the images.
-        pictures: the images, of which the worst are drawn if they can be read.
-    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / REPORT).unlink(missing_ok=True)  # That of an earlier test.
     write_text(folder / RESULTS, json.dumps(list(results)) + "\n")
     save(folder / CURVES, _curves(precisions))
-    measured, names = report["measured"], {one["category_id"]: one["name"] for one in report["classes"]}
-    outcomes = precisions[measured[0]].images
+    counts = {"listed": len(image_ids), "failed": len(failures), "tested": tested, "detections": len(results)}
+    worst = draw_worst(
+        folder, precisions[measured[0]].images, pictures, objects=annotations["annotations"], results=results,
+        names=categories, measured=measured,
+    )  # fmt: skip
     report = {
-        **report,
-        "worst": draw_worst(
-            folder, outcomes, pictures, objects=objects, results=results, names=names, measured=measured
-        ),
+        **facts,
+        **_numbers(precisions, categories),
+        "measured": list(measured),
+        "images": counts,
+        "failures": [failure._asdict() for failure in failures],
+        "versions": versions(),
+        "worst": worst,
     }
     write_text(folder / "report.md", format_page(report))
     write_text(folder / REPORT, json.dumps(report, indent=2) + "\n")
+    return f"{format_report(report)}\nreport: {folder}/report.md, report.json, {RESULTS}"
+
+
+def _numbers(precisions: Mapping[str, Precision], categories: Mapping[int, str]) -> dict[str, Any]:
+    """`box_AP` and its like of all classes, and `classes` with those of each."""
+    of_all = {f"{of}_{name}": value for of, found in precisions.items() for name, value in found.numbers.items()}
+    classes = [
+        {"category_id": number, "name": name, **{f"{of}_AP": one.classes.get(number) for of, one in precisions.items()}}
+        for number, name in categories.items()
+    ]
+    return {**of_all, "classes": classes}
 
 
 def format_report(report: Mapping[str, Any]) -> str:
@@ -108,14 +98,14 @@ def format_report(report: Mapping[str, Any]) -> str:
 
 
 def _line(report: Mapping[str, Any], of: str) -> str:
-    names = KEYPOINT_STATS if of == "keypoint" else STATS
-    return f"{of}: " + ", ".join(f"{name} {report[f'{of}_{name}']:.1f}" for name in names if f"{of}_{name}" in report)
+    known = [name for name in STATS[of] if f"{of}_{name}" in report]
+    return f"{of}: " + ", ".join(f"{name} {report[f'{of}_{name}']:.1f}" for name in known)
 
 
 def format_page(report: Mapping[str, Any]) -> str:
     """The whole page, in Markdown; its picture lies beside it."""
     measured = report["measured"]
-    names = list(dict.fromkeys(name for of in measured for name in (KEYPOINT_STATS if of == "keypoint" else STATS)))
+    names = list(dict.fromkeys(name for of in measured for name in STATS[of]))
     rows = [[of, *(number(report.get(f"{of}_{name}")) for name in names)] for of in measured]
     classes = [[one["name"], *(number(one[f"{of}_AP"]) for of in measured)] for one in report["classes"]]
     parts = [

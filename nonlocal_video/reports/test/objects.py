@@ -22,47 +22,53 @@ ALPHA = 0.45
 """The share of its colour in an object's pixels."""
 
 
-def draw_objects(image: Tensor, objects: Sequence[Object], *, min_keypoint: float) -> Tensor:
+def draw_objects(image: Tensor, objects: Sequence[Object], *, min_keypoint: float, scale: int = 1) -> Tensor:
     """Draws boxes, masks, keypoints and labels onto an image (3, H, W) uint8; the first object comes to lie on top.
 
-    Keypoints with a score below `min_keypoint` are left out.
+    Args:
+        min_keypoint: keypoints with a lower score are left out.
+        scale: how many times the image is enlarged before, so that labels leave something to see.
     """
+    drawn = image.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
     if not objects:
-        return image
+        return drawn
     ordered = objects[::-1]
     colors = [one.get("color", COLORS[k % len(COLORS)]) for k, one in enumerate(objects)][::-1]
-    line = max(1, sum(image.shape[1:]) // 500)
-    drawn = _draw_masks(image, ordered, colors) if any("segmentation" in one for one in objects) else image
-    boxes = torch.tensor([[x, y, x + w, y + h] for x, y, w, h in (one["bbox"] for one in ordered)])
+    line = max(1, sum(drawn.shape[1:]) // 500)
+    if any("segmentation" in one for one in objects):
+        masks = _masks(ordered, *image.shape[1:]).repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+        drawn = draw_segmentation_masks(drawn, masks, ALPHA, colors)
+    boxes = scale * torch.tensor([[x, y, x + w, y + h] for x, y, w, h in (one["bbox"] for one in ordered)])
     drawn = draw_bounding_boxes(drawn, boxes, colors=colors, width=line)
     for one, color in zip(ordered, colors, strict=True):
         if "keypoints" in one:
             points = torch.tensor(one["keypoints"]).reshape(1, -1, 3)
             scores = torch.tensor(one.get("keypoint_scores", [torch.inf] * points.shape[1]))
             seen = (points[..., 2] > 0) & (scores >= min_keypoint)
-            drawn = draw_keypoints(drawn, points[..., :2], colors=color, radius=line + 1, visibility=seen)
-    return _draw_labels(drawn, ordered, colors)
+            drawn = draw_keypoints(drawn, scale * points[..., :2], colors=color, radius=line + 1, visibility=seen)
+    return _draw_labels(drawn, ordered, boxes[:, :2].tolist(), colors)
 
 
-def _draw_masks(image: Tensor, objects: Sequence[Object], colors: Sequence[Any]) -> Tensor:
-    """Colours each pixel for the last object that it belongs to."""
-    owner = np.zeros(image.shape[1:], np.int64)
+def _masks(objects: Sequence[Object], height: int, width: int) -> Tensor:
+    """The pixels (objects, H, W) bool of each object: those that no later one covers."""
+    owner = np.zeros((height, width), np.int64)
     for number, one in enumerate(objects, 1):
         if "segmentation" in one:
-            owner[decode_mask(one["segmentation"], *owner.shape) > 0] = number
-    masks = torch.from_numpy(owner) == torch.arange(1, len(objects) + 1).view(-1, 1, 1)  # (objects, H, W)
-    return draw_segmentation_masks(image, masks, ALPHA, list(colors))
+            owner[decode_mask(one["segmentation"], height, width) > 0] = number
+    return torch.from_numpy(owner) == torch.arange(1, len(objects) + 1).view(-1, 1, 1)
 
 
-def _draw_labels(image: Tensor, objects: Sequence[Object], colors: Sequence[Any]) -> Tensor:
+def _draw_labels(
+    image: Tensor, objects: Sequence[Object], corners: Sequence[Sequence[float]], colors: Sequence[Any]
+) -> Tensor:
     """Writes the class and score of each object above its box, or where the image has room."""
     height, width = image.shape[1:]
     picture = Image.fromarray(image.permute(1, 2, 0).numpy())
     draw, font = ImageDraw.Draw(picture), ImageFont.truetype(str(FONT), max(10, (height + width) // 85))
-    for one, color in zip(objects, colors, strict=True):
+    for one, corner, color in zip(objects, corners, colors, strict=True):
         text = one["class"] + (f" {100 * one['score']:.0f}%" if "score" in one else "")
         _, _, right, bottom = draw.textbbox((1, 1), text, font=font)
-        left, top = one["bbox"][0], one["bbox"][1] - bottom - 1
+        left, top = corner[0], corner[1] - bottom - 1
         place = max(0, min(left, width - right - 1)), max(0, min(top, height - bottom - 1))
         draw.rectangle((*place, place[0] + right + 1, place[1] + bottom + 1), fill=color)
         draw.text((place[0] + 1, place[1] + 1), text, font=font, fill="black" if sum(color) > 450 else "white")

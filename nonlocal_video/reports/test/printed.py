@@ -43,7 +43,6 @@ def printed(predictions: Iterable[Predicted], *, kind: str, form: str) -> Iterat
 
 
 def _text(one: Predicted, _kind: str) -> str:
-    """The name, then a line for each thing found."""
     lines = [f"{100 * found['score']:7.2f}%  {found['class']}{_place(found)}" for found in one.found]
     lines += [f"   error: {one.error}"] if one.error else []
     lines += [f"   {what.replace('_', ' ')}: {', '.join(paths)}" for what, paths in one.files.items()]
@@ -51,18 +50,15 @@ def _text(one: Predicted, _kind: str) -> str:
 
 
 def _place(found: Mapping[str, Any]) -> str:
-    """Where an object is, in pixels."""
     return "  x {:.0f}, y {:.0f}, {:.0f} x {:.0f}".format(*found["bbox"]) if "bbox" in found else ""
 
 
 def _json(one: Predicted, kind: str) -> str:
-    """An object with the name and what was found, or `error`."""
     said = {"error": one.error} if one.error else {FOUND[kind]: list(one.found)}
     return json.dumps({kind: one.name, **said, **one.files}) + "\n"
 
 
 def _csv_rows(one: Predicted, kind: str) -> str:
-    """A row for each thing found."""
     empty = [""] * (len(COLUMNS[kind]) - 2)
     rows = [
         [one.name, rank, found["class"], f"{found['score']:.6f}", *(f"{n:.2f}" for n in found.get("bbox", ())), ""]

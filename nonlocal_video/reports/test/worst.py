@@ -5,19 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from nonlocal_video.data.coco.annotations import Picture
 from nonlocal_video.data.coco.dataset import read_sample
-from nonlocal_video.data.coco.masks import decode_mask
 from nonlocal_video.data.decoders.frames import write_image
 from nonlocal_video.metrics.detection import FIELDS, SCORE, Outcome
 from nonlocal_video.reports.test.objects import draw_objects
 from nonlocal_video.reports.texts import table
-from nonlocal_video.tasks.detection.results import encode_mask
 from nonlocal_video.types import Failure
 
 FOLDER = "worst"
@@ -56,7 +53,9 @@ def draw_worst(
         found += [_object(results[row], names, [*fields, "score"], RIGHT) for row in outcome.right]
         file = f"{FOLDER}/{number}.jpg"
         (folder / FOLDER).mkdir(exist_ok=True)
-        _save(folder / file, [_panel(sample.image, side) for side in (truth, found)])
+        scale = max(1, 480 // max(sample.image.shape[1:]))
+        panels = [draw_objects(sample.image, side, min_keypoint=0, scale=scale) for side in (truth, found)]
+        _save_side_by_side(folder / file, panels)
         counts = {"missed": len(outcome.missed), "false": len(outcome.false), "found": len(outcome.found)}
         rows.append({"name": sample.name, **counts, "file": file})
         if len(rows) == NUMBER:
@@ -67,32 +66,11 @@ def draw_worst(
 def _object(
     one: Mapping[str, Any], names: Mapping[int, str], fields: Sequence[str], color: tuple[int, int, int]
 ) -> dict[str, Any]:
-    return {
-        **{field: one[field] for field in fields if field in one},
-        "class": names[one["category_id"]],
-        "color": color,
-    }
+    known = {field: one[field] for field in fields if field in one}
+    return {**known, "class": names[one["category_id"]], "color": color}
 
 
-def _panel(image: Tensor, objects: Sequence[Mapping[str, Any]]) -> Tensor:
-    """An image with objects (3, H, W) uint8; a small one is enlarged before, so that labels leave something to see."""
-    scale = max(1, 480 // max(image.shape[1:]))
-    large = image.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-    scaled = list[dict[str, Any]]()
-    for one in objects:
-        more: dict[str, Any] = {"bbox": [scale * value for value in one["bbox"]]}
-        if "segmentation" in one:
-            mask = decode_mask(one["segmentation"], *image.shape[1:])
-            more["segmentation"] = encode_mask(mask.repeat(scale, 0).repeat(scale, 1))
-        if "keypoints" in one:
-            points = np.array(one["keypoints"], dtype=float).reshape(-1, 3) * (scale, scale, 1)
-            more["keypoints"] = points.flatten().tolist()
-        scaled.append({**one, **more})
-    return draw_objects(large, scaled, min_keypoint=0)
-
-
-def _save(path: Path, panels: Sequence[Tensor]) -> None:
-    """Writes panels side by side."""
+def _save_side_by_side(path: Path, panels: Sequence[Tensor]) -> None:
     gap = torch.full((3, panels[0].shape[1], 8), 255, dtype=torch.uint8)
     pixels = torch.cat([panels[0], gap, *panels[1:]], dim=2)
     height, width = pixels.shape[1:]

@@ -31,10 +31,10 @@ class DetectionTask:
 
     name: str
     """A kind of detector."""
+    categories: Sequence[int] = ()
+    """Their ids in the order of the labels, from 1."""
     validation_set: Mapping[str, Any] | None = None
     """The content of the annotations that validation is judged by."""
-    categories: tuple[int, ...] = ()
-    """The ids of the categories in the order of the labels, from 1."""
 
     unit: ClassVar[str] = "images"
     source: ClassVar[str] = "images"
@@ -138,10 +138,3 @@ class DetectionValidation:
             found = coco_precision(self.task.validation_set, self.results, of=of, image_ids=self.image_ids).numbers
             numbers |= {f"{of}_{name}": found.get(name, 0.0) for name in ("AP", "AP50", "AP75")}
         return {**numbers, "images": self.count}
-
-
-def detection(
-    kind: str, *, categories: Sequence[int] = (), validation_set: Mapping[str, Any] | None = None
-) -> DetectionTask:
-    """The task of a kind of detector."""
-    return DetectionTask(kind, validation_set, tuple(categories))
