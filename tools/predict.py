@@ -67,9 +67,17 @@ def settings(cfg: DictConfig) -> PredictConfig:
         hint = f"; {SOURCES}" if no_weights else ""
         raise ValueError(f"these settings need a value: {', '.join(missing)}{hint}")
     config = settings_of(PredictConfig, OmegaConf.to_container(cfg, resolve=True))
-    for path in (config.out, config.features):
+    given = config.image or config.video or ()
+    inputs = {os.path.realpath(path) for path in (config.weights, *([given] if isinstance(given, str) else given))}
+    for setting, path in (("out", config.out), ("features", config.features)):
         if path and not Path(path).absolute().parent.is_dir():
             raise ValueError(f"{path}: its folder is not there")
+        expect(
+            path is None or os.path.realpath(path) not in inputs,
+            setting,
+            path,
+            "another file than those it is made from",
+        )
     return config
 
 
@@ -97,7 +105,8 @@ def predict_images(config: PredictConfig) -> tuple[int, int]:
     )
     pictures = predictor.find(config.image or (), note=note)
     if config.draw:
-        folders = {os.path.realpath(os.path.dirname(picture.path)) for picture in pictures}
+        files = [path for picture in pictures for path in (picture.path, os.path.realpath(picture.path))]
+        folders = {os.path.realpath(os.path.dirname(path)) for path in files}
         expect(os.path.realpath(config.draw) not in folders, "draw", config.draw, "a folder without these images")
     drawings = Names(config.draw) if config.draw else None
     note(f"objects with scores above {config.min_score:g}")

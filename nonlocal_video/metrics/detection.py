@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +21,8 @@ NUM_COCO_KEYPOINTS = 17
 OTHER_SIGMA = 0.05
 """How exactly people place the keypoints of other data sets, as a share of an object's size; COCO's are 0.025 to
 0.107, each its own."""
+LARGEST = 2**31
+"""No number of a result is larger."""
 SCORE = 0.5
 """Detections of images by themselves are those with this score or more."""
 
@@ -51,20 +52,39 @@ class Precision(NamedTuple):
     """By the ids of images."""
 
 
-def check_results(results: Iterable[Mapping[str, Any]], *, images: Iterable[int], categories: Iterable[int]) -> None:
-    """Raises ValueError: a result of another image or category, or with a number that is not finite.
+def check_results(
+    results: Iterable[Mapping[str, Any]], annotations: Mapping[str, Any], *, measured: Sequence[str]
+) -> None:
+    """Raises ValueError: a result of another image or category, or without the finite numbers that are measured.
 
-    pycocotools counts boxes that are not a number as found.
+    pycocotools counts boxes that are not a number as found, and repeats keypoints that are too few.
     """
-    known, kinds = set(images), set(categories)
+    known = {key: {one["id"] for one in annotations[key]} for key in ("images", "categories")}
+    lengths = {"box": 4, "keypoint": 3 * _num_keypoints(annotations)}
     for row, result in enumerate(results):
-        where = f"result {row}"
-        for key, ids in (("image_id", known), ("category_id", kinds)):
-            if result.get(key) not in ids:
-                raise ValueError(f"{where}: {key}: got {result.get(key)!r}, expected one of the annotations")
-        values = [result.get("score"), *result.get("bbox", ()), *result.get("keypoints", ())]
-        if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-            raise ValueError(f"{where}: got {values!r:.100}, expected a score and coordinates that are finite numbers")
+        for key, ids in (("image_id", known["images"]), ("category_id", known["categories"])):
+            if type(result.get(key)) is not int or result[key] not in ids:
+                raise ValueError(f"result {row}: {key}: got {result.get(key)!r:.100}, expected one of the annotations")
+        if not _are_numbers([result.get("score")]):
+            raise ValueError(f"result {row}: score: got {result.get('score')!r:.100}, expected a finite number")
+        for of, length in lengths.items():
+            value = result.get(FIELDS[of])
+            given = FIELDS[of] in result or of in measured
+            if given and not (isinstance(value, list) and len(value) == length and _are_numbers(value)):
+                raise ValueError(f"result {row}: {FIELDS[of]}: got {value!r:.100}, expected {length} finite numbers")
+        if min(result.get("bbox", [0])[2:], default=0) < 0:
+            raise ValueError(f"result {row}: bbox: got {result['bbox']}, expected x, y, width and height")
+        if "mask" in measured and "segmentation" not in result:
+            raise ValueError(f"result {row}: has no segmentation, which others have")
+
+
+def _are_numbers(values: Sequence[object]) -> bool:
+    return all(type(value) in (int, float) and abs(value) < LARGEST for value in values)  # type: ignore[arg-type]
+
+
+def _num_keypoints(annotations: Mapping[str, Any]) -> int:
+    lists = [category.get("keypoints") for category in annotations["categories"]]
+    return next((len(names) for names in lists if isinstance(names, list)), NUM_COCO_KEYPOINTS)
 
 
 def coco_precision(
@@ -87,7 +107,7 @@ def coco_precision(
         truth = _coco(annotations)
         found = truth.loadRes(mine) if mine else _coco({**annotations, "annotations": []})
         evaluation = pycocotools().cocoeval.COCOeval(truth, found, IOU_TYPES[of])
-        points = next((len(c["keypoints"]) for c in annotations["categories"] if "keypoints" in c), NUM_COCO_KEYPOINTS)
+        points = _num_keypoints(annotations)
         if of == "keypoint" and points != NUM_COCO_KEYPOINTS:
             evaluation.params.kpt_oks_sigmas = np.full(points, OTHER_SIGMA)
         if image_ids is not None:

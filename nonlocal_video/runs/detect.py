@@ -104,7 +104,7 @@ def _detect(job: ImageTestJob, network: Detector, identity: dict[str, Any]) -> t
     pictures, runtime, limit_s = job.listed.pictures, job.config.runtime, job.run.data.decode_limit_s
     share = partial(testing_loader, TestingImages(pictures), workers=runtime.workers, limit_s=limit_s)
     judge = ImageJudge(network, categories=job.listed.category_ids, precision=runtime.precision)
-    names, read = [picture.name for picture in pictures], Detected.from_json
+    names, read = [str(picture.image_id) for picture in pictures], Detected.from_json
     found = evaluate_rest(judge, share, names, folder=job.folder, test=identity, read=read, unit="image", note=say)
     return sorted(found.outcomes, key=lambda one: one.image_id), found.failures
 
@@ -143,16 +143,16 @@ def evaluate_file(results: str, annotations: str, *, images: str | None, runs: s
     for setting, path in (("detections", results), ("data.val", annotations)):
         expect(os.path.isfile(path), setting, path, "a JSON file in COCO's format")
     found = read_results(results)
-    measured = [of for of, field in FIELDS.items() if found and all(field in result for result in found)] or ["box"]
+    measured = [of for of, field in FIELDS.items() if any(field in result for result in found)] or ["box"]
     kinds = {MEASURED[kind][-1]: kind for kind in MEASURED}
     listed = read_annotations(annotations, root=images, kind=kinds[measured[-1]])
     _check_masks(found, listed.pictures, where=results)
     facts = {"network": Path(results).stem, "data": Path(annotations).stem, "detections": results}
-    folder, tested = Path(runs) / facts["network"] / "test" / facts["data"], {one.get("image_id") for one in found}
+    folder = Path(runs) / facts["network"] / "test" / facts["data"]
     try:
         told = write_report(
             folder, listed.content, found, pictures=listed.pictures, categories=dict(listed.categories),
-            measured=measured, failures=(), facts=facts, tested=len(tested),
+            measured=measured, failures=(), facts=facts, tested=len(listed.pictures),
         )  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{results}: {error}") from error
@@ -163,8 +163,10 @@ def _check_masks(results: Sequence[Mapping[str, Any]], pictures: Iterable[Pictur
     """Raises ValueError: a mask that does not fit its image, of which pycocotools would compute some number."""
     sizes = {picture.image_id: [picture.height, picture.width] for picture in pictures}
     for row, result in enumerate(results):
-        size = sizes.get(result.get("image_id", 0))
-        if size and "segmentation" in result and fault_of(result["segmentation"], size):
+        number, mask = result.get("image_id"), result.get("segmentation")
+        size = sizes.get(number) if type(number) is int else None
+        coded = isinstance(mask, dict) and isinstance(mask.get("counts"), str)
+        if size and "segmentation" in result and (not coded or fault_of(mask, size)):
             got = f"segmentation: got {result['segmentation']!r:.100}"
             raise ValueError(
                 f"{where}: result {row}: {got}, expected a code of {size[0]}x{size[1]} pixels, as its image"

@@ -23,6 +23,7 @@ from nonlocal_video.data.coco.dataset import (
 )
 from nonlocal_video.data.coco.masks import decode_mask, fault_of
 from nonlocal_video.data.decode import DecodeError
+from nonlocal_video.metrics.detection import coco_precision
 from nonlocal_video.types import Failure, ImageSample
 from tests.data import coco_files
 
@@ -55,6 +56,8 @@ def test_what_cannot_be_taught_is_counted_by_its_reason(tmp_path: Path) -> None:
         coco_files.annotation(90, 10, [0, 0, 9, 9], iscrowd=1, segmentation=rle),
         coco_files.annotation(91, 10, [5, 5, 0, 7]),
         coco_files.annotation(92, 10, [70, 5, 10, 7]),
+        coco_files.annotation(96, 10, [50, 5, 1e-6, 7]),
+        coco_files.annotation(97, 10, [63.9999999, 5, 5, 7]),
         coco_files.annotation(93, 10, [0, 0, 9, 9], segmentation={"size": [9, 9], "counts": [81]}),
         coco_files.annotation(94, 10, [0, 0, 9, 9], segmentation=[[1, 2, 3]]),
         coco_files.annotation(95, 10, [0, 0, 9, 9], segmentation=[]),
@@ -62,7 +65,7 @@ def test_what_cannot_be_taught_is_counted_by_its_reason(tmp_path: Path) -> None:
     plain["annotations"] += more
     found = read(tmp_path, plain)
     assert {reason: len(rows) for reason, rows in found.left_out.items()} == {
-        "crowds": 1, "boxes without an area in their image": 2, "masks of another size than their image": 1,
+        "crowds": 1, "boxes without an area in their image": 4, "masks of another size than their image": 1,
         "objects without a mask": 2,
     }  # fmt: skip
     target = sample_of(found.pictures[0]).target
@@ -107,6 +110,18 @@ def test_boxes_end_at_the_image_and_ids_of_annotations_are_counted_anew(tmp_path
     assert ids == list(range(1, len(ids) + 1))
 
 
+def test_what_pycocotools_needs_and_a_file_leaves_out_is_filled_in(tmp_path: Path) -> None:
+    plain = coco_files.with_keypoints(coco_files.content())
+    for one in plain["annotations"]:
+        del one["area"], one["iscrowd"], one["num_keypoints"]
+    plain["categories"].append({"id": 4, "name": "other", "keypoints": None})
+    found = read(tmp_path, plain, kind="keypoint_rcnn")
+    first = found.content["annotations"][0]
+    assert (first["iscrowd"], first["area"], first["num_keypoints"]) == (0, 20 * 16, 2)
+    for of in ("box", "keypoint"):
+        assert coco_precision(found.content, [], of=of).numbers["AP"] == 0
+
+
 BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no categories": (lambda plain: plain.pop("categories"), "has no list of categories"),
     "no object": (lambda plain: plain["images"].append(7), r"images\[6\]: got 7, expected an object"),
@@ -119,6 +134,10 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "of no category": (lambda plain: plain["annotations"][0].update(category_id=1), "category_id: got 1, expected"),
     "a list as id": (lambda plain: plain["annotations"][0].update(image_id=[1]), r"image_id: got \[1\], expected"),
     "box": (lambda plain: plain["annotations"][0].update(bbox=[1, 2, 3]), r"bbox: got \[1, 2, 3\], expected x, y"),
+    "a huge box": (lambda plain: plain["annotations"][0].update(bbox=[10**400, 2, 3, 4]), "bbox: got"),
+    "area": (lambda plain: plain["annotations"][0].update(area=float("nan")), "area: got nan, expected"),
+    "no area": (lambda plain: plain["annotations"][0].update(area=None), "area: got None, expected"),
+    "crowd": (lambda plain: plain["annotations"][0].update(iscrowd="0"), "iscrowd: got '0', expected 0 or 1"),
     "no number": (lambda plain: plain["annotations"][0].update(bbox=[1, 2, 3, float("nan")]), "bbox: got"),
 }
 

@@ -109,16 +109,24 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     results = truth_as_results(found)
     wrong = [{**result, "bbox": [float("nan")] * 4} for result in results]
     assert coco_precision(found.content, wrong, of="box").numbers["AP"] > 90, "or there is no need to refuse them"
-    ids, categories = [picture.image_id for picture in found.pictures], [3, 17]
     for change, message in (
         ({"bbox": [0.0, 0.0, float("nan"), 1.0]}, "finite numbers"),
-        ({"score": float("inf")}, "finite numbers"),
+        ({"bbox": [0.0, 0.0, 1.0]}, "bbox: got .*expected 4 finite numbers"),
+        ({"bbox": [1, 1, -2, 3]}, "expected x, y, width and height"),
+        ({"bbox": None}, "bbox: got None"),
+        ({"bbox": [10**400, 0, 1, 1]}, "finite numbers"),
+        ({"keypoints": [1, 2, 3]}, "keypoints: got .*expected 51 finite numbers"),
+        ({"score": float("inf")}, "score: got inf"),
+        ({"image_id": [1]}, "image_id: got"),
+        ({"image_id": float(results[0]["image_id"])}, "image_id: got"),
         ({"image_id": 5}, "image_id: got 5"),
         ({"category_id": 4}, "category_id: got 4"),
     ):
         with pytest.raises(ValueError, match=message):
-            check_results([{**results[0], **change}], images=ids, categories=categories)
-    check_results(results, images=ids, categories=categories)
+            check_results([{**results[0], **change}], found.content, measured=["box"])
+    check_results(results, found.content, measured=["box"])
+    with pytest.raises(ValueError, match="result 1: has no segmentation"):
+        check_results([{**results[0], "segmentation": 0}, results[1]], found.content, measured=["box", "mask"])
     with pytest.raises(ValueError, match="not finite"):
         results_of(
             {"boxes": torch.full((1, 4), torch.nan), "labels": torch.ones(1).long(), "scores": torch.ones(1)},

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from nonlocal_video.data.coco.masks import Segmentation, fault_of, is_numbers
 from nonlocal_video.system.plain import read_json
 
+THINNEST = 1 / 64
+"""The least width and height of a box in pixels. In float32, and after resizing, a thinner one may have none."""
+
 
 class Instance(NamedTuple):
     """An object that a detector is taught."""
@@ -75,6 +78,7 @@ def read_annotations(path: str, *, root: str | None, kind: str | None) -> Annota
     for row, annotation in enumerate(content["annotations"]):
         where = f"{path}: annotations[{row}]"
         _check_annotation(annotation, pictures, labels, where=where)
+        _complete(annotation, where=where)
         picture = pictures[annotation["image_id"]]
         size = [picture.height, picture.width]
         fault = fault_of(annotation.get("segmentation"), size) if kind == "mask_rcnn" else None
@@ -103,8 +107,8 @@ def read_pictures(path: str, *, root: str) -> list[Picture]:
 
 
 def _keypoint_names(categories: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = next((category["keypoints"] for category in categories if "keypoints" in category), None)
-    return [str(name) for name in names] if isinstance(names, list) else []
+    lists = [category["keypoints"] for category in categories if isinstance(category.get("keypoints"), list)]
+    return [str(name) for name in lists[0]] if lists else []
 
 
 def count_categories(path: str) -> int:
@@ -162,6 +166,25 @@ def _check_annotation(
         raise ValueError(f"{where}: bbox: got {annotation.get('bbox')!r:.100}, expected x, y, width and height")
 
 
+def _complete(annotation: dict[str, Any], *, where: str) -> None:
+    """Fills in what pycocotools needs of an object and some files leave out.
+
+    It is no crowd, has the area of its box, and as many keypoints as are labelled.
+
+    Raises:
+        ValueError: one of them is there and is no such number.
+    """
+    _, _, width, height = annotation["bbox"]
+    points = annotation.get("keypoints")
+    labelled = sum(seen > 0 for seen in points[2::3]) if is_numbers(points) else 0  # type: ignore[index]
+    for key, usual in (("iscrowd", 0), ("area", width * height), ("num_keypoints", labelled)):
+        value = annotation.setdefault(key, usual)
+        if not is_numbers([value]) or value < 0 or (key == "iscrowd" and value not in (0, 1)):
+            raise ValueError(
+                f"{where}: {key}: got {value!r:.100}, expected {'0 or 1' if key == 'iscrowd' else '0 or more'}"
+            )
+
+
 def _instance(
     annotation: Mapping[str, Any], size: list[int], labels: Mapping[int, int], *, kind: str, num_points: int, where: str
 ) -> Instance | str:
@@ -171,7 +194,7 @@ def _instance(
     x, y, width, height = annotation["bbox"]
     right, bottom = min(x + width, size[1]), min(y + height, size[0])
     box = (float(max(x, 0)), float(max(y, 0)), float(right), float(bottom))
-    if box[2] <= box[0] or box[3] <= box[1]:
+    if box[2] - box[0] < THINNEST or box[3] - box[1] < THINNEST:
         return "boxes without an area in their image"
     instance = Instance(box, labels[annotation["category_id"]])
     if kind == "mask_rcnn":

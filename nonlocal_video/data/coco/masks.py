@@ -1,6 +1,5 @@
 """COCO's polygons and run-length codes: what is wrong with them, and their pixels."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,8 @@ Segmentation = list[list[float]] | dict[str, Any]
 """Polygons [x1, y1, x2, y2, ...], or COCO's run-length code."""
 FARTHEST = 2**17
 """Pixels from the origin; with a polygon that goes on for 10^9, pycocotools writes beyond its memory."""
+LARGEST = 2**31
+"""No coordinate and no area is larger."""
 
 
 def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
@@ -44,7 +45,7 @@ def fault_of(segmentation: object, size: list[int]) -> str | None:
 def is_numbers(value: object, length: int | None = None) -> bool:
     """Whether a value is a list of so many finite numbers."""
     fits = isinstance(value, list) and (length is None or len(value) == length)
-    return fits and all(type(item) in (int, float) and math.isfinite(item) for item in value)  # type: ignore[attr-defined]
+    return fits and all(type(item) in (int, float) and abs(item) < LARGEST for item in value)  # type: ignore[attr-defined]
 
 
 def _runs_of(text: str) -> list[int] | None:

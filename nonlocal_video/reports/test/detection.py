@@ -50,7 +50,7 @@ def write_report(
         ValueError: results of other images or categories, or that are not finite.
     """
     image_ids = [image["id"] for image in annotations["images"]]
-    check_results(results, images=image_ids, categories=categories)
+    check_results(results, annotations, measured=measured)
     precisions = {of: coco_precision(annotations, results, of=of) for of in measured}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / REPORT).unlink(missing_ok=True)  # That of an earlier test.

@@ -82,7 +82,7 @@ def _save_side_by_side(path: Path, panels: Sequence[Tensor]) -> None:
 def page_parts(worst: Sequence[Mapping[str, Any]], *, of: str) -> list[str]:
     """The part of the page about these images, in Markdown."""
     if not worst:
-        told = "None is drawn: nothing is wrong on any image that can be read (`data.val_images` says where they are)."
+        told = "None is drawn: no image with a fault can be read (`data.val_images` says where they are)."
         return ["## The worst images", told]
     keys = ("missed", "false", "found")
     rows = [[one["name"], *(str(one[key]) for key in keys)] for one in worst]

@@ -17,10 +17,14 @@ MASK_THRESHOLD = 0.5
 class Detected(NamedTuple):
     """A test's results for one image."""
 
-    name: str
     image_id: int
     results: list[dict[str, Any]]
     """In COCO's format, the best first."""
+
+    @property
+    def name(self) -> str:
+        """The image's id, since two images may be one file."""
+        return str(self.image_id)
 
     def to_json(self) -> dict[str, Any]:
         """Names the values for a line of JSON."""
@@ -29,7 +33,7 @@ class Detected(NamedTuple):
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Detected":
         """Reads what `to_json` wrote."""
-        return cls(str(plain["name"]), int(plain["image_id"]), list(plain["results"]))
+        return cls(int(plain["image_id"]), list(plain["results"]))
 
 
 def results_of(detections: Mapping[str, Tensor], *, image_id: int, categories: Sequence[int]) -> list[dict[str, Any]]:
@@ -89,4 +93,4 @@ class ImageJudge:
             return pending
         sample, detections = pending
         results = results_of(detections, image_id=sample.image_id, categories=self.categories)
-        return Detected(sample.name, sample.image_id, results)
+        return Detected(sample.image_id, results)
