@@ -260,7 +260,7 @@ def test_experiment_composes_and_builds_the_detector_of_its_name(name: str) -> N
     assert isinstance(config, DetectionConfig)
     with torch.device("meta"):
         detector = Detector(config.model)
-    if "miniature" in name or name.endswith("half"):  # Those are no networks of the paper.
+    if "miniature" in name or name in ("mask_rcnn_r50_half", "overfit"):  # Those are no networks of the paper.
         return
     kind, depth, added = re.fullmatch(r"([a-z]+_rcnn)_([a-z]\d+)(?:_(nl|head))?", name).groups()  # type: ignore[union-attr]
     assert (config.task, config.model.depth) == (kind, depth)
