@@ -107,6 +107,7 @@ def predict_images(config: PredictConfig) -> tuple[int, int]:
     if config.draw:
         files = [path for picture in pictures for path in (picture.path, os.path.realpath(picture.path))]
         folders = {os.path.realpath(os.path.dirname(path)) for path in files}
+        expect(not os.path.isfile(config.draw), "draw", config.draw, "a folder, not a file")
         expect(os.path.realpath(config.draw) not in folders, "draw", config.draw, "a folder without these images")
     drawings = Names(config.draw) if config.draw else None
     note(f"objects with scores above {config.min_score:g}")

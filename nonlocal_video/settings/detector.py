@@ -87,7 +87,8 @@ class DetectorOptions:
         ordered = len(self.levels) > 0 and list(self.levels) == [name for name in STAGES if name in self.levels]
         expect(ordered, "levels", list(self.levels), f"some of {', '.join(STAGES)}, in this order")
         sizes = len(self.levels) + 1
-        expect(len(self.anchor_sizes) == sizes, "anchor_sizes", list(self.anchor_sizes), f"{sizes}, one a level")
+        fits = len(self.anchor_sizes) == sizes and min(self.anchor_sizes) > 0
+        expect(fits, "anchor_sizes", list(self.anchor_sizes), f"{sizes} from 1 on, one a level")
 
     @property
     def convs(self) -> int:

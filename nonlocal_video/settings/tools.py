@@ -129,6 +129,9 @@ class DetectionConfig(RunConfig):
 
     def __post_init__(self) -> None:
         """Raises ValueError: a setting that detectors do not have."""
+        expect(
+            self.test in (None, self.usual_test), "test", self.test, f"{self.usual_test}: other protocols are of videos"
+        )
         expect(self.optim.precise_bn == 0, "optim.precise_bn", self.optim.precise_bn, "0 for a detector")
         expect(not self.runtime.compile, "runtime.compile", True, "false: the images of a detector have many sizes")
 

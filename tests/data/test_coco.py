@@ -129,6 +129,11 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "image twice": (lambda plain: plain["images"].append(dict(plain["images"][0])), "got the id 10 again"),
     "size": (lambda plain: plain["images"][0].update(width="64"), r"images\[0\]: got id 10, height and width"),
     "path up": (lambda plain: plain["images"][0].update(file_name="../a.png"), "a path below data.root"),
+    "half a character": (
+        lambda plain: plain["images"][0].update(file_name="\ud800.png"),
+        r"file_name: got '.ud800.png', expected",
+    ),
+    "half a name": (lambda plain: plain["categories"][0].update(name="\ud800"), "as id, and a name"),
     "path": (lambda plain: plain["images"][0].update(file_name="/etc/passwd"), "a path below data.root"),
     "of no image": (lambda plain: plain["annotations"][0].update(image_id=1), "image_id: got 1, expected one"),
     "of no category": (lambda plain: plain["annotations"][0].update(category_id=1), "category_id: got 1, expected"),

@@ -5,7 +5,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from nonlocal_video.data.coco.masks import Segmentation, fault_of, is_numbers
 from nonlocal_video.system.plain import read_json
@@ -131,7 +131,7 @@ def _content(path: str, keys: Sequence[str] = ("images", "annotations", "categor
 
 def _categories(listed: Sequence[Mapping[str, Any]], path: str) -> list[tuple[int, str]]:
     pairs = [(category.get("id"), category.get("name")) for category in listed]
-    if wrong := next((pair for pair in pairs if type(pair[0]) is not int or not isinstance(pair[1], str)), None):
+    if wrong := next((pair for pair in pairs if type(pair[0]) is not int or not _is_text(pair[1])), None):
         raise ValueError(f"{path}: categories: got {wrong}, expected a whole number as id, and a name")
     if len({number for number, _ in pairs}) < len(pairs) or not pairs:
         raise ValueError(f"{path}: categories: got {len(pairs)}, expected one or more, of different ids")
@@ -145,7 +145,7 @@ def _pictures(listed: Sequence[Mapping[str, Any]], path: str, *, root: str) -> d
         sizes = [image.get(key) for key in ("height", "width")]
         if type(number) is not int or not all(type(size) is int and 0 < size < 2**16 for size in sizes):
             raise ValueError(f"{where}: got id {number!r}, height and width {sizes}, expected whole numbers")
-        if not isinstance(name, str) or not name or os.path.isabs(name) or ".." in Path(name).parts:
+        if not _is_text(name) or not name or os.path.isabs(name) or ".." in Path(name).parts:
             raise ValueError(f"{where}: file_name: got {name!r}, expected a path below data.root")
         if number in found:
             raise ValueError(f"{where}: got the id {number} again, expected different ids")
@@ -153,6 +153,11 @@ def _pictures(listed: Sequence[Mapping[str, Any]], path: str, *, root: str) -> d
     if not found:
         raise ValueError(f"{path}: has no images")
     return found
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether a value is a string that can be written; JSON may hold halves of characters."""
+    return isinstance(value, str) and value == value.encode(errors="replace").decode()
 
 
 def _check_annotation(
