@@ -204,7 +204,7 @@ def test_table_trains_and_tests_its_rows_and_lists_what_is_refused(
     tool("report.py", "miniature/table5", str(tmp_path / "runs"), "--out", str(tmp_path))
     with (tmp_path / "miniature_table5.csv").open() as file:
         rows = {(row["row"], row["marks"]): row for row in csv.DictReader(file)}
-    mark = "another schedule: 1 of 500 steps"
+    mark = "another schedule: 1 of 300 steps"
     assert list(rows) == [("mask_rcnn", ""), ("mask_rcnn", mark), ("residual_1", ""), ("nl_1", ""), ("nl_1", mark)]
     ours = rows["nl_1", mark]
     report = json.loads(next((tmp_path / "runs").glob("*nonlocal*/test/coco/report.json")).read_text())
