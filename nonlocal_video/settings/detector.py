@@ -103,7 +103,13 @@ class DetectorOptions:
     def body(self) -> NetworkOptions:
         """The residual network: C2D on clips of one frame, built as torchvision's networks of images are."""
         shared = {item.name: getattr(self, item.name) for item in fields(NetworkOptions) if hasattr(self, item.name)}
-        own = {"name": "", "clip_length": 1, "crop": self.short_side, "stem": "dense", "pool2": False}
+        own = {
+            "name": f"{self.kind}_{self.depth}",
+            "clip_length": 1,
+            "crop": self.short_side,
+            "stem": "dense",
+            "pool2": False,
+        }
         return NetworkOptions(**{**shared, **own})
 
     def head_places(self) -> tuple[int, ...]:

@@ -168,7 +168,7 @@ def _check_shape(weights: Mapping[str, Tensor], options: NetworkOptions, *, for_
     depths = [depth for depth, shape in DEPTHS.items() if shape == (blocks, width, 1, 64)]
     if not depths:
         raise ValueError(f"{told}; such a depth is one line of DEPTHS in nonlocal_video/settings/network.py")
-    named = re.match(r"((?:nl_)?(?:c2d|i3d))_.*?_?(\d+x\d+)?$", options.name)
+    named = re.match(r"((?:nl_)?(?:c2d|i3d)|\w+_rcnn)_.*?_?(\d+x\d+)?$", options.name)
     kind, clip = (named[1], named[2]) if named else ("c2d", None)
     network = f"{kind}_{depths[0]}_{clip or '8x8'}" if for_import else f"model={kind}_{depths[0]}"
     if stem == width:
