@@ -22,7 +22,7 @@ from nonlocal_video.system import launch
 from nonlocal_video.system.signals import STOPPING
 
 FORKING: list[Any] = []
-"""The context whose processes are forks, within pytest; else none."""
+"""The context whose processes are forks, after `serve`; before that, none."""
 IMPORTED = ["nonlocal_video.system.waiting", "torch._dynamo", "nonlocal_video.cli.jobs", "nonlocal_video.cli.compose"]
 
 

@@ -66,10 +66,10 @@ class Journal:
 
 
 class Judged(NamedTuple):
-    """What a test came to."""
+    """The result of the testing loop."""
 
     outcomes: list[Any]
-    """Of all ranks and of the killed test, in any order; on the main rank only, as the failures."""
+    """Outcomes of all ranks and of the killed test, in any order; on the main rank only, as the failures."""
     failures: list[Failure]
     resumed: int
     """How many of the outcomes are of the killed test."""

@@ -19,7 +19,7 @@ class ListedImages(NamedTuple):
     categories: list[tuple[int, str]]
     keypoints: list[str]
     census: dict[str, Any]
-    """That of `UsableImages`."""
+    """The census of the images, as in `UsableImages`."""
     content: dict[str, Any] | None
     """The file, if it is evaluated with."""
 

@@ -119,7 +119,7 @@ def _found(picture: Picture, item: ImageSample | Failure, judge: ImageJudge, cla
 
 
 def read_detector(weights: str | os.PathLike[str]) -> DetectorFile:
-    """What a detector's file, its checkpoint, or the folder of its run says of it. Raises ValueError: it is no such."""
+    """Reads a detector's options from its file, its checkpoint or its run's folder. Raises ValueError: it is none."""
     path = in_run(Path(weights))
     if path.suffix == ".pt" and path.is_file():
         content = read_checkpoint(path)

@@ -110,7 +110,7 @@ def _costs(protocol: ProtocolConfig, length: int) -> str:
 
 
 def _score(job: VideoTestJob, trained: TrainedNetwork, identity: dict[str, Any]) -> tuple[Evaluation, dict[str, Any]]:
-    """What all processes together found, on the main one, and what it cost."""
+    """Scores what is left to do; the main process gets what all together found, and what it cost."""
     began, config, runtime, clip = time.perf_counter(), job.config, job.config.runtime, job.run.clip
     protocol, entries, num_classes = config.protocol, job.listed.entries, trained.model.options.num_classes
     pick = clips_of(protocol, length=clip.length, stride=clip.stride)

@@ -34,7 +34,7 @@ class CocoConfig:
 
 @dataclass(config=CHECKED, kw_only=True)
 class ImageConfig:
-    """What a detector sees of an image in training; in testing it is the network's `short_side` and `long_side`."""
+    """How images are resized and mirrored in training; in testing it is the network's `short_side` and `long_side`."""
 
     short_sides: list[Count]
     """Short sides in pixels, of which one is drawn for each image, unless the long side would grow beyond the

@@ -230,7 +230,7 @@ class PredictConfig:
 
     @property
     def kind(self) -> Literal["video", "image"]:
-        """What is predicted."""
+        """The kind of input, video or image."""
         return "video" if self.image is None else "image"
 
 

@@ -18,7 +18,7 @@ from nonlocal_video.types import Failure, ImageSample
 STREAM = 7
 """The stream of random numbers of one seed; 8 is for what is drawn of each image."""
 MAX_RATIO = 100
-"""Of the sides of an image: of a thinner one nothing is left when its long side is made to fit."""
+"""Largest ratio of an image's sides; nothing is left of a thinner image when its long side is made to fit."""
 
 
 class Grouping:

@@ -112,7 +112,7 @@ def image_settings(folder: Path, lists: dict[str, CocoList]) -> dict[str, str | 
 def describe(
     found: Sequence[CocoList], chosen: dict[str, CocoList], settings: dict[str, str | int], *, name: str | None
 ) -> str:
-    """What a folder has, what of it is taken, and the next two commands; what only the user knows is in capitals."""
+    """Says what a folder has, what is taken, and the next two commands; what only the user knows is in capitals."""
     lines = [f"{which}: {one}" for which, one in chosen.items()]
     lines += [f"not used: {one}" for one in found if one not in chosen.values()]
     unknown = {"name": "NAME"}

@@ -15,7 +15,7 @@ class UsableImages(NamedTuple):
     used: list[Picture]
     missing: list[Picture]
     empty: list[Picture]
-    """Those without objects that can be taught."""
+    """Images without objects that can be taught."""
     census: dict[str, Any]
     """Counts, and a hash that is equal where the same images with the same objects were listed and used."""
 

@@ -72,7 +72,7 @@ def examine_image(path: str, *, limit_s: float, decode_all: bool) -> Health:
 
 
 def _last_of(stages: Iterator[Health], *, limit_s: float) -> Health:
-    """What is known after the last stage, or after the one before it failed."""
+    """Facts that are known after the last stage, or after the one before it failed."""
     health = Health("broken")
     try:
         for stage in stages:

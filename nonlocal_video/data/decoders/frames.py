@@ -80,7 +80,7 @@ def read_image(path: str, *, upright: bool = False, size: tuple[int, int] | None
 
 
 def describe_image(path: str) -> dict[str, Any]:
-    """What an image file says of itself, by the fields of `Health`; its codec is Pillow's word: RGB, L for grey, CMYK.
+    """Reads the facts of an image file, by the fields of `Health`; its codec is Pillow's word: RGB, L for grey, CMYK.
 
     Reads no pixels. Raises ValueError: the content is damaged or no format of frames.
     """

@@ -39,7 +39,7 @@ _PREDICTORS = (".box_predictor.", ".mask_predictor.mask_fcn_logits.", ".keypoint
 
 
 class DetectorFile(NamedTuple):
-    """What a file says of a detector, and its weights."""
+    """A detector's options and weights, read from a file."""
 
     options: dict[str, Any]
     """Fields of `DetectorOptions`."""
@@ -70,7 +70,7 @@ def read_detector_file(path: StrPath) -> DetectorFile:
 
 
 def detector_file(plain: Mapping[str, Any], weights: dict[str, Tensor], *, where: StrPath) -> DetectorFile:
-    """What plain values say of a detector with these weights. Raises ValueError: they do not."""
+    """Reads a detector's options from plain values beside its weights. Raises ValueError: they say none."""
     try:
         categories = [(int(number), str(name)) for number, name in plain["categories"]]
         keypoints = [str(name) for name in plain["keypoints"]]

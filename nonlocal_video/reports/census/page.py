@@ -153,7 +153,7 @@ def _usable_lines(census: dict[str, Any]) -> list[str]:
 
 
 def overview_lines(videos: dict[str, Any]) -> list[str]:
-    """What `overview` found, in words, but for sums."""
+    """Tells in words what `overview` found, but for sums."""
     lines = list[str]()
     for key, unit in (("frames", "frames"), ("short_side", "pixels on the short side"), ("fps", "frames a second")):
         if videos.get(key):

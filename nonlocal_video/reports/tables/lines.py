@@ -134,7 +134,7 @@ def class_gains(line: TableLine) -> list[ClassGain]:
 
 
 def _category_gains(pairs: Sequence[tuple[Run, Run]]) -> list[ClassGain]:
-    """The same for the categories of detectors, by their most important number."""
+    """Gains of single categories of detectors, by their most important number."""
     metric, names = main_metrics(pairs[0][0].report)[0], dict[int, str]()
     gained: dict[int, list[float]] = {}
     for run, base in pairs:

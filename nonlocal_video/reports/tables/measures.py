@@ -1,11 +1,11 @@
-"""What tests measure: which numbers of a report a table can have, and the words for what they are of."""
+"""Measures of tests: which numbers of a report a table can have, and the words for what they are of."""
 
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 NUMBER = re.compile("top[0-9]|map|_A[PR]")
-"""What the names of these numbers have in report.json: top1, clip_map, box_AP50."""
+"""A pattern for the names of measured numbers in report.json: top1, clip_map, box_AP50."""
 
 
 class Measure(NamedTuple):
@@ -13,21 +13,21 @@ class Measure(NamedTuple):
 
     title: str
     things: str
-    """What is tested."""
+    """The plural of the tested items, videos or images."""
     seen: str
-    """What a network sees at once, whose cost is counted, with its article."""
+    """The input of one pass through a network, whose cost is counted, with its article."""
     note: str
     size: str
     """The field of `Cost` that is shown as parameters."""
     counts: tuple[str, str]
-    """What is said of the things listed for testing (a report's counts), and of those for training (a census)."""
+    """Formats of the counts of a report (items listed for testing) and of a census (items listed for training)."""
     counts_note: str
     validated: Mapping[str, str]
     """Keys of validation.jsonl, with words for their values."""
     logged: Mapping[str, str]
-    """The same of metrics.jsonl."""
+    """Keys of metrics.jsonl, with words for their values."""
     of_class: str
-    """What a gain of one class is in."""
+    """The unit of a gain of one class."""
 
 
 LABEL = Measure(

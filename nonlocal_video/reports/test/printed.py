@@ -10,13 +10,13 @@ COLUMNS = {
     "video": ("video", "rank", "class", "score", "error"),
     "image": ("image", "rank", "class", "score", "x", "y", "width", "height", "error"),
 }
-"""Of the CSV."""
+"""The columns of the CSV."""
 FOUND = {"video": "top", "image": "objects"}
 """The key in JSON of what was found."""
 
 
 class Predicted(NamedTuple):
-    """What was found in a video or an image, or why nothing could be."""
+    """The finding for a video or an image, or the reason why there is none."""
 
     name: str
     found: Sequence[Mapping[str, Any]]
